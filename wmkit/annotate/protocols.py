@@ -1,0 +1,108 @@
+"""What a plug-in of the annotator is: one frozen config that builds one object with one method.
+
+A config crosses process borders, a built object never does. Anything that satisfies these protocols is accepted
+by the public functions; the unions in each folder's `__init__` only name what the command line can reach.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from wmkit.camera import Intrinsics, ScaleVote, Trajectory
+from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, Verdict
+from wmkit.video.frames import DecodeFacts, FrameSource
+
+__all__ = [
+    "DepthConfig",
+    "DepthEstimator",
+    "FilterConfig",
+    "FootageFilter",
+    "FootageFilterConfig",
+    "PluginConfig",
+    "PoseConfig",
+    "PoseEstimate",
+    "PoseEstimator",
+    "ScaleConfig",
+    "ScaleCue",
+    "TrajectoryFilter",
+    "TrajectoryFilterConfig",
+    "Unmeasured",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PoseEstimate:
+    """What a pose backend returns: an UP_TO_SCALE trajectory, one intrinsics row a frame, sparse points.
+
+    World origin: the first posed camera. Unit: the median depth of the sparse points, so speeds of clips compare.
+    """
+
+    trajectory: Trajectory
+    intrinsics: tuple[Intrinsics, ...]
+    points: Points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmeasured:
+    """A cue or filter had nothing to go by, and why."""
+
+    reason: str
+
+
+class PluginConfig(Protocol):
+    """What every config tells the runner for the provenance."""
+
+    name: ClassVar[str]
+    licence: ClassVar[str]
+
+
+class PoseEstimator(Protocol):
+    def estimate(self, frames: FrameSource, seed: int) -> PoseEstimate | NoTrajectory:
+        """Poses of every frame it can stand by; NoTrajectory when the clip has none; ClipError on failure."""
+        ...
+
+
+class PoseConfig(PluginConfig, Protocol):
+    def build(self, device: str) -> PoseEstimator: ...
+
+
+class DepthEstimator(Protocol):
+    def estimate(self, frames: FrameSource, annotation: Annotation) -> DepthMap | Unmeasured:
+        """z-depth of some frames, in the unit of the annotation's trajectory."""
+        ...
+
+
+class DepthConfig(PluginConfig, Protocol):
+    def build(self, device: str) -> DepthEstimator: ...
+
+
+class ScaleCue(Protocol):
+    def vote(self, annotation: Annotation) -> ScaleVote | Unmeasured:
+        """Metres per trajectory unit of an UP_TO_SCALE annotation."""
+        ...
+
+
+class ScaleConfig(PluginConfig, Protocol):
+    def build(self, device: str) -> ScaleCue: ...
+
+
+class FootageFilter(Protocol):
+    def measure(self, frames: FrameSource, facts: DecodeFacts) -> Verdict:
+        """One value from the pixels alone, before any pose exists."""
+        ...
+
+
+class FootageFilterConfig(PluginConfig, Protocol):
+    def build(self, device: str) -> FootageFilter: ...
+
+
+class TrajectoryFilter(Protocol):
+    def measure(self, annotation: Annotation) -> Verdict:
+        """One value from the annotation; UNMEASURED when it has no trajectory."""
+        ...
+
+
+class TrajectoryFilterConfig(PluginConfig, Protocol):
+    def build(self, device: str) -> TrajectoryFilter: ...
+
+
+FilterConfig = FootageFilterConfig | TrajectoryFilterConfig

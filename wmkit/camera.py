@@ -1,0 +1,251 @@
+"""THE camera convention of wmkit: intrinsics, trajectories and what their unit is. numpy only.
+
+Axes are OpenCV's (x right, y down, z forward). A transform is named by its two frames: `world_from_cam` maps a
+point in camera coordinates to world coordinates, so adjacent names cancel when transforms are composed. Pixel
+(0, 0) covers [0, 1)², its centre is (0.5, 0.5): resizing an image multiplies fx, fy, cx and cy alike.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wmkit.errors import InputError
+
+__all__ = ["Intrinsics", "ScaleEstimate", "ScaleKind", "ScaleVote", "Trajectory", "frozen_array", "invert_rigid"]
+
+Array = NDArray[np.float64]
+ORTHONORMAL_TOLERANCE = 1e-6  # float64 rotations from a quaternion are good to 1e-15; float32 files to about 1e-7
+
+
+class ScaleKind(StrEnum):
+    """What one unit of translation is: `METRIC` is metres, `UP_TO_SCALE` is an unknown multiple of a metre."""
+
+    METRIC = "metric"
+    UP_TO_SCALE = "up_to_scale"
+
+
+def frozen_array(value: object, dtype: type, shape: tuple[int | None, ...], name: str) -> NDArray:
+    """Copy `value` into a read-only array of `dtype`; `None` in `shape` accepts any length.
+
+    Raises InputError naming the expected and the given shape.
+    """
+    array = np.array(value, dtype=dtype)
+    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
+    if not fits:
+        want = "(" + ", ".join("N" if size is None else str(size) for size in shape) + ")"
+        raise InputError(f"{name}: expected shape {want}, got {array.shape}")
+    array.flags.writeable = False
+    return array
+
+
+def invert_rigid(b_from_a: Array) -> Array:
+    """Inverse of rigid transforms (..., 4, 4): `a_from_b`. Exact transpose, no matrix solve; NaN rows stay NaN."""
+    rotation_t = np.swapaxes(b_from_a[..., :3, :3], -1, -2)
+    a_from_b = np.zeros_like(b_from_a)
+    a_from_b[..., :3, :3] = rotation_t
+    a_from_b[..., :3, 3] = -(rotation_t @ b_from_a[..., :3, 3:])[..., 0]
+    a_from_b[..., 3, 3] = 1.0
+    a_from_b[np.isnan(b_from_a[..., 0, 0])] = np.nan
+    return a_from_b
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intrinsics:
+    """Pinhole camera of one frame: focal lengths and principal point in px, image size in px.
+
+    Raises InputError if a value is not finite, or a focal length or size is not positive.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        row = (self.fx, self.fy, self.cx, self.cy)
+        if not np.isfinite(row).all():
+            raise InputError(f"intrinsics: expected finite fx fy cx cy, got {row}")
+        if min(self.fx, self.fy, self.width, self.height) <= 0:
+            raise InputError(
+                f"intrinsics: expected positive focal lengths and size, got fx={self.fx} fy={self.fy} "
+                f"size={self.width}x{self.height}"
+            )
+
+    @classmethod
+    def from_fov(cls, fov_x_deg: float, width: int, height: int) -> "Intrinsics":
+        """Square pixels, centred principal point, horizontal field of view in degrees."""
+        if not 0 < fov_x_deg < 180:
+            raise InputError(f"fov_x_deg: expected a value in (0, 180), got {fov_x_deg}")
+        focal = width / 2 / float(np.tan(np.radians(fov_x_deg) / 2))
+        return cls(fx=focal, fy=focal, cx=width / 2, cy=height / 2, width=width, height=height)
+
+    @property
+    def matrix(self) -> Array:
+        """K (3, 3): pixel = K @ camera point, pixel centres at half-integers."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], dtype=np.float64)
+
+    @property
+    def row(self) -> Array:
+        """(4,) fx fy cx cy in px."""
+        return np.array([self.fx, self.fy, self.cx, self.cy], dtype=np.float64)
+
+    @property
+    def fov_x_deg(self) -> float:
+        """Horizontal field of view in degrees, from the left to the right image border."""
+        return float(np.degrees(np.arctan2(self.cx, self.fx) + np.arctan2(self.width - self.cx, self.fx)))
+
+    @property
+    def fov_y_deg(self) -> float:
+        """Vertical field of view in degrees, from the top to the bottom image border."""
+        return float(np.degrees(np.arctan2(self.cy, self.fy) + np.arctan2(self.height - self.cy, self.fy)))
+
+    def resized(self, width: int, height: int) -> "Intrinsics":
+        """The camera after the image was resampled to `width` x `height` px."""
+        sx, sy = width / self.width, height / self.height
+        return Intrinsics(
+            fx=self.fx * sx, fy=self.fy * sy, cx=self.cx * sx, cy=self.cy * sy, width=width, height=height
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trajectory:
+    """One camera pose a frame, with the unit of its translations.
+
+    world_from_cam  (N, 4, 4) float64, OpenCV axes; rows where `posed` is false are NaN, never interpolated.
+    time_s          (N,) float64, strictly increasing.
+    posed           (N,) bool.
+    scale           METRIC: translations are metres; UP_TO_SCALE: an unknown multiple.
+    covariance      (N, 6, 6) float64 or None: right-multiplied tangent, order (rotation rad, translation in the
+                    trajectory's unit), gauge fixed at the first posed frame (whose rows are zero); NaN where a
+                    frame is unposed.
+
+    Raises InputError when a shape, rotation, time or covariance breaks these rules.
+    """
+
+    world_from_cam: Array
+    time_s: Array
+    posed: NDArray[np.bool_]
+    scale: ScaleKind
+    covariance: Array | None = None
+
+    def __post_init__(self) -> None:
+        poses = frozen_array(self.world_from_cam, np.float64, (None, 4, 4), "world_from_cam")
+        count = len(poses)
+        time_s = frozen_array(self.time_s, np.float64, (count,), "time_s")
+        posed = frozen_array(self.posed, np.bool_, (count,), "posed")
+        if count == 0:
+            raise InputError("trajectory: expected at least one frame, got none")
+        if not np.isfinite(time_s).all() or (np.diff(time_s) <= 0).any():
+            raise InputError("time_s: expected finite, strictly increasing seconds")
+        _check_poses(poses, posed)
+        object.__setattr__(self, "world_from_cam", poses)
+        object.__setattr__(self, "time_s", time_s)
+        object.__setattr__(self, "posed", posed)
+        object.__setattr__(self, "scale", ScaleKind(self.scale))
+        if self.covariance is not None:
+            covariance = frozen_array(self.covariance, np.float64, (count, 6, 6), "covariance")
+            _check_covariance(covariance, posed)
+            object.__setattr__(self, "covariance", covariance)
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+    @property
+    def cam_from_world(self) -> Array:
+        """(N, 4, 4) inverse of `world_from_cam`; NaN where unposed."""
+        return invert_rigid(self.world_from_cam)
+
+    @property
+    def rotation(self) -> Array:
+        """(N, 3, 3) world-from-camera rotations; NaN where unposed."""
+        return self.world_from_cam[:, :3, :3]
+
+    @property
+    def position(self) -> Array:
+        """(N, 3) camera centres in the world, in the trajectory's unit; NaN where unposed."""
+        return self.world_from_cam[:, :3, 3]
+
+    @property
+    def path_length(self) -> float:
+        """Length of the line through the posed camera centres, in the trajectory's unit."""
+        return float(np.linalg.norm(np.diff(self.position[self.posed], axis=0), axis=1).sum())
+
+    def metric_copy(self, factor: float) -> "Trajectory":
+        """METRIC trajectory with translations multiplied by `factor`. Only `Annotation.to_metric` calls this."""
+        poses = self.world_from_cam.copy()
+        poses[:, :3, 3] *= factor
+        covariance = None
+        if self.covariance is not None:
+            unit = np.array([1, 1, 1, factor, factor, factor], dtype=np.float64)
+            covariance = self.covariance * unit[:, None] * unit[None, :]
+        return Trajectory(
+            world_from_cam=poses, time_s=self.time_s, posed=self.posed, scale=ScaleKind.METRIC, covariance=covariance
+        )
+
+
+def _check_poses(poses: Array, posed: NDArray[np.bool_]) -> None:
+    if not np.isnan(poses[~posed]).all():
+        raise InputError("world_from_cam: expected NaN in every row whose `posed` is false")
+    kept = poses[posed]
+    if not np.isfinite(kept).all():
+        raise InputError("world_from_cam: expected finite numbers in every posed row")
+    if (kept[:, 3] != np.array([0, 0, 0, 1])).any():
+        raise InputError("world_from_cam: expected the last row of every pose to be 0 0 0 1")
+    rotation = kept[:, :3, :3]
+    error = np.abs(rotation @ np.swapaxes(rotation, 1, 2) - np.eye(3)).max(initial=0.0)
+    if error > ORTHONORMAL_TOLERANCE or (np.linalg.det(rotation) < 0).any():
+        raise InputError(
+            f"world_from_cam: expected rotations (orthonormal, det +1), got an orthonormality error of {error:.2e}"
+        )
+
+
+def _check_covariance(covariance: Array, posed: NDArray[np.bool_]) -> None:
+    if not np.isnan(covariance[~posed]).all() or not np.isfinite(covariance[posed]).all():
+        raise InputError("covariance: expected finite values in posed rows and NaN in the others")
+    kept = covariance[posed]
+    size = np.abs(kept).max(axis=(1, 2), initial=0.0)
+    if (np.abs(kept - np.swapaxes(kept, 1, 2)).max(axis=(1, 2), initial=0.0) > 1e-9 * size).any():
+        raise InputError("covariance: expected symmetric matrices")
+    if (np.linalg.eigvalsh(kept)[:, 0] < -1e-9 * size).any():
+        raise InputError("covariance: expected no negative eigenvalue")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleVote:
+    """One cue's opinion: metres per trajectory unit, and the standard deviation of its natural logarithm."""
+
+    cue: str
+    value: float
+    sigma_log: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.value) and self.value > 0):
+            raise InputError(f"scale of cue {self.cue}: expected a positive number, got {self.value}")
+        if not (np.isfinite(self.sigma_log) and self.sigma_log >= 0):
+            raise InputError(f"sigma_log of cue {self.cue}: expected a number >= 0, got {self.sigma_log}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleEstimate:
+    """Metres per trajectory unit with a 95 % log-normal interval, and the cues that voted.
+
+    disagreement: largest |log ratio| between two votes in units of their joint sigma; None with a single cue.
+    """
+
+    value: float
+    low: float
+    high: float
+    votes: tuple[ScaleVote, ...]
+    disagreement: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite((self.value, self.low, self.high)).all() and self.value > 0):
+            raise InputError(f"scale: expected a positive finite value and interval, got {self.value}")
+        if not 0 < self.low <= self.value <= self.high:
+            raise InputError(f"scale: expected 0 < low <= value <= high, got {self.low}, {self.value}, {self.high}")
+        if not self.votes:
+            raise InputError("scale: expected at least one cue's vote, got none")
