@@ -1,0 +1,75 @@
+"""Files that are either whole or absent, with bytes that depend on their content alone."""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["fsync_folder", "json_bytes", "npz_bytes", "write_atomic", "write_synced"]
+
+
+def json_bytes(value: object) -> bytes:
+    """UTF-8 JSON with sorted keys and the shortest exact form of every float; NaN and infinity raise ValueError."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False, default=_plain_number)
+    return (text + "\n").encode()
+
+
+def npz_bytes(arrays: Mapping[str, NDArray]) -> bytes:
+    """An .npz that `numpy.load(allow_pickle=False)` reads.
+
+    Members are stored, not deflated: deflate's bytes change with the zlib the interpreter was built with. Order,
+    date and permissions are fixed, and every NaN becomes the one NaN, whatever arithmetic it came from.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            array = np.ascontiguousarray(arrays[name])
+            if array.dtype.kind == "f" and np.isnan(array).any():
+                array = np.where(np.isnan(array), np.array(np.nan, dtype=array.dtype), array)
+            member = io.BytesIO()
+            np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            info.create_system = 3  # Unix: zipfile would write the platform's own number
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, member.getvalue())
+    return buffer.getvalue()
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a new file and wait until the disk has it."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the names inside a folder durable: a rename is only safe on disk after its folder was synced."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace `path` by one rename: a reader or a killed run sees the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write_synced(temporary, data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_folder(path.parent)
+
+
+def _plain_number(value: object) -> object:
+    """numpy integers and bools, which json does not know; anything else is a mistake."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"expected JSON values, got {type(value).__name__}")

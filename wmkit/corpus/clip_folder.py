@@ -1,0 +1,216 @@
+"""One clip's folder: an `Annotation` as files, and back, exactly.
+
+::
+
+    annotation.json   everything that is not an array of cameras, points or depth
+    trajectory.npz    world_from_cam (N, 4, 4) f8, time_s (N,) f8, posed (N,) bool, intrinsics (N, 4) f8 fx fy cx cy px,
+                      covariance (N, 6, 6) f8 when the backend gave one; NaN rows are unposed frames
+    points.ply        binary little endian; x y z double (world, the trajectory's unit), red green blue uchar,
+                      error_px float, track_length int
+    depth.npz         frame (K,) i8 output-frame indices, z (K, h, w) f4 distance along the camera's z axis in the
+                      trajectory's unit, valid (K, h, w) bool; z is 0 where valid is false; intrinsics are the
+                      frame's, resized to w x h
+
+A clip without a trajectory has annotation.json alone. Neither time nor host is in any of them, so the same input,
+config and packages give the same bytes.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
+from wmkit.clip import (
+    Annotation,
+    BackendRecord,
+    Clip,
+    DepthMap,
+    MeasureState,
+    NoTrajectory,
+    Points,
+    Provenance,
+    SourceView,
+    Verdict,
+)
+from wmkit.corpus.atomic import json_bytes, npz_bytes
+from wmkit.errors import InputError
+
+__all__ = ["annotation_files", "points_bytes", "points_from_bytes", "read_annotation", "read_record"]
+
+ANNOTATION, TRAJECTORY, POINTS, DEPTH = "annotation.json", "trajectory.npz", "points.ply", "depth.npz"
+POINT_ROW = np.dtype(
+    [("xyz", "<f8", 3), ("rgb", "u1", 3), ("error_px", "<f4"), ("track_length", "<i4")]
+)  # packed, in the order of the header below
+PLY_PROPERTIES = (
+    *(f"property double {axis}" for axis in "xyz"),
+    *(f"property uchar {colour}" for colour in ("red", "green", "blue")),
+    "property float error_px",
+    "property int track_length",
+)
+
+
+def annotation_files(annotation: Annotation) -> dict[str, bytes]:
+    """File name to bytes, the whole folder of one clip."""
+    files = {ANNOTATION: json_bytes(_record(annotation))}
+    trajectory = annotation.trajectory
+    if trajectory is None:
+        return files
+    arrays: dict[str, NDArray] = {
+        "world_from_cam": trajectory.world_from_cam,
+        "time_s": trajectory.time_s,
+        "posed": trajectory.posed,
+        "intrinsics": annotation.intrinsics_rows,
+    }
+    if trajectory.covariance is not None:
+        arrays["covariance"] = trajectory.covariance
+    files[TRAJECTORY] = npz_bytes(arrays)
+    if annotation.points is not None:
+        files[POINTS] = points_bytes(annotation.points)
+    if annotation.depth is not None:
+        depth = annotation.depth
+        files[DEPTH] = npz_bytes({"frame": depth.frame, "z": depth.z, "valid": depth.valid})
+    return files
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """annotation.json as a dict; InputError when it is absent or no JSON object."""
+    path = folder / ANNOTATION
+    try:
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{folder}: expected a clip folder with {ANNOTATION}, found none") from None
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON, got {error}; delete the clip's folder and annotate again") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: expected a JSON object, got {type(record).__name__}")
+    return record
+
+
+def read_annotation(folder: Path) -> Annotation:
+    """The annotation a folder was written from; InputError names what is missing or damaged."""
+    record = read_record(folder)
+    try:
+        return _annotation(folder, record)
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{folder}: expected a complete clip folder, got {type(error).__name__}: {error}; "
+            "delete the folder and annotate again"
+        ) from error
+
+
+def points_bytes(points: Points) -> bytes:
+    """Binary little-endian PLY of the sparse points."""
+    lines = ("ply", "format binary_little_endian 1.0", f"element vertex {len(points)}", *PLY_PROPERTIES, "end_header")
+    rows = np.zeros(len(points), dtype=POINT_ROW)
+    rows["xyz"], rows["rgb"] = points.xyz, points.rgb
+    rows["error_px"], rows["track_length"] = points.error_px, points.track_length
+    return ("\n".join(lines) + "\n").encode() + rows.tobytes()
+
+
+def points_from_bytes(data: bytes) -> Points:
+    """Sparse points from a PLY that `points_bytes` wrote; ValueError for any other PLY or a cut one."""
+    header, found, body = data.partition(b"end_header\n")
+    lines = header.decode("ascii", errors="replace").splitlines()
+    if not found or lines[:2] != ["ply", "format binary_little_endian 1.0"] or tuple(lines[3:]) != PLY_PROPERTIES:
+        raise ValueError(f"{POINTS} is not one of ours")
+    count = int(lines[2].removeprefix("element vertex "))
+    if len(body) != count * POINT_ROW.itemsize:
+        raise ValueError(f"{POINTS} has {len(body)} bytes of points, expected {count * POINT_ROW.itemsize}")
+    rows = np.frombuffer(body, dtype=POINT_ROW)
+    return Points(xyz=rows["xyz"], rgb=rows["rgb"], error_px=rows["error_px"], track_length=rows["track_length"])
+
+
+def _record(annotation: Annotation) -> dict[str, Any]:
+    view, trajectory, none = annotation.view, annotation.trajectory, annotation.no_trajectory
+    return {
+        "clip": asdict(annotation.clip),
+        "view": {
+            "decoder": view.decoder,
+            "decoded_width": view.decoded_width,
+            "decoded_height": view.decoded_height,
+            "rotation_deg": view.rotation_deg,
+            "sample_aspect_ratio": float(view.sample_aspect_ratio),
+            "camera_model": view.camera_model,
+            "distortion": [float(value) for value in view.distortion],
+            "width": view.width,
+            "height": view.height,
+            "pts_s": view.pts_s.tolist(),
+        },
+        "verdicts": [{**asdict(verdict), "state": str(verdict.state)} for verdict in annotation.verdicts],
+        "provenance": asdict(annotation.provenance),
+        "no_trajectory": None if none is None else asdict(none),
+        "trajectory": None
+        if trajectory is None
+        else {"scale": str(trajectory.scale), "frames": len(trajectory), "posed": int(trajectory.posed.sum())},
+        "scale": None if annotation.scale is None else asdict(annotation.scale),
+        "points": None if annotation.points is None else len(annotation.points),
+        "depth": None
+        if annotation.depth is None
+        else {"scale": str(annotation.depth.scale), "maps": len(annotation.depth.frame)},
+    }
+
+
+def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
+    view = _view(record["view"])
+    trajectory, intrinsics = None, ()
+    if record["trajectory"] is not None:
+        trajectory, intrinsics = _trajectory(folder, ScaleKind(record["trajectory"]["scale"]), view)
+    depth = None
+    if record["depth"] is not None:
+        arrays = _load_npz(folder / DEPTH)
+        scale = ScaleKind(record["depth"]["scale"])
+        depth = DepthMap(frame=arrays["frame"], z=arrays["z"], valid=arrays["valid"], scale=scale)
+    clip, none, scale = record["clip"], record["no_trajectory"], record["scale"]
+    return Annotation(
+        clip=Clip(**{**clip, "span_s": tuple(clip["span_s"])}),
+        view=view,
+        verdicts=tuple(Verdict(**{**row, "state": MeasureState(row["state"])}) for row in record["verdicts"]),
+        provenance=_provenance(record["provenance"]),
+        trajectory=trajectory,
+        no_trajectory=None if none is None else NoTrajectory(**none),
+        intrinsics=intrinsics,
+        points=None if record["points"] is None else points_from_bytes((folder / POINTS).read_bytes()),
+        depth=depth,
+        scale=None if scale is None else _scale(scale),
+    )
+
+
+def _view(record: Mapping[str, Any]) -> SourceView:
+    pts_s = np.array(record["pts_s"], dtype=np.float64)
+    return SourceView(**{**record, "distortion": tuple(record["distortion"]), "pts_s": pts_s})
+
+
+def _trajectory(folder: Path, scale: ScaleKind, view: SourceView) -> tuple[Trajectory, tuple[Intrinsics, ...]]:
+    arrays = _load_npz(folder / TRAJECTORY)
+    trajectory = Trajectory(
+        world_from_cam=arrays["world_from_cam"],
+        time_s=arrays["time_s"],
+        posed=arrays["posed"],
+        scale=scale,
+        covariance=arrays.get("covariance"),
+    )
+    intrinsics = tuple(
+        Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=view.width, height=view.height)
+        for fx, fy, cx, cy in arrays["intrinsics"].tolist()
+    )
+    return trajectory, intrinsics
+
+
+def _provenance(record: Mapping[str, Any]) -> Provenance:
+    return Provenance(**{**record, "backends": tuple(BackendRecord(**row) for row in record["backends"])})
+
+
+def _scale(record: Mapping[str, Any]) -> ScaleEstimate:
+    return ScaleEstimate(**{**record, "votes": tuple(ScaleVote(**row) for row in record["votes"])})
+
+
+def _load_npz(path: Path) -> dict[str, NDArray]:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

@@ -1,0 +1,198 @@
+"""Rows of the ledger (one per attempt) and of the sources table (one per source), and their parquet schemas."""
+
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+from wmkit.clip import Annotation, MeasureState, Verdict
+
+__all__ = [
+    "LEDGER_SCHEMA",
+    "SOURCES_SCHEMA",
+    "LedgerRow",
+    "SourceRow",
+    "Status",
+    "ledger_rows",
+    "ledger_table",
+    "source_rows",
+    "source_table",
+]
+
+VERDICT = pa.struct(
+    [
+        ("name", pa.string()),
+        ("value", pa.float64()),
+        ("unit", pa.string()),
+        ("state", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+LEDGER_SCHEMA = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("source", pa.string()),
+        ("status", pa.string()),
+        ("stage", pa.string()),
+        ("code", pa.string()),
+        ("message", pa.string()),
+        ("frames", pa.int64()),
+        ("posed_frames", pa.int64()),
+        ("verdicts", pa.list_(VERDICT)),
+        ("scale_value", pa.float64()),
+        ("scale_low", pa.float64()),
+        ("scale_high", pa.float64()),
+        ("scale_cues", pa.list_(pa.string())),
+        ("timings", pa.map_(pa.string(), pa.float64())),
+        ("config_hash", pa.string()),
+        ("attempt", pa.int32()),
+        ("host", pa.string()),
+        ("finished_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+SOURCES_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("name", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("content_hash", pa.string()),
+        ("clip_id", pa.string()),
+    ]
+)
+
+
+class Status(StrEnum):
+    """How an attempt at a clip ended. `no_trajectory` is a result: the clip is done, it has no cameras."""
+
+    OK = "ok"
+    NO_TRAJECTORY = "no_trajectory"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """One attempt at one clip.
+
+    stage, code, message  empty when ok; stage "pose" and the reason when there is no trajectory; for a failure
+                          where it ended, a stable word to count by, and one line for people.
+    frames, posed_frames  of the output; None when failed.
+    verdicts              every filter's measurement; empty when failed.
+    scale_*               metres per trajectory unit, its 95 % interval and the cues that voted; None without.
+    timings               core-seconds by stage.
+    attempt               1 for the first attempt at this clip in this corpus, counted over reruns.
+    """
+
+    clip_id: str
+    source: str
+    status: Status
+    stage: str = ""
+    code: str = ""
+    message: str = ""
+    frames: int | None = None
+    posed_frames: int | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    scale_value: float | None = None
+    scale_low: float | None = None
+    scale_high: float | None = None
+    scale_cues: tuple[str, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)
+    config_hash: str = ""
+    attempt: int = 1
+    host: str = field(default_factory=socket.gethostname)
+    finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def done(self) -> bool:
+        """Whether the clip has its result, so that a rerun skips it."""
+        return self.status is not Status.FAILED
+
+    @classmethod
+    def of(cls, annotation: Annotation, timings: dict[str, float], attempt: int = 1) -> "LedgerRow":
+        """The row of an annotation that was written."""
+        trajectory, none, scale = annotation.trajectory, annotation.no_trajectory, annotation.scale
+        return cls(
+            clip_id=annotation.clip.id,
+            source=annotation.clip.source,
+            status=Status.OK if none is None else Status.NO_TRAJECTORY,
+            stage="" if none is None else "pose",
+            code="" if none is None else none.reason,
+            message="" if none is None else none.detail,
+            frames=len(annotation.view),
+            posed_frames=0 if trajectory is None else int(trajectory.posed.sum()),
+            verdicts=annotation.verdicts,
+            scale_value=None if scale is None else scale.value,
+            scale_low=None if scale is None else scale.low,
+            scale_high=None if scale is None else scale.high,
+            scale_cues=() if scale is None else tuple(vote.cue for vote in scale.votes),
+            timings=timings,
+            config_hash=annotation.provenance.config_hash,
+            attempt=attempt,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRow:
+    """One source found on disk and the clip its content is; equal content shares one clip.
+
+    path          absolute.
+    name          path below the input root, posix separators.
+    size_bytes    of the file, or the sum over a folder's images.
+    mtime_ns      of the file, or the newest of a folder and its images.
+    content_hash  sha256; None when the source could not be read, and then `clip_id` is a hash of the path.
+    """
+
+    path: str
+    name: str
+    size_bytes: int
+    mtime_ns: int
+    content_hash: str | None
+    clip_id: str
+
+
+def ledger_table(rows: Iterable[LedgerRow]) -> pa.Table:
+    """Rows as a table of `LEDGER_SCHEMA`."""
+    return pa.Table.from_pylist([_ledger_record(row) for row in rows], schema=LEDGER_SCHEMA)
+
+
+def ledger_rows(table: pa.Table) -> list[LedgerRow]:
+    """Rows of a table of `LEDGER_SCHEMA`."""
+    return [_ledger_row(record) for record in table.to_pylist()]
+
+
+def source_table(rows: Sequence[SourceRow]) -> pa.Table:
+    """Rows as a table of `SOURCES_SCHEMA`, sorted by path."""
+    names = SOURCES_SCHEMA.names
+    records = [{name: getattr(row, name) for name in names} for row in sorted(rows, key=lambda row: row.path)]
+    return pa.Table.from_pylist(records, schema=SOURCES_SCHEMA)
+
+
+def source_rows(table: pa.Table) -> list[SourceRow]:
+    """Rows of a table of `SOURCES_SCHEMA`."""
+    return [SourceRow(**record) for record in table.to_pylist()]
+
+
+def _ledger_record(row: LedgerRow) -> dict[str, Any]:
+    record: dict[str, Any] = {name: getattr(row, name) for name in LEDGER_SCHEMA.names}
+    record["status"] = str(row.status)
+    record["verdicts"] = [{key.name: getattr(verdict, key.name) for key in VERDICT} for verdict in row.verdicts]
+    record["scale_cues"] = list(row.scale_cues)
+    record["timings"] = sorted(row.timings.items())
+    return record
+
+
+def _ledger_row(record: dict[str, Any]) -> LedgerRow:
+    verdicts = tuple(Verdict(**{**entry, "state": MeasureState(entry["state"])}) for entry in record["verdicts"])
+    return LedgerRow(
+        **{
+            **record,
+            "status": Status(record["status"]),
+            "verdicts": verdicts,
+            "scale_cues": tuple(record["scale_cues"]),
+            "timings": dict(record["timings"]),
+        }
+    )

@@ -1,0 +1,347 @@
+"""The corpus folder: its layout, the one rename that makes a clip appear, and its state as a function of its files.
+
+::
+
+    corpus.json               schema version, conventions in words, config, config hash
+    sources.parquet           one row a source: path, name, size, mtime, content hash, clip id
+    ledger/part-*.parquet     append-only, atomic; one row per attempt
+    clips/<id[:2]>/<id>/      see `wmkit.corpus.clip_folder`
+    dead-letter/<id>.json     one per failed clip, gone when a later attempt succeeds
+    .tmp/  .lock              work in progress; empty and free when no run is alive
+
+One process at a time appends ledger, sources and dead letters (`lock`); any number may `write` clips.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wmkit.clip import Annotation
+from wmkit.corpus.atomic import fsync_folder, json_bytes, write_atomic, write_synced
+from wmkit.corpus.clip_folder import annotation_files, read_annotation, read_record
+from wmkit.corpus.ledger import (
+    LEDGER_SCHEMA,
+    SOURCES_SCHEMA,
+    LedgerRow,
+    SourceRow,
+    ledger_rows,
+    ledger_table,
+    source_rows,
+    source_table,
+)
+from wmkit.errors import ConfigError, InputError
+
+__all__ = ["CONVENTIONS", "SCHEMA_VERSION", "Corpus", "DeadLetter"]
+
+SCHEMA_VERSION = 1
+CONVENTIONS = {
+    "axes": "OpenCV: x right, y down, z forward",
+    "world_from_cam": "4x4, maps a point in camera coordinates to world coordinates; NaN where posed is false",
+    "translation": "metres if trajectory.scale is metric, else an unknown multiple of a metre",
+    "covariance": "6x6, right-multiplied tangent, order rotation (rad), translation; gauge: the first posed frame",
+    "intrinsics": "fx fy cx cy in px of the output frames; pixel (0,0) covers [0,1)^2, its centre is (0.5, 0.5)",
+    "depth": "z-depth along the camera's z axis, in the trajectory's unit; meaningless where valid is false",
+    "time_s": "seconds since the first output frame; view.pts_s are the source's own seconds",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """Why a clip failed for good, and the shell command that reruns it alone."""
+
+    clip_id: str
+    source: str
+    path: str
+    stage: str
+    code: str
+    message: str
+    traceback: str
+    command: str
+    attempt: int
+    config_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A corpus folder on disk. Make it with `create_or_open` (to write) or `open` (to read or to add clips)."""
+
+    path: Path
+
+    @classmethod
+    def create_or_open(cls, path: Path, config: Mapping[str, Any], config_hash: str, *, update: bool) -> "Corpus":
+        """The corpus at `path`, made if there is none.
+
+        With another config than the one on disk: ConfigError, unless `update`, which records the new one.
+        InputError when the folder cannot be written or is not empty and no corpus.
+        """
+        path = Path(path).absolute()
+        corpus = cls(path)
+        if (path / "corpus.json").exists():
+            head = corpus._head()
+            if head["config_hash"] == config_hash:
+                return corpus
+            if not update:
+                raise ConfigError(
+                    f"{path}: was made with another config ({_difference(head['config'], config)}); "
+                    "pass --update to annotate its clips again, or another --out"
+                )
+            with corpus.lock():  # another run may be writing under the old config
+                write_atomic(path / "corpus.json", json_bytes(_new_head(config, config_hash)))
+            return corpus
+        if path.exists() and (not path.is_dir() or any(not _ours(entry) for entry in path.iterdir())):
+            raise InputError(f"{path}: expected a corpus, an empty folder or a new path; pass another --out")
+        try:
+            for folder in ("ledger", "clips", "dead-letter", ".tmp"):
+                (path / folder).mkdir(parents=True, exist_ok=True)
+            write_atomic(path / "corpus.json", json_bytes(_new_head(config, config_hash)))
+        except OSError as error:
+            raise InputError(f"{path}: expected a folder that can be written, got {error.strerror}") from None
+        return corpus
+
+    @classmethod
+    def open(cls, path: Path) -> "Corpus":
+        """The corpus at `path`; InputError when it is none, ConfigError when its schema is another version's."""
+        corpus = cls(Path(path).absolute())
+        corpus._head()
+        return corpus
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config of the last run."""
+        return self._head()["config"]
+
+    @property
+    def config_hash(self) -> str:
+        """The config hash of the last run."""
+        return self._head()["config_hash"]
+
+    # ---- clips
+
+    def folder(self, clip_id: str) -> Path:
+        """Where the clip's files are, whether or not they exist yet."""
+        return self.path / "clips" / clip_id[:2] / clip_id
+
+    def clip_ids(self) -> list[str]:
+        """Ids of all clips that have a folder, sorted."""
+        return sorted(entry.name for entry in (self.path / "clips").glob("??/*") if entry.is_dir())
+
+    def write(self, annotation: Annotation) -> None:
+        """Put one clip's folder in place by one rename, replacing an older one whole; safe in any process.
+
+        InputError when the disk refuses.
+        """
+        clip_id = annotation.clip.id
+        target, scratch = self.folder(clip_id), self._scratch(clip_id)
+        try:
+            scratch.mkdir(parents=True)
+            for name, data in annotation_files(annotation).items():
+                write_synced(scratch / name, data)
+            fsync_folder(scratch)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.discard(clip_id)
+            os.rename(scratch, target)
+            fsync_folder(target.parent)
+        except OSError as error:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise InputError(f"{target}: expected to write the clip's folder, got {error.strerror or error}") from error
+
+    def read(self, clip_id: str) -> Annotation:
+        """The annotation of one clip, exactly as written; InputError when there is none or it is damaged."""
+        return read_annotation(self.folder(clip_id))
+
+    def clip_config_hash(self, clip_id: str) -> str | None:
+        """Config hash that the clip's folder was made with; None without a folder. Reads annotation.json alone."""
+        folder = self.folder(clip_id)
+        return read_record(folder)["provenance"]["config_hash"] if folder.exists() else None
+
+    def discard(self, clip_id: str) -> None:
+        """Remove a clip's folder, if there is one, by renaming it away first."""
+        away = self._scratch(f"{clip_id}.old")
+        try:
+            os.rename(self.folder(clip_id), away)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(away, ignore_errors=True)
+
+    def corpus_hash(self) -> str:
+        """sha256 over the sorted (clip id, sha256 of each of its files): equal iff the corpora are, byte for byte."""
+        total = hashlib.sha256()
+        for clip_id in self.clip_ids():
+            total.update(f"{clip_id}\n".encode())
+            for file in sorted(self.folder(clip_id).iterdir()):
+                total.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+        return total.hexdigest()
+
+    # ---- ledger
+
+    def append_ledger(self, rows: Sequence[LedgerRow]) -> None:
+        """Add one part with these rows; they are on disk when it returns. Only the holder of `lock` may."""
+        if not rows:
+            return
+        parts = self._parts()
+        number = int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0
+        _write_table(self.path / "ledger" / f"part-{number:06d}.parquet", ledger_table(rows))
+
+    def ledger(self) -> list[LedgerRow]:
+        """Every attempt, in the order they were recorded."""
+        return ledger_rows(self.ledger_table())
+
+    def ledger_table(self) -> pa.Table:
+        """The whole ledger as an arrow table."""
+        tables = [_read_table(part, LEDGER_SCHEMA) for part in self._parts()]
+        return pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
+
+    def latest(self) -> dict[str, LedgerRow]:
+        """The last row of every clip, by clip id, sorted.
+
+        A failed clip that no source names any more (the file was replaced or became readable) is left out.
+        """
+        last = {row.clip_id: row for row in self.ledger()}
+        named = {row.clip_id for row in self.sources()}
+        return {key: row for key, row in sorted(last.items()) if row.done or not named or key in named}
+
+    def done_ids(self, config_hash: str) -> set[str]:
+        """Clips whose result under this config is recorded and whose folder is there: a rerun skips them."""
+        rows = self.latest()
+        return {key for key, row in rows.items() if row.done and row.config_hash == config_hash} & set(self.clip_ids())
+
+    # ---- sources and dead letters
+
+    def sources(self) -> list[SourceRow]:
+        """Every source ever given, sorted by path; empty before the first run."""
+        path = self.path / "sources.parquet"
+        return source_rows(_read_table(path, SOURCES_SCHEMA)) if path.exists() else []
+
+    def write_sources(self, rows: Sequence[SourceRow]) -> None:
+        """Replace the rows of these paths and keep the others. Only the holder of `lock` may."""
+        merged = {row.path: row for row in (*self.sources(), *rows)}
+        _write_table(self.path / "sources.parquet", source_table(list(merged.values())))
+
+    def write_dead_letter(self, letter: DeadLetter) -> None:
+        """Record a clip that failed for good. An older annotation of it, of another config, goes with this."""
+        self.discard(letter.clip_id)
+        (self.path / "dead-letter").mkdir(exist_ok=True)
+        write_atomic(self.path / "dead-letter" / f"{letter.clip_id}.json", json_bytes(asdict(letter)))
+
+    def remove_dead_letter(self, clip_id: str) -> None:
+        """Forget an earlier failure, if there was one."""
+        (self.path / "dead-letter" / f"{clip_id}.json").unlink(missing_ok=True)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """All dead letters, sorted by clip id."""
+        return [
+            DeadLetter(**json.loads(path.read_bytes()))
+            for path in sorted((self.path / "dead-letter").glob("[0-9a-f]*.json"))
+        ]
+
+    # ---- one writer
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the corpus for one run; InputError, naming the holder, when another run has it.
+
+        The kernel frees it however the holder ends. What a killed run left half-written is swept away.
+        """
+        import fcntl
+
+        try:
+            file = open(self.path / ".lock", "a+")  # noqa: SIM115 - closed by the `with` below
+        except OSError as error:
+            raise InputError(f"{self.path}: expected a folder that can be written, got {error.strerror}") from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise InputError(
+                    f"{self.path}: another run ({holder}) is writing this corpus; wait for it or pass another --out"
+                ) from None
+            file.truncate(0)
+            file.write(f"pid {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            shutil.rmtree(self.path / ".tmp", ignore_errors=True)
+            (self.path / ".tmp").mkdir()
+            yield
+            file.truncate(0)
+
+    def _head(self) -> dict[str, Any]:
+        path = self.path / "corpus.json"
+        if not path.exists():
+            raise InputError(f"{self.path}: expected a corpus (a folder with corpus.json); run wmkit annotate first")
+        try:
+            head = json.loads(path.read_bytes())
+            version = head["schema_version"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}: expected a corpus head with a schema_version; the file is damaged") from None
+        if version != SCHEMA_VERSION:
+            raise ConfigError(
+                f"{path}: expected schema version {SCHEMA_VERSION}, got {version}; "
+                "use the wmkit that wrote it, or another --out"
+            )
+        return head
+
+    def _parts(self) -> list[Path]:
+        return sorted((self.path / "ledger").glob("part-*.parquet"))
+
+    def _scratch(self, name: str) -> Path:
+        """A name in .tmp that no other process takes; what this process left there before is removed."""
+        path = self.path / ".tmp" / f"{name}.{socket.gethostname()}.{os.getpid()}"
+        shutil.rmtree(path, ignore_errors=True)
+        return path
+
+
+def _new_head(config: Mapping[str, Any], config_hash: str) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "conventions": CONVENTIONS,
+        "config": config,
+        "config_hash": config_hash,
+    }
+
+
+def _ours(entry: Path) -> bool:
+    """Whether a run that was killed before corpus.json appeared may have left this entry."""
+    return entry.name in ("ledger", "clips", "dead-letter", ".tmp", ".lock") or entry.name.startswith(".corpus.json")
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        return pq.ParquetFile(path).read().cast(schema)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{path}: expected a readable parquet table of this version, got {error}") from error
+
+
+def _difference(old: Any, new: Any) -> str:
+    """The first three settings that differ, as `name: old -> new`."""
+    before, after = _flat("", json.loads(json_bytes(old))), _flat("", json.loads(json_bytes(new)))
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    shown = [f"{name}: {before.get(name, 'absent')} -> {after.get(name, 'absent')}" for name in names[:3]]
+    return "; ".join(shown + ([f"and {len(names) - 3} more"] if len(names) > 3 else [])) or "same values, other version"
+
+
+def _flat(prefix: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, list):
+        value = {str(index): entry for index, entry in enumerate(value)}
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key in value:
+        flat |= _flat(f"{prefix}.{key}".lstrip("."), value[key])
+    return flat
