@@ -1,0 +1,35 @@
+# Every target sets itself up: .venv with the versions of constraints.txt, made once (see .ci/setup).
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help setup demo test lint slow clean
+
+help:
+	@echo "make demo   render, annotate and report four short synthetic clips"
+	@echo "make test   lint, types, import contracts, tests (without the slow ones)"
+	@echo "make slow   the tests that take minutes"
+	@echo "make lint   lint, types and import contracts alone"
+	@echo "make clean  remove what the tools left behind; .venv stays"
+
+setup: # PYTHON=... names an interpreter; without it the first of 3.11 or newer is taken
+	@PYTHON="$(PYTHON)" .ci/setup
+
+demo: setup
+	@$(BIN)/python -m wmkit demo
+
+# Both halves run even if the first says no: one look shows everything that is wrong.
+test: setup
+	@rc=0; $(MAKE) --no-print-directory lint || rc=1; $(PYTEST) -n 2 || rc=1; exit $$rc
+
+slow: setup
+	@$(PYTEST) -m slow
+
+lint: setup
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports --no-cache --no-logo
+
+clean:
+	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find wmkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
