@@ -56,53 +56,83 @@ class PluginConfig(Protocol):
 
 
 class PoseEstimator(Protocol):
+    """Cameras of a clip from its frames."""
+
     def estimate(self, frames: FrameSource, seed: int) -> PoseEstimate | NoTrajectory:
         """Poses of every frame it can stand by; NoTrajectory when the clip has none; ClipError on failure."""
         ...
 
 
 class PoseConfig(PluginConfig, Protocol):
-    def build(self, device: str) -> PoseEstimator: ...
+    """Frozen settings of a PoseEstimator."""
+
+    def build(self, device: str) -> PoseEstimator:
+        """The part itself, on `device` ("cpu", "cuda:0")."""
+        ...
 
 
 class DepthEstimator(Protocol):
+    """Depth of some frames of a clip whose cameras are known."""
+
     def estimate(self, frames: FrameSource, annotation: Annotation) -> DepthMap | Unmeasured:
         """z-depth of some frames, in the unit of the annotation's trajectory."""
         ...
 
 
 class DepthConfig(PluginConfig, Protocol):
-    def build(self, device: str) -> DepthEstimator: ...
+    """Frozen settings of a DepthEstimator."""
+
+    def build(self, device: str) -> DepthEstimator:
+        """The part itself, on `device` ("cpu", "cuda:0")."""
+        ...
 
 
 class ScaleCue(Protocol):
+    """One reason to believe how many metres a trajectory unit has."""
+
     def vote(self, annotation: Annotation) -> ScaleVote | Unmeasured:
         """Metres per trajectory unit of an UP_TO_SCALE annotation."""
         ...
 
 
 class ScaleConfig(PluginConfig, Protocol):
-    def build(self, device: str) -> ScaleCue: ...
+    """Frozen settings of a ScaleCue."""
+
+    def build(self, device: str) -> ScaleCue:
+        """The part itself, on `device` ("cpu", "cuda:0")."""
+        ...
 
 
 class FootageFilter(Protocol):
+    """Measures the picture, before pose."""
+
     def measure(self, frames: FrameSource, facts: DecodeFacts) -> Verdict:
         """One value from the pixels alone, before any pose exists."""
         ...
 
 
 class FootageFilterConfig(PluginConfig, Protocol):
-    def build(self, device: str) -> FootageFilter: ...
+    """Frozen settings of a FootageFilter."""
+
+    def build(self, device: str) -> FootageFilter:
+        """The part itself, on `device` ("cpu", "cuda:0")."""
+        ...
 
 
 class TrajectoryFilter(Protocol):
+    """Measures the annotation, after pose and scale."""
+
     def measure(self, annotation: Annotation) -> Verdict:
         """One value from the annotation; UNMEASURED when it has no trajectory."""
         ...
 
 
 class TrajectoryFilterConfig(PluginConfig, Protocol):
-    def build(self, device: str) -> TrajectoryFilter: ...
+    """Frozen settings of a TrajectoryFilter."""
+
+    def build(self, device: str) -> TrajectoryFilter:
+        """The part itself, on `device` ("cpu", "cuda:0")."""
+        ...
 
 
 FilterConfig = FootageFilterConfig | TrajectoryFilterConfig

@@ -11,7 +11,16 @@ from wmkit.camera import Array, frozen_array
 from wmkit.clip import Clip, SourceView
 from wmkit.errors import InputError
 
-__all__ = ["WINDOW_FRAMES", "ClipFile", "DecodeFacts", "DecodeLimits", "Decoder", "FrameSource", "FrameWindow", "VideoConfig"]
+__all__ = [
+    "WINDOW_FRAMES",
+    "ClipFile",
+    "DecodeFacts",
+    "DecodeLimits",
+    "Decoder",
+    "FrameSource",
+    "FrameWindow",
+    "VideoConfig",
+]
 
 WINDOW_FRAMES = 64
 
@@ -119,8 +128,14 @@ class Decoder(Protocol):
         """Decode everything once and report what is there; ClipError("decode", code) when nothing can be."""
         ...
 
-    def frames(self, file: ClipFile, config: VideoConfig, facts: DecodeFacts) -> Iterator[NDArray[np.uint8]]:
-        """Every frame of `facts.pts_s` in order: upright RGB (h, w, 3), square pixels, not yet resized to max_side."""
+    def frames(
+        self, file: ClipFile, config: VideoConfig, facts: DecodeFacts, keep: NDArray[np.bool_]
+    ) -> Iterator[NDArray[np.uint8]]:
+        """The frames of `facts.pts_s` where `keep` (M,) is true, in order.
+
+        Each is RGB as stored, (decoded_height, decoded_width, 3): rotation, sample aspect ratio and size are the
+        FrameSource's work, done once for every decoder. ClipError when the second pass finds other frames.
+        """
         ...
 
 
@@ -142,10 +157,14 @@ class FrameSource(Protocol):
     """Re-iterates one clip; no stage ever holds a whole clip's pixels."""
 
     @property
-    def clip(self) -> Clip: ...
+    def clip(self) -> Clip:
+        """Identity of the clip these frames belong to."""
+        ...
 
     @property
-    def facts(self) -> DecodeFacts: ...
+    def facts(self) -> DecodeFacts:
+        """What the full decode found, before sampling."""
+        ...
 
     @property
     def view(self) -> SourceView:
