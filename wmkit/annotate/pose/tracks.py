@@ -1,0 +1,220 @@
+"""Point tracks through a clip: OpenCV's pyramidal LK, forward-backward checked, MAGSAC-cleaned, grid-replenished.
+
+Tracks replace re-detected features because they survive where SIFT matching does not: on KITTI 06 (forward motion)
+pycolmap's default pipeline builds no model at all, while the same mapper on tracks poses every frame (LOG.md).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from wmkit.video.frames import FrameSource
+
+__all__ = ["TrackConfig", "Tracks", "track_points"]
+
+PIXEL_CENTRE = np.float32(0.5)  # OpenCV puts the centre of the first pixel at 0, we at 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackConfig:
+    """Knobs of the tracker.
+
+    max_points          points alive at a time.
+    min_distance        of a new point to every living one, as a share of the image diagonal.
+    grid                (columns, rows): replenished cell by cell, so that texture-poor regions keep their points.
+    window_px           LK integration window; pyramid_levels are halvings above full size.
+    coarse_side_px      long side of the frames on which DIS makes LK's first guess.
+    forward_backward_px a point is dropped when tracking it back lands farther than this from where it was.
+    epipolar_px         MAGSAC threshold of the fundamental matrix between consecutive frames.
+    """
+
+    max_points: int = 900
+    min_distance: float = 0.008
+    grid: tuple[int, int] = (8, 6)
+    window_px: int = 21
+    pyramid_levels: int = 1
+    coarse_side_px: int = 480
+    forward_backward_px: float = 0.7
+    epipolar_px: float = 2.0
+    quality: float = 0.002
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tracks:
+    """Every track of a clip, frame by frame.
+
+    ids    per frame: (n,) int64, sorted ids of the tracks alive there.
+    xy     per frame: (n, 2) float32, px, pixel centres at half-integers.
+    rgb    (number of tracks, 3) uint8: colour at birth.
+    width  px of the frames.
+    height likewise.
+    """
+
+    ids: tuple[NDArray[np.int64], ...]
+    xy: tuple[NDArray[np.float32], ...]
+    rgb: NDArray[np.uint8]
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def diagonal_px(self) -> float:
+        """Length of the image diagonal in px."""
+        return float(np.hypot(self.width, self.height))
+
+    def common(self, i: int, j: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Positions, in frames i and j, of the tracks alive in both."""
+        _, in_i, in_j = np.intersect1d(self.ids[i], self.ids[j], assume_unique=True, return_indices=True)
+        return in_i, in_j
+
+    def parallax_px(self, i: int, j: int) -> float:
+        """Median displacement of the tracks shared by frames i and j; infinite when they share none."""
+        in_i, in_j = self.common(i, j)
+        if len(in_i) == 0:
+            return float("inf")
+        return float(np.median(np.linalg.norm(self.xy[j][in_j] - self.xy[i][in_i], axis=1)))
+
+
+def track_points(frames: FrameSource, config: TrackConfig) -> Tracks:
+    """Track points through every frame of a clip; holds two grey frames at a time."""
+    tracker = _Tracker(config, frames.view.width, frames.view.height)
+    for rgb in _each_frame(frames):
+        tracker.add(rgb)
+    return tracker.result()
+
+
+def _each_frame(frames: FrameSource) -> Iterator[NDArray[np.uint8]]:
+    for window in frames.windows():
+        yield from window.rgb
+
+
+class _Tracker:
+    """Streaming state: the last grey frame, the living points and what was recorded so far."""
+
+    def __init__(self, config: TrackConfig, width: int, height: int) -> None:
+        self.config = config
+        self.width, self.height = width, height
+        self.distance_px = max(3.0, config.min_distance * float(np.hypot(width, height)))
+        self.gray: NDArray[np.uint8] | None = None
+        self.ids = np.zeros(0, np.int64)
+        self.xy = np.zeros((0, 2), np.float32)
+        self.frame_ids: list[NDArray[np.int64]] = []
+        self.frame_xy: list[NDArray[np.float32]] = []
+        self.rgb: list[NDArray[np.uint8]] = []
+        self.born = 0
+        self.dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
+
+    def add(self, rgb: NDArray[np.uint8]) -> None:
+        gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        if self.gray is not None and len(self.ids):
+            self._follow(self.gray, gray)
+        self._replenish(gray, rgb)
+        self.gray = gray
+        self.frame_ids.append(self.ids)
+        self.frame_xy.append(self.xy + PIXEL_CENTRE)
+
+    def result(self) -> Tracks:
+        rgb = np.concatenate(self.rgb) if self.rgb else np.zeros((0, 3), np.uint8)
+        return Tracks(
+            ids=tuple(self.frame_ids), xy=tuple(self.frame_xy), rgb=rgb, width=self.width, height=self.height
+        )
+
+    def _follow(self, before: NDArray, after: NDArray) -> None:
+        """Move the living points to the next frame and drop those that fail a check."""
+        guess = self.xy + self._coarse_flow(before, after)
+        moved, found = self._refine(before, after, self.xy, guess)
+        back, found_back = self._refine(after, before, moved, moved - (guess - self.xy))
+        closed = np.linalg.norm(back - self.xy, axis=1) < self.config.forward_backward_px
+        inside = (moved >= 0).all(1) & (moved[:, 0] <= self.width - 1) & (moved[:, 1] <= self.height - 1)
+        keep = found & found_back & closed & inside
+        old, self.xy, self.ids = self.xy[keep], moved[keep], self.ids[keep]
+        keep = _epipolar_inliers(old, self.xy, self.config.epipolar_px)
+        self.xy, self.ids = self.xy[keep], self.ids[keep]
+
+    def _coarse_flow(self, before: NDArray, after: NDArray) -> NDArray[np.float32]:
+        """(n, 2) px: DIS flow of the shrunken frames at the living points.
+
+        As a first guess it keeps more points of fast motion than deeper LK pyramids do, at less cost (LOG.md).
+        """
+        shrink = min(1.0, self.config.coarse_side_px / max(self.width, self.height))
+        size = (max(16, round(self.width * shrink)), max(16, round(self.height * shrink)))
+        small = [cv2.resize(gray, size, interpolation=cv2.INTER_AREA) for gray in (before, after)]
+        flow = self.dis.calc(small[0], small[1], None)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        ratio = np.array([size[0] / self.width, size[1] / self.height], np.float32)
+        where = (self.xy + PIXEL_CENTRE) * ratio - PIXEL_CENTRE
+        sampled = cv2.remap(flow, where[:, None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return sampled[:, 0] / ratio
+
+    def _refine(
+        self, before: NDArray, after: NDArray, xy: NDArray, guess: NDArray
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Sub-pixel LK from `guess`; the new positions and whether each was found."""
+        criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
+        window = (self.config.window_px, self.config.window_px)
+        moved, status, _ = cv2.calcOpticalFlowPyrLK(
+            before,
+            after,
+            xy,
+            guess.astype(np.float32),  # a copy: OpenCV writes the answer into it
+            winSize=window,
+            maxLevel=self.config.pyramid_levels,
+            criteria=criteria,
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+        )
+        return moved, status[:, 0] == 1
+
+    def _replenish(self, gray: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> None:
+        """Add corners in grid cells that hold fewer points than their share."""
+        columns, rows = self.config.grid
+        share = -(-self.config.max_points // (columns * rows))
+        free = np.full(gray.shape, 255, np.uint8)
+        for x, y in np.rint(self.xy).astype(int).tolist():
+            cv2.circle(free, (x, y), int(self.distance_px), 0, -1)
+        x_edges = np.linspace(0, self.width, columns + 1).astype(int)
+        y_edges = np.linspace(0, self.height, rows + 1).astype(int)
+        count, _, _ = np.histogram2d(self.xy[:, 1], self.xy[:, 0], bins=(y_edges, x_edges))
+        new = []
+        for row in range(rows):
+            for column in range(columns):
+                missing = share - int(count[row, column])
+                if missing <= share // 4:
+                    continue
+                ys, xs = slice(y_edges[row], y_edges[row + 1]), slice(x_edges[column], x_edges[column + 1])
+                corners = cv2.goodFeaturesToTrack(
+                    gray[ys, xs], missing, self.config.quality, self.distance_px, mask=free[ys, xs], blockSize=5
+                )
+                if corners is not None:
+                    new.append(corners[:, 0] + np.float32((x_edges[column], y_edges[row])))
+        if new:
+            self._birth(np.concatenate(new), rgb)
+
+    def _birth(self, xy: NDArray[np.float32], rgb: NDArray[np.uint8]) -> None:
+        ids = np.arange(self.born, self.born + len(xy), dtype=np.int64)
+        self.born += len(xy)
+        self.ids = np.concatenate([self.ids, ids])
+        self.xy = np.concatenate([self.xy, xy])
+        column, row = np.rint(xy).astype(int).T
+        self.rgb.append(rgb[row, column])
+
+
+def _epipolar_inliers(before: NDArray, after: NDArray, threshold_px: float) -> NDArray[np.bool_]:
+    """Points that follow one fundamental matrix; all of them when there are too few, or too little motion, to tell."""
+    still_px = 0.5  # below this the matrix is noise and would throw out good points at random
+    if len(before) < 30 or np.median(np.linalg.norm(after - before, axis=1)) < still_px:
+        return np.ones(len(before), np.bool_)
+    params = cv2.UsacParams()
+    params.score = cv2.SCORE_METHOD_MAGSAC
+    params.sampler = cv2.SAMPLING_UNIFORM
+    params.loMethod = cv2.LOCAL_OPTIM_SIGMA
+    params.threshold = threshold_px
+    params.confidence = 0.999
+    params.maxIterations = 2000
+    params.randomGeneratorState = 0
+    params.isParallel = False
+    _, mask = cv2.findFundamentalMat(before, after, params)
+    return np.ones(len(before), np.bool_) if mask is None else mask[:, 0] == 1
