@@ -1,0 +1,61 @@
+"""What filters are made of: the UNMEASURED answer without a trajectory, frame pairs, thumbnails, picture motion."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wmkit.camera import Trajectory
+from wmkit.clip import Annotation, Verdict
+from wmkit.video.frames import FrameSource
+
+__all__ = ["adjacent_posed", "median_motion_px", "no_trajectory", "thumbnails"]
+
+THUMBNAIL_SIDE_PX = 256  # enough for camera motion and cuts; about 2 core-ms a 720p frame against 5 to decode it
+MIN_TRACKS = 8  # a median of fewer points says nothing about a picture
+
+
+def no_trajectory(annotation: Annotation, name: str, unit: str) -> Verdict:
+    """The verdict of a trajectory filter on a clip without one: UNMEASURED, with the pose stage's own reason."""
+    missing = annotation.no_trajectory
+    return Verdict.unmeasured(name, unit, "no_trajectory" if missing is None else f"no_trajectory: {missing.reason}")
+
+
+def adjacent_posed(trajectory: Trajectory) -> NDArray[np.int64]:
+    """(M,) indices i whose frames i and i + 1 are both posed; a gap of unposed frames is never bridged."""
+    return np.flatnonzero(trajectory.posed[:-1] & trajectory.posed[1:])
+
+
+def thumbnails(frames: FrameSource) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """(time_s, rgb (h, w, 3) uint8) of every frame, area-filtered to a long side of at most 256 px."""
+    import cv2
+
+    for window in frames.windows():
+        for time_s, rgb in zip(window.time_s, window.rgb, strict=True):
+            height, width = rgb.shape[:2]
+            shrink = THUMBNAIL_SIDE_PX / max(height, width)
+            if shrink < 1:
+                size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+                rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+            yield float(time_s), rgb
+
+
+def median_motion_px(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> float | None:
+    """Median distance, px, that a regular grid of points moves between two grey pictures (h, w).
+
+    Pyramidal Lucas-Kanade, checked forward and backward; None when fewer than 8 points survive. Points without
+    texture are dropped, each other part of the picture has one vote, so a moving subject does not carry the median.
+    """
+    import cv2
+
+    step = max(8, round(max(before.shape) / 18))
+    y, x = np.mgrid[step // 2 : before.shape[0] : step, step // 2 : before.shape[1] : step]
+    start = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)[:, None]
+    guess = np.empty_like(start)  # cv2's stub wants an array; without the initial-flow flag it is only written to
+    settings = {"winSize": (15, 15), "maxLevel": 3, "criteria": (3, 10, 0.03), "minEigThreshold": 1e-3}
+    end, there, _ = cv2.calcOpticalFlowPyrLK(before, now, start, guess, **settings)
+    back, again, _ = cv2.calcOpticalFlowPyrLK(now, before, end, guess.copy(), **settings)
+    kept = (np.minimum(there, again).ravel() > 0) & (np.linalg.norm(back - start, axis=2)[:, 0] < 0.5)
+    if kept.sum() < MIN_TRACKS:
+        return None
+    return float(np.median(np.linalg.norm(end - start, axis=2)[kept, 0]))

@@ -1,0 +1,43 @@
+"""Hard cuts, counted by PySceneDetect's adaptive detector: content change against its own rolling mean."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from wmkit.annotate.filters.common import thumbnails
+from wmkit.annotate.protocols import FootageFilter
+from wmkit.clip import Verdict
+from wmkit.video.frames import DecodeFacts, FrameSource
+
+__all__ = ["HardCutConfig"]
+
+NAME, UNIT = "hard_cut", "cuts"
+WINDOW = 2  # the detector's own default: frames on either side that a cut must stand out from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardCutConfig:
+    """Number of hard cuts; fast camera motion is not one. A cut within 2 frames of either end goes unseen."""
+
+    name: ClassVar[str] = NAME
+    licence: ClassVar[str] = "Apache-2.0"
+
+    def build(self, device: str) -> FootageFilter:
+        """The filter; `device` is not used."""
+        return _HardCut()
+
+
+class _HardCut:
+    def measure(self, frames: FrameSource, facts: DecodeFacts) -> Verdict:
+        if len(frames.view) < 2 * WINDOW + 1:
+            return Verdict.unmeasured(NAME, UNIT, "too_few_frames")
+        from scenedetect import FrameTimecode
+        from scenedetect.detectors import AdaptiveDetector
+
+        detector = AdaptiveDetector(window_width=WINDOW, min_scene_len=WINDOW)
+        cuts = 0
+        for index, (_, rgb) in enumerate(thumbnails(frames)):
+            bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+            cuts += len(detector.process_frame(FrameTimecode(index, fps=25.0), bgr))  # it counts frames, not time
+        return Verdict.measured(NAME, float(cuts), UNIT)
