@@ -1,4 +1,4 @@
-"""Fixtures every test may use."""
+"""Fixtures every test folder shares."""
 
 import os
 from pathlib import Path
@@ -7,15 +7,10 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def repo_root() -> Path:
-    """The checkout's root folder."""
-    return Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="session")
-def shared_data(repo_root: Path) -> Path:
-    """Folder of real sequences, `$WMKIT_DATA` or ../shared/data beside the checkout; skips where there is none."""
-    folder = Path(os.environ.get("WMKIT_DATA", repo_root.parent / "shared" / "data"))
-    if not (folder / "README.md").is_file():
-        pytest.skip(f"no real sequences at {folder}; set WMKIT_DATA to their folder")
+def shared_data() -> Path:
+    """Folder of the real clips (posed/, raw/, awkward/); skips where it is absent. $WMKIT_DATA overrides it."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("WMKIT_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no real clips at {folder}: set WMKIT_DATA to the folder that holds posed/, raw/ and awkward/")
     return folder

@@ -1,0 +1,149 @@
+"""Checks every decoder shares, made before and while a library touches an untrusted file."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wmkit.errors import ClipError
+from wmkit.video.frames import ClipFile, DecodeLimits
+
+__all__ = [
+    "STAGE",
+    "IndexBuilder",
+    "check_frame_count",
+    "check_pixels",
+    "check_video_file",
+    "clockwise_deg",
+    "file_changed",
+]
+
+STAGE = "decode"
+
+# A playlist makes a demuxer open other files; it is text, and so is a script or page that was named .mp4.
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<MPD", b"<?xml")
+_TEXT_WITH_FRAMES = (b"YUV4MPEG2",)
+_SNIFF_BYTES = 1024
+_MAX_NOTES = 100
+
+
+def check_video_file(file: ClipFile) -> str:
+    """Path of a file that is worth opening.
+
+    Raises ClipError("decode", ...): `unreadable` (missing, no permission, I/O error), `empty_file` (0 bytes),
+    `not_a_video` (text or a playlist, whatever its name).
+    """
+    try:
+        with Path(file.path).open("rb") as stream:
+            head = stream.read(_SNIFF_BYTES)
+    except OSError as error:
+        raise ClipError(STAGE, "unreadable", f"{file.name}: expected a readable file, got {error.strerror}") from error
+    if not head:
+        raise ClipError(STAGE, "empty_file", f"{file.name}: expected a video, got a file of 0 bytes; copy it again")
+    if _is_text(head):
+        raise ClipError(STAGE, "not_a_video", f"{file.name}: expected a video, got text or a playlist; remove it")
+    return file.path
+
+
+def _is_text(head: bytes) -> bool:
+    if head.startswith(_TEXT_WITH_FRAMES):
+        return False
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_PLAYLISTS):
+        return True
+    control = set(range(32)) - {9, 10, 12, 13, 27}
+    if control.intersection(head) or 127 in head:
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start >= len(head) - 3 and len(head) == _SNIFF_BYTES  # a character cut by the sniff
+    return True
+
+
+def check_pixels(name: str, width: int, height: int, limits: DecodeLimits) -> None:
+    """ClipError `too_many_pixels` when a picture of width x height px is above the limit, `zero_frames` when empty."""
+    if width < 1 or height < 1:
+        raise ClipError(STAGE, "zero_frames", f"{name}: expected a picture, got a size of {width}x{height} px")
+    if width * height > limits.max_pixels:
+        raise ClipError(
+            STAGE,
+            "too_many_pixels",
+            f"{name}: expected at most {limits.max_pixels} px a frame, got {width}x{height}; shrink it first",
+        )
+
+
+def check_frame_count(name: str, count: int, limits: DecodeLimits) -> None:
+    """ClipError `too_many_frames` when a source has more frames than the limit."""
+    if count > limits.max_source_frames:
+        raise ClipError(
+            STAGE,
+            "too_many_frames",
+            f"{name}: expected at most {limits.max_source_frames} frames, got more; cut it into clips first",
+        )
+
+
+def clockwise_deg(name: str, counterclockwise_deg: float) -> int:
+    """Clockwise turn (0, 90, 180, 270) that makes the picture upright, from a display matrix's angle."""
+    turn = -counterclockwise_deg % 360
+    if turn not in (0, 90, 180, 270):
+        raise ClipError(STAGE, "odd_rotation", f"{name}: expected a turn by a multiple of 90 deg, got {turn:g}")
+    return int(turn)
+
+
+def file_changed(name: str) -> ClipError:
+    """The error of a second pass that does not find the frames of the first."""
+    return ClipError(
+        STAGE, "file_changed", f"{name}: expected the frames of the first pass, got others; do not edit it"
+    )
+
+
+class IndexBuilder:
+    """Collects the pts index of one pass and what was dropped, and makes the `DecodeFacts`.
+
+    A frame is kept when its time is known and after the last kept one; every dropped frame is noted. The rule
+    looks at times alone, so a second pass that asks `keeps` in the same order keeps the same frames.
+    """
+
+    def __init__(self, name: str, limits: DecodeLimits) -> None:
+        self.name = name
+        self.limits = limits
+        self.pts_s: list[float] = []
+        self.corrupt: list[bool] = []
+        self._notes: list[str] = []
+        self._unwritten = 0
+
+    def note(self, text: str) -> None:
+        """Records one survived error; a file with thousands keeps the first hundred and a count."""
+        if len(self._notes) < _MAX_NOTES:
+            self._notes.append(text)
+        else:
+            self._unwritten += 1
+
+    def keeps(self, pts_s: float | None, corrupt: bool) -> bool:
+        """Adds a frame to the index unless its time is unknown or does not increase."""
+        if pts_s is None:
+            self.note(f"frame without a timestamp after {self._last()}: dropped")
+            return False
+        if self.pts_s and pts_s <= self.pts_s[-1]:
+            self.note(f"frame at {pts_s:.6f} s, not after {self._last()}: dropped")
+            return False
+        check_frame_count(self.name, len(self.pts_s) + 1, self.limits)
+        self.pts_s.append(pts_s)
+        self.corrupt.append(corrupt)
+        return True
+
+    def _last(self) -> str:
+        return f"{self.pts_s[-1]:.6f} s" if self.pts_s else "the start"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Everything survived, one line each."""
+        more = (f"and {self._unwritten} more",) if self._unwritten else ()
+        return (*self._notes, *more)
+
+    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """(M,) pts in seconds and (M,) corrupt; ClipError `zero_frames` when nothing was kept."""
+        if not self.pts_s:
+            first = f" ({self.notes[0]})" if self.notes else ""
+            raise ClipError(STAGE, "zero_frames", f"{self.name}: expected frames, none decodes{first}")
+        return np.array(self.pts_s, dtype=np.float64), np.array(self.corrupt, dtype=np.bool_)
