@@ -13,28 +13,27 @@ MODULES = [path for path in package_files() if path.read_text(encoding="utf-8").
 def exported(tree: ast.Module) -> list[str] | None:
     """The literal `__all__`, None where there is none."""
     for node in tree.body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
-            assert isinstance(node, ast.Assign | ast.AnnAssign)
-            assert node.value is not None
-            return ast.literal_eval(node.value)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+                return ast.literal_eval(node.value)
     return None
+
+
+def definitions(body: list[ast.stmt]) -> list[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    """Functions and classes that stand directly in `body`."""
+    return [node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
 
 
 def bound_names(tree: ast.Module) -> set[str]:
     """Names that the module's own top level defines or imports."""
-    names: set[str] = set()
+    names = {node.name for node in definitions(tree.body)}
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
+        if isinstance(node, ast.Import | ast.ImportFrom):
             names |= {alias.asname or alias.name for alias in node.names}
         else:
-            names |= {
-                name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
-            }
+            stored = (item for item in ast.walk(node) if isinstance(item, ast.Name))
+            names |= {item.id for item in stored if isinstance(item.ctx, ast.Store)}
     return names
 
 
@@ -56,19 +55,16 @@ def test_exported_names_are_true_and_sorted(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=short)
 def test_public_definitions_are_exported(path: Path) -> None:
     tree = tree_of(path)
-    names = set(exported(tree) or ())
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    public = {node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")}
-    assert not public - names - cli_verbs(path, tree), (
-        "public by its name but not in __all__: export it or start it with _"
-    )
+    public = {node.name for node in definitions(tree.body) if not node.name.startswith("_")}
+    missing = public - set(exported(tree) or ()) - cli_verbs(path, tree)
+    assert not missing, "public by its name but not in __all__: export it, or start it with _"
 
 
 def cli_verbs(path: Path, tree: ast.Module) -> set[str]:
     """Verbs are reached through the command line, whose surface another test freezes."""
     if short(path) != "wmkit/cli.py":
         return set()
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
+    return {node.name for node in definitions(tree.body) if node.decorator_list}
 
 
 def undocumented(tree: ast.Module) -> list[str]:
@@ -76,8 +72,8 @@ def undocumented(tree: ast.Module) -> list[str]:
     missing = [] if ast.get_docstring(tree) else ["(module)"]
 
     def visit(body: list[ast.stmt], prefix: str) -> None:
-        for node in body:
-            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
+        for node in definitions(body):
+            if node.name.startswith("_"):
                 continue
             if not ast.get_docstring(node) and not is_overload_or_setter(node):
                 missing.append(prefix + node.name)
