@@ -44,8 +44,7 @@ def read_poses_json(path: Path) -> CameraTrack:
         raise InputError(f"{path}: expected a non-empty list 'frames'")
     if not isinstance(loaded.get("metric"), bool):
         raise InputError(f"{path}: expected 'metric' to be true or false, got {loaded.get('metric')!r}")
-    names = [frame.get("file") if isinstance(frame, dict) else None for frame in frames]
-    if not all(isinstance(name, str) for name in names):
+    if not all(isinstance(frame, dict) and isinstance(frame.get("file"), str) for frame in frames):
         raise InputError(f"{path}: expected every frame to be an object with a 'file' name")
     matrices = np.array([_numbers(path, index, frame, "T_c2w", (4, 4)) for index, frame in enumerate(frames)])
     times = [float(_numbers(path, index, frame, "t", ())) for index, frame in enumerate(frames)]
@@ -57,7 +56,7 @@ def read_poses_json(path: Path) -> CameraTrack:
             world_from_cam=rigid_matrices(nearest_rotation(matrices[:, :3, :3]), matrices[:, :3, 3]),
             time_s=np.array(times),
             intrinsics_px=rows,
-            names=tuple(names),
+            names=tuple(str(frame["file"]) for frame in frames),
             metric=loaded["metric"],
         )
 

@@ -1,0 +1,123 @@
+"""nerfstudio transforms.json: camera to world with OpenGL camera axes (y up, z back), world +Z up, points as PLY.
+
+https://docs.nerf.studio/quickstart/data_conventions.html. wmkit's world has +Y down where the first camera is level,
+so it is turned by `applied_transform` ((x, y, z) -> (x, z, -y), as nerfstudio's own COLMAP conversion does), which the
+file states and the reader undoes. Only signs and rows move: a round trip is exact. nerfstudio itself recentres and
+rescales on load unless told not to (`--orientation-method none --center-method none --auto-scale-poses False`).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmkit.camera import Array
+from wmkit.clip import Points
+from wmkit.errors import InputError
+from wmkit.formats.text import numbers, read_json, write_lines
+from wmkit.formats.track import CameraTrack, naming_file, nearest_rotation, rigid_matrices
+
+__all__ = ["read_nerfstudio", "write_nerfstudio"]
+
+Z_UP_FROM_WORLD = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
+OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
+POINTS_FILE = "sparse_pc.ply"
+DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
+
+
+def write_nerfstudio(track: CameraTrack, folder: Path, image_folder: str = "images") -> None:
+    """Write transforms.json and, when there are points, sparse_pc.ply; images are named `image_folder`/name.
+
+    Raises InputError without names, intrinsics or sizes.
+    """
+    if track.names is None:
+        raise InputError(f"{folder}: expected a track with image names, transforms.json needs one a frame")
+    c2w = Z_UP_FROM_WORLD @ track.world_from_cam @ OPENCV_FROM_OPENGL
+    frames = []
+    for index, (row, name) in enumerate(zip(track.intrinsics(), track.names, strict=True)):
+        frame: dict[str, Any] = {"file_path": f"{image_folder}/{name}", "transform_matrix": c2w[index].tolist()}
+        frame |= {"fl_x": row.fx, "fl_y": row.fy, "cx": row.cx, "cy": row.cy, "w": row.width, "h": row.height}
+        if track.time_s is not None:
+            frame["time_s"] = float(track.time_s[index])
+        frames.append(frame)
+    document: dict[str, Any] = {"camera_model": "OPENCV", "applied_transform": Z_UP_FROM_WORLD[:3].tolist()}
+    if track.points is not None and len(track.points):
+        document["ply_file_path"] = POINTS_FILE
+        write_lines(folder / POINTS_FILE, _ply_lines(track.points))
+    if track.metric is not None:
+        document["metric"] = track.metric
+    write_lines(folder / "transforms.json", [json.dumps(document | {"frames": frames}, indent=1)])
+
+
+def read_nerfstudio(path: Path) -> CameraTrack:
+    """Read transforms.json, intrinsics global or per frame, in the world before `applied_transform`.
+
+    Points are not read. Raises InputError naming file and frame, also for distorted or non-perspective cameras.
+    """
+    document: dict[str, Any] = read_json(path)
+    frames = document.get("frames")
+    if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
+        raise InputError(f"{path}: expected a non-empty list 'frames' of objects")
+    if document.get("camera_model", "OPENCV") not in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE"):
+        raise InputError(f"{path}: expected a perspective camera_model, got {document['camera_model']!r}")
+    distorted = [key for frame in (document, *frames) for key in DISTORTION if frame.get(key, 0) != 0]
+    if distorted:
+        raise InputError(f"{path}: expected undistorted cameras, got a non-zero {distorted[0]}; undistort first")
+    c2w = np.stack([_transform(path, index, frame) for index, frame in enumerate(frames)])
+    rows = np.array(
+        [
+            [_scalar(path, index, key, frame, document) for key in ("fl_x", "fl_y", "cx", "cy", "w", "h")]
+            for index, frame in enumerate(frames)
+        ]
+    )
+    with naming_file(path):
+        poses = rigid_matrices(nearest_rotation(c2w[:, :3, :3]), c2w[:, :3, 3])
+        return CameraTrack(
+            world_from_cam=_undo(path, document) @ poses @ OPENCV_FROM_OPENGL,
+            time_s=np.array([frame["time_s"] for frame in frames]) if all("time_s" in f for f in frames) else None,
+            intrinsics_px=rows[:, :4],
+            size_px=rows[:, 4:].astype(np.int64),
+            names=tuple(Path(str(frame.get("file_path", ""))).name for frame in frames),
+            metric=document["metric"] if isinstance(document.get("metric"), bool) else None,
+        )
+
+
+def _undo(path: Path, document: dict[str, Any]) -> Array:
+    """world_from_z_up of the file's `applied_transform`; identity when it states none."""
+    if "applied_transform" not in document:
+        return np.eye(4)
+    try:
+        applied = np.array(document["applied_transform"], dtype=np.float64).reshape(-1, 4)[:3]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: expected a 3x4 'applied_transform' of numbers") from error
+    if applied.shape != (3, 4) or not np.isfinite(applied).all():
+        raise InputError(f"{path}: expected a finite 3x4 'applied_transform', got shape {applied.shape}")
+    rotation = nearest_rotation(applied[None, :, :3])[0]
+    return rigid_matrices(rotation.T[None], (-rotation.T @ applied[:, 3])[None])[0]
+
+
+def _transform(path: Path, index: int, frame: dict[str, Any]) -> Array:
+    try:
+        matrix = np.array(frame.get("transform_matrix"), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: frame {index}: expected numbers in 'transform_matrix'") from error
+    if matrix.shape not in ((4, 4), (3, 4)) or not np.isfinite(matrix).all():
+        raise InputError(f"{path}: frame {index}: expected a finite 4x4 'transform_matrix', got shape {matrix.shape}")
+    return matrix[:3]
+
+
+def _scalar(path: Path, index: int, key: str, frame: dict[str, Any], document: dict[str, Any]) -> float:
+    value = document.get(key, frame.get(key))  # nerfstudio's order: a global value wins
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{path}: frame {index}: expected a number '{key}' there or globally, got {value!r}")
+    return float(value)
+
+
+def _ply_lines(points: Points) -> list[str]:
+    xyz = points.xyz @ Z_UP_FROM_WORLD[:3, :3].T
+    header = ["ply", "format ascii 1.0", f"element vertex {len(points)}"]
+    header += [f"property double {axis}" for axis in "xyz"]
+    header += [f"property uchar {color}" for color in ("red", "green", "blue")]
+    rows = [f"{numbers(at)} {r} {g} {b}" for at, (r, g, b) in zip(xyz, points.rgb, strict=True)]
+    return [*header, "end_header", *rows]
