@@ -1,0 +1,144 @@
+"""Ray actors as workers: one CPU each, one item in flight; only items and replies cross, never files or frames.
+
+Each actor watches over one worker process of `wmkit.executor.local`, so that a crash or a hang ends, reads and costs
+the same with and without Ray. Everything durable is outside Ray. With RAY_ADDRESS set the actors run on that cluster,
+whose machines must see the same paths; otherwise a cluster of this machine alone is started, and ended with the pool.
+"""
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from wmkit.errors import InputError
+from wmkit.executor.local import LocalPool
+from wmkit.executor.loop import Died, Event
+from wmkit.executor.task import ItemTask
+
+__all__ = ["RayPool"]
+
+OBJECT_STORE_BYTES = 100_000_000  # Ray's least is 75 MB; replies are a few kB
+QUIET_ENV = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what the FutureWarning on every start asks for
+}
+KILL_WAIT_S = 10.0
+
+
+class _Supervisor:
+    """The actor: a pool of one process. Two threads, so that `stop` is heard while `run` waits."""
+
+    def __init__(self, task: ItemTask) -> None:
+        self._pool = LocalPool(task, 1)
+
+    def ready(self) -> Event:
+        self._pool.start(0)
+        events = self._pool.wait(LocalPool.start_timeout_s)
+        return events[0] if events else Died(0, "was not ready in time", self._pool.kill(0))
+
+    def run(self, payload: Any) -> Event:
+        self._pool.submit(0, payload)
+        return self._pool.wait(None)[0]
+
+    def stop(self) -> None:
+        self._pool.stop(0)
+
+
+class RayPool:
+    """`size` actors. Ray itself neither restarts them nor retries: attempts are counted in one place, the leases."""
+
+    start_timeout_s: float | None = None  # on a busy cluster an actor waits for its CPU as long as it takes
+
+    def __init__(self, task: ItemTask, size: int) -> None:
+        import ray
+
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            _connect(size)
+        self.size = min(size, max(1, int(ray.cluster_resources().get("CPU", 1))))
+        self._task = task
+        self._actors: dict[int, Any] = {}
+        self._calls: dict[Any, int] = {}  # pending call -> worker
+        remote: Any = ray.remote
+        self._actor_class = remote(num_cpus=1, max_restarts=0, max_task_retries=0, max_concurrency=2)(_Supervisor)
+
+    def start(self, worker: int) -> None:
+        """Create the actor, or a new process in the one there is; it says Ready once the task's module is loaded."""
+        if worker not in self._actors:
+            self._actors[worker] = self._actor_class.remote(self._task)
+        self._calls[self._actors[worker].ready.remote()] = worker
+
+    def submit(self, worker: int, payload: Any) -> None:
+        """Call the actor with one item."""
+        self._calls[self._actors[worker].run.remote(payload)] = worker
+
+    def wait(self, timeout_s: float | None) -> list[Event]:
+        """Replies and deaths since the last call."""
+        import ray
+
+        done, _ = ray.wait(list(self._calls), num_returns=1, timeout=timeout_s)
+        return [self._event(call) for call in done]
+
+    def kill(self, worker: int) -> str:
+        """End the actor's process, or the actor if it does not answer; returns the stacks the process was killed in."""
+        import ray
+        from ray.exceptions import GetTimeoutError, RayError
+
+        call = next(call for call, number in self._calls.items() if number == worker)
+        del self._calls[call]
+        try:
+            ray.get(self._actors[worker].stop.remote(), timeout=KILL_WAIT_S)
+            event: Any = ray.get(call, timeout=KILL_WAIT_S)
+        except (RayError, GetTimeoutError):
+            ray.kill(self._actors.pop(worker), no_restart=True)
+            return ""
+        return event.log if isinstance(event, Died) else ""
+
+    def close(self) -> None:
+        """End all actors, and the cluster if this pool started it."""
+        import ray
+
+        for actor in self._actors.values():
+            ray.kill(actor, no_restart=True)  # its process ends with it
+        self._actors.clear()
+        self._calls.clear()
+        if self._ours:
+            ray.shutdown()
+
+    def _event(self, call: Any) -> Event:
+        import ray
+        from ray.exceptions import RayActorError
+
+        worker = self._calls.pop(call)
+        try:
+            event: Any = ray.get(call)
+        except RayActorError as error:  # the machine or the actor itself is gone, not just its process
+            del self._actors[worker]
+            memory = "NODE_OUT_OF_MEMORY" in str(error)
+            return Died(worker, "was lost with its Ray actor", str(error), out_of_memory=memory)
+        return replace(event, worker=worker)
+
+
+def _connect(size: int) -> None:
+    """Join the cluster that RAY_ADDRESS names, or start a quiet one here; InputError when it cannot be joined."""
+    for name, value in QUIET_ENV.items():
+        os.environ.setdefault(name, value)
+    import logging
+
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        try:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        except ConnectionError as error:
+            raise InputError(f"RAY_ADDRESS={address}: expected a running Ray cluster, got {error}") from error
+        return
+    ray.init(
+        address="local",
+        num_cpus=size,
+        num_gpus=0,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+    )

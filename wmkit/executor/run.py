@@ -1,0 +1,65 @@
+"""`run_items`: the executor's one door."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from wmkit.errors import InputError
+from wmkit.executor.leases import Leases
+from wmkit.executor.local import LocalPool
+from wmkit.executor.loop import WorkerPool, drive
+from wmkit.executor.task import Item, ItemTask, Outcome
+
+__all__ = ["EXECUTORS", "ExecutorOptions", "run_items"]
+
+EXECUTORS = ("ray", "local")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorOptions:
+    """How items are worked on; nothing here changes a result.
+
+    kind          "ray" or "local": the same code with and without Ray.
+    workers       processes, one core each; None is one for each core of this machine (of the cluster with Ray).
+    timeout_s     per attempt; None is no limit.
+    max_attempts  for crashes, timeouts and lack of memory; a failure the item itself reports is final at once.
+    """
+
+    kind: str = "ray"
+    workers: int | None = None
+    timeout_s: float | None = None
+    max_attempts: int = 2
+
+    def __post_init__(self) -> None:
+        if self.kind not in EXECUTORS:
+            raise InputError(f"--executor: expected one of {', '.join(EXECUTORS)}, got {self.kind!r}")
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"--workers: expected at least 1, got {self.workers}")
+        if self.timeout_s is not None and not self.timeout_s > 0:
+            raise InputError(f"--clip-timeout-s: expected a positive number of seconds, got {self.timeout_s}")
+        if self.max_attempts < 1:
+            raise InputError(f"max_attempts: expected at least 1, got {self.max_attempts}")
+
+
+def run_items(
+    items: Sequence[Item], task: ItemTask, options: ExecutorOptions, on_outcome: Callable[[Outcome], None]
+) -> None:
+    """Work on every item; `on_outcome` is called in this process for every attempt, as it ends.
+
+    An item that crashes its worker, hangs or raises ends itself alone. KeyboardInterrupt ends the workers and
+    is raised again. RuntimeError when workers cannot start.
+    """
+    if not items:
+        return
+    leases = Leases((item.key for item in items), max_attempts=options.max_attempts, timeout_s=options.timeout_s)
+    drive(_pool(task, options, len(items)), {item.key: item.payload for item in items}, leases, on_outcome)
+
+
+def _pool(task: ItemTask, options: ExecutorOptions, items: int) -> WorkerPool:
+    on_cluster = options.kind == "ray" and os.environ.get("RAY_ADDRESS")
+    workers = options.workers or (items if on_cluster else len(os.sched_getaffinity(0)))
+    if options.kind == "local":
+        return LocalPool(task, min(workers, items))
+    from wmkit.executor.ray import RayPool
+
+    return RayPool(task, min(workers, items))

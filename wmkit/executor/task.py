@@ -1,0 +1,92 @@
+"""What crosses between the driver and its workers: items, the task, replies. Small, and never a built object."""
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wmkit.errors import ClipError
+
+__all__ = ["THREAD_ENV", "Failure", "Item", "ItemTask", "Outcome", "Reply", "run_item"]
+
+THREAD_ENV: Mapping[str, str] = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+}
+"""One item is one core: workers read these before any library starts threads, so sums have one order as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One unit of work. `key` is unique within a run; `payload` is small and picklable (a path, an id)."""
+
+    key: str
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemTask:
+    """What to do with an item: a module-level `function(config, payload)` and its frozen config.
+
+    Both travel to the worker by reference and by value respectively; the worker builds what the config describes.
+    """
+
+    function: Callable[[Any, Any], Any]
+    config: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an attempt failed; `retry` when another attempt might end otherwise."""
+
+    stage: str
+    code: str
+    message: str
+    traceback: str = ""
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a worker sends back for an item: a result, or the failure."""
+
+    result: Any = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One attempt at one item, as reported to the driver's callback.
+
+    attempt  1 for the first attempt in this run.
+    final    no further attempt follows in this run: `result` is given, or the failure is for good.
+    """
+
+    key: str
+    attempt: int
+    final: bool
+    result: Any = None
+    failure: Failure | None = None
+
+
+def run_item(task: ItemTask, payload: Any) -> Reply:
+    """Run the task on one item: the one place of the program where every exception is caught.
+
+    A ClipError is the item's own, deterministic end. Out of memory may pass when the neighbours are smaller.
+    Anything else is a bug: it ends this item with its traceback on record, and costs no other item.
+    """
+    try:
+        return Reply(result=task.function(task.config, payload))
+    except ClipError as error:
+        return Reply(failure=_failure(error.stage, error.code, error.message))
+    except MemoryError as error:
+        return Reply(failure=_failure("worker", "out_of_memory", f"out of memory: {error}", retry=True))
+    except Exception as error:  # noqa: BLE001 - the per-item boundary
+        return Reply(failure=_failure("worker", "bug", f"{type(error).__name__}: {error}"))
+
+
+def _failure(stage: str, code: str, message: str, retry: bool = False) -> Failure:
+    line = " ".join(message.split())
+    return Failure(stage=stage, code=code, message=line, traceback=traceback.format_exc(), retry=retry)
