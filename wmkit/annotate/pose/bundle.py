@@ -1,0 +1,60 @@
+"""Bundle adjustment of a scene by pycolmap (Ceres), one thread, robust loss, shared focal length free."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from wmkit.annotate.pose.colmap_import import pycolmap
+from wmkit.annotate.pose.scene import Scene
+
+__all__ = ["bundle_adjust", "to_reconstruction"]
+
+
+def bundle_adjust(scene: Scene, loss_px: float, refine_focal: bool = True) -> Scene:
+    """The scene with poses, points and focal length at the minimum of the Cauchy reprojection loss."""
+    model, track_of_point = to_reconstruction(scene)
+    options = pycolmap.BundleAdjustmentOptions(print_summary=False, refine_focal_length=refine_focal)
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.loss_function_scale = loss_px
+    options.ceres.solver_options.num_threads = 1
+    options.ceres.solver_options.max_num_iterations = 50
+    options.ceres.solver_options.function_tolerance = 1e-6
+    config = pycolmap.BundleAdjustmentConfig()
+    for image_id in sorted(model.reg_image_ids()):
+        config.add_image(image_id)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    pycolmap.create_default_ceres_bundle_adjuster(options, config, model).solve()
+    cam_from_world = scene.cam_from_world.copy()
+    for image_id in model.reg_image_ids():
+        cam_from_world[image_id - 1, :3] = model.image(image_id).cam_from_world().matrix()
+    xyz = scene.xyz.copy()
+    for point_id, track in track_of_point.items():
+        xyz[track] = model.point3D(point_id).xyz
+    return replace(scene, cam_from_world=cam_from_world, xyz=xyz, params=np.array(model.camera(1).params))
+
+
+def to_reconstruction(scene: Scene) -> "tuple[pycolmap.Reconstruction, dict[int, int]]":
+    """The usable part of a scene as a COLMAP model (image id = frame + 1), and the track of each point id."""
+    model = pycolmap.Reconstruction()
+    width, height = scene.size
+    camera = pycolmap.Camera(model="SIMPLE_PINHOLE", width=width, height=height, params=scene.params.tolist())
+    camera.camera_id = 1
+    model.add_camera_with_trivial_rig(camera)
+    at = np.flatnonzero(scene.usable)
+    frame = scene.obs_frame[at]
+    for index in np.unique(frame).tolist():
+        xy = scene.obs_xy[at[frame == index]]
+        image = pycolmap.Image(name=f"{index:06d}", keypoints=xy, camera_id=1, image_id=index + 1)
+        pose = pycolmap.Rigid3d(scene.cam_from_world[index, :3])
+        model.add_image_with_trivial_frame(image, pose)
+    _, start = np.unique(frame, return_index=True)
+    place = np.arange(len(at)) - np.repeat(start, np.diff(np.append(start, len(at))))
+    track_of_point: dict[int, int] = {}
+    order = np.argsort(scene.obs_track[at], kind="stable")
+    track = scene.obs_track[at][order]
+    for chunk in np.split(order, np.flatnonzero(np.diff(track)) + 1):
+        elements = [pycolmap.TrackElement(int(frame[k]) + 1, int(place[k])) for k in chunk.tolist()]
+        owner = int(scene.obs_track[at[chunk[0]]])
+        point_id = model.add_point3D(scene.xyz[owner], pycolmap.Track(elements), np.zeros(3, np.uint8))
+        track_of_point[point_id] = owner
+    return model, track_of_point

@@ -1,0 +1,137 @@
+"""Covariance of every pose from the reprojection Hessian at the adjusted scene.
+
+Right-multiplied tangent (world_from_cam · Exp(rotation, translation)), points and focal length marginalised by the
+Schur complement. Gauge: the first posed frame is fixed, and so is the scale, as the root mean square distance of
+the cameras from it: an up-to-scale trajectory has no scale error, a metric one has its interval in ScaleEstimate.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from wmkit.annotate.pose.scene import Indices, Scene
+from wmkit.camera import Array, invert_rigid
+
+__all__ = ["pose_covariance"]
+
+JOINT_FRAMES = 256  # the dense inverse is cubic in frames: 1536 unknowns take half a core-second
+
+
+def pose_covariance(scene: Scene, joint_frames: int = JOINT_FRAMES) -> Array:
+    """(N, 6, 6), order (rotation rad, translation in the scene's unit); NaN for frames without a pose.
+
+    Up to `joint_frames` posed frames are estimated jointly, with noise scaled to the scene's own residuals. Of a
+    longer clip an even selection is; a frame between two of them takes their mean, weighted by distance in
+    frames, plus its own covariance given the points: conservative, since it ignores that they correlate.
+    """
+    posed = np.flatnonzero(scene.posed)
+    linear = _linearise(scene)
+    covariance = np.full((len(scene.cam_from_world), 6, 6), np.nan)
+    pick = np.unique(np.linspace(0, len(posed) - 1, min(joint_frames, len(posed))).round().astype(int))
+    joint = posed[pick]
+    covariance[joint] = _joint(linear, joint, scene)
+    rest = np.setdiff1d(posed, joint)
+    if len(rest):
+        after = np.searchsorted(joint, rest)
+        before = after - 1
+        share = ((rest - joint[before]) / (joint[after] - joint[before]))[:, None, None]
+        between = (1 - share) * covariance[joint[before]] + share * covariance[joint[after]]
+        covariance[rest] = between + np.linalg.inv(_own_information(linear, rest))
+    return (covariance + np.swapaxes(covariance, 1, 2)) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Linear:
+    """Whitened Jacobians of the usable observations: (K, 2, 6) pose, (K, 2, 3) point, (K, 2, 1) focal."""
+
+    frame: Indices
+    track: Indices
+    pose: Array
+    point: Array
+    focal: Array
+
+
+def _linearise(scene: Scene) -> _Linear:
+    at = np.flatnonzero(scene.usable)
+    seen = replace(scene, obs_frame=scene.obs_frame[at], obs_track=scene.obs_track[at], obs_xy=scene.obs_xy[at])
+    x, y, z = seen.in_camera().T
+    focal = scene.params[0]
+    zero = np.zeros_like(z)
+    by_point = focal * np.stack(
+        [np.stack([1 / z, zero, -x / z**2], axis=1), np.stack([zero, 1 / z, -y / z**2], axis=1)], axis=1
+    )
+    # world_from_cam · Exp(xi) moves the point in the camera by [point]x · rotation - translation
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
+    pose = np.concatenate([by_point @ cross, -by_point], axis=2)
+    point = by_point @ scene.cam_from_world[seen.obs_frame][:, :3, :3]
+    by_focal = np.stack([x / z, y / z], axis=1)[:, :, None]
+    # one axis of the error, robustly: the median of a Rayleigh variable is 1.1774 sigma
+    sigma_px = max(float(np.median(seen.error_px())) / 1.1774, 1e-3)
+    return _Linear(
+        frame=seen.obs_frame,
+        track=seen.obs_track,
+        pose=pose / sigma_px,
+        point=point / sigma_px,
+        focal=by_focal / sigma_px,
+    )
+
+
+def _joint(linear: _Linear, joint: Indices, scene: Scene) -> Array:
+    """(len(joint), 6, 6) marginal covariances of the poses in `joint`, using their observations alone."""
+    position = invert_rigid(scene.cam_from_world)[joint, :3, 3]
+    if len(joint) < 2:
+        return np.zeros((len(joint), 6, 6))
+    at = np.flatnonzero(np.isin(linear.frame, joint))
+    slot = np.searchsorted(joint, linear.frame[at])
+    _, point_slot = np.unique(linear.track[at], return_inverse=True)
+    size, points = 6 * len(joint) + 1, point_slot.max() + 1
+    pose_rows = _sparse_rows(linear.pose[at], slot, size - 1)
+    focal = sparse.csr_matrix(linear.focal[at].reshape(-1, 1))
+    camera_rows = sparse.hstack([pose_rows, focal], format="csr")
+    point_rows = _sparse_rows(linear.point[at], point_slot, 3 * points)
+    block = np.zeros((points, 3, 3))
+    np.add.at(block, point_slot, np.einsum("kri,krj->kij", linear.point[at], linear.point[at]))
+    block += 1e-9 * np.trace(block, axis1=1, axis2=2)[:, None, None] * np.eye(3)  # a point seen along one ray only
+    inverse = sparse.block_diag(list(np.linalg.inv(block)), format="csr")
+    cross = (camera_rows.T @ point_rows).tocsr()
+    schur = ((camera_rows.T @ camera_rows) - cross @ inverse @ cross.T).toarray()
+    schur += _scale_gauge(scene, joint, position, size) * np.abs(np.diag(schur)).max()
+    free = schur[6:, 6:]
+    solution = np.linalg.inv((free + free.T) / 2)
+    result = np.zeros((len(joint), 6, 6))
+    for index in range(1, len(joint)):
+        begin = 6 * (index - 1)
+        result[index] = solution[begin : begin + 6, begin : begin + 6]
+    return result
+
+
+def _sparse_rows(jacobian: Array, slot: Indices, width: int) -> sparse.csr_matrix:
+    """Rows (2K, width) holding each (2, w) Jacobian at the columns of its slot."""
+    count, rows, wide = jacobian.shape
+    column = np.repeat(slot * wide, rows * wide) + np.tile(np.arange(wide), count * rows)
+    start = np.arange(0, count * rows * wide + 1, wide)
+    return sparse.csr_matrix((jacobian.ravel(), column, start), shape=(count * rows, width))
+
+
+def _scale_gauge(scene: Scene, joint: Indices, position: Array, size: int) -> Array:
+    """Rank-one term (size, size) that holds the cameras' RMS distance from the first one."""
+    away = position - position[0]
+    rotation = invert_rigid(scene.cam_from_world)[joint, :3, :3]
+    gradient = np.zeros(size)
+    for index in range(len(joint)):
+        gradient[6 * index + 3 : 6 * index + 6] = rotation[index].T @ away[index]
+    length = np.linalg.norm(gradient)
+    return np.outer(gradient, gradient) / length**2 if length > 0 else np.zeros((size, size))
+
+
+def _own_information(linear: _Linear, frames: Indices) -> Array:
+    """(len(frames), 6, 6) Hessian of each pose with the points held."""
+    at = np.flatnonzero(np.isin(linear.frame, frames))
+    information = np.zeros((len(frames), 6, 6))
+    np.add.at(
+        information,
+        np.searchsorted(frames, linear.frame[at]),
+        np.einsum("kri,krj->kij", linear.pose[at], linear.pose[at]),
+    )
+    return information
