@@ -61,7 +61,11 @@ def test_examples_run_end_to_end(parts: dict[str, type], slide: Path) -> None:
     )
     # The mean of 18 432 uniform draws a frame lies within 0.01 of a half by more than six of its own sigmas.
     assert annotation.verdict("brightness").value == pytest.approx(0.5, abs=0.01)
-    assert {record.name for record in annotation.provenance.backends} == {"wall_slide", "subject_distance", "brightness"}
+    assert {record.name for record in annotation.provenance.backends} == {
+        "wall_slide",
+        "subject_distance",
+        "brightness",
+    }
     assert config_hash(config) != config_hash(AnnotateConfig(**{**fields(config), "seed": 1}))
 
 
