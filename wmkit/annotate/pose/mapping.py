@@ -35,7 +35,9 @@ class MappingConfig:
     good_share: float = 0.9
 
 
-def map_keyframes(tracks: Tracks, keyframes: tuple[int, ...], config: MappingConfig) -> "pycolmap.Reconstruction | None":
+def map_keyframes(
+    tracks: Tracks, keyframes: tuple[int, ...], config: MappingConfig
+) -> "pycolmap.Reconstruction | None":
     """The model that registers most keyframes (image id = frame index + 1), or None when no start pair holds."""
     best = None
     with TemporaryDirectory(prefix="wmkit-map-") as folder:

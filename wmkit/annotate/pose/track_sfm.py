@@ -121,7 +121,10 @@ def finish(scene: Scene, tracks: Tracks, time_s: np.ndarray) -> PoseEstimate:
     length = np.bincount(scene.obs_track[usable], minlength=len(xyz))
     error = np.bincount(scene.obs_track[usable], weights=scene.error_px()[usable], minlength=len(xyz))
     points = Points(
-        xyz=xyz[seen], rgb=tracks.rgb[seen], error_px=error[seen] / length[seen], track_length=length[seen]
+        xyz=xyz[seen],
+        rgb=tracks.rgb[seen],
+        error_px=(error[seen] / length[seen]).astype(np.float32),
+        track_length=length[seen].astype(np.int32),
     )
     return PoseEstimate(trajectory=trajectory, intrinsics=(camera,) * len(tracks), points=points)
 

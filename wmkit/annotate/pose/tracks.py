@@ -77,7 +77,7 @@ class Tracks:
         in_i, in_j = self.common(i, j)
         if len(in_i) == 0:
             return float("inf")
-        return float(np.median(np.linalg.norm(self.xy[j][in_j] - self.xy[i][in_i], axis=1)))
+        return float(np.median(np.hypot(*(self.xy[j][in_j] - self.xy[i][in_i]).T)))
 
 
 def track_points(frames: FrameSource, config: TrackConfig) -> Tracks:
@@ -110,7 +110,7 @@ class _Tracker:
         self.dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
 
     def add(self, rgb: NDArray[np.uint8]) -> None:
-        gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
         if self.gray is not None and len(self.ids):
             self._follow(self.gray, gray)
         self._replenish(gray, rgb)
@@ -120,9 +120,7 @@ class _Tracker:
 
     def result(self) -> Tracks:
         rgb = np.concatenate(self.rgb) if self.rgb else np.zeros((0, 3), np.uint8)
-        return Tracks(
-            ids=tuple(self.frame_ids), xy=tuple(self.frame_xy), rgb=rgb, width=self.width, height=self.height
-        )
+        return Tracks(ids=tuple(self.frame_ids), xy=tuple(self.frame_xy), rgb=rgb, width=self.width, height=self.height)
 
     def _follow(self, before: NDArray, after: NDArray) -> None:
         """Move the living points to the next frame and drop those that fail a check."""
@@ -166,7 +164,7 @@ class _Tracker:
             criteria=criteria,
             flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
         )
-        return moved, status[:, 0] == 1
+        return np.asarray(moved, np.float32), status[:, 0] == 1
 
     def _replenish(self, gray: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> None:
         """Add corners in grid cells that hold fewer points than their share."""
@@ -189,7 +187,7 @@ class _Tracker:
                     gray[ys, xs], missing, self.config.quality, self.distance_px, mask=free[ys, xs], blockSize=5
                 )
                 if corners is not None:
-                    new.append(corners[:, 0] + np.float32((x_edges[column], y_edges[row])))
+                    new.append(corners[:, 0] + np.array((x_edges[column], y_edges[row]), np.float32))
         if new:
             self._birth(np.concatenate(new), rgb)
 
