@@ -1,0 +1,101 @@
+"""Where the parallelograms of a world lie on the screen: the exact maths that both renderers share.
+
+A point of a parallelogram is A + s·U + t·V in camera coordinates, and the ray of pixel p is K⁻¹p, so that
+z·K⁻¹p = [U V A]·(s, t, 1) and (s/z, t/z, 1/z) = [U V A]⁻¹K⁻¹·p: three functions **linear in the pixel**. A pixel is
+inside where 0 ≤ s/z ≤ 1/z and 0 ≤ t/z ≤ 1/z, the nearest surface has the largest 1/z, and z is exact.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wmkit.camera import Array, Intrinsics, invert_rigid
+from wmkit.worlds.scene import World
+
+__all__ = ["NEAR_M", "QuadTable", "ScreenQuads", "project", "quad_table"]
+
+NEAR_M = 0.02  # nothing nearer is drawn; cameras of worlds keep further away from every surface than this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class QuadTable:
+    """The quads of a world as arrays.
+
+    corner, edge_u, edge_v  (Q, 3) float64 metres.
+    texture  (Q,) int32.
+    uv       (Q, 4) float64: u0, v0 and the spans u1 - u0, v1 - v0.
+    gain     (Q, 3) float32.
+    """
+
+    corner: Array
+    edge_u: Array
+    edge_v: Array
+    texture: NDArray[np.int32]
+    uv: Array
+    gain: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScreenQuads:
+    """The quads that may be on screen, for one camera.
+
+    index  (V,) int64: which of the world's quads.
+    plane  (V, 3, 3) float64: rows are s/z, t/z, 1/z as functions of (x, y, 1) px.
+    bounds (V, 4) int64: half-open pixel box x0, y0, x1, y1 that contains every pixel centre inside, ± half a pixel.
+    """
+
+    index: NDArray[np.int64]
+    plane: Array
+    bounds: NDArray[np.int64]
+
+
+def quad_table(world: World) -> QuadTable:
+    """The world's quads, column by column."""
+    quads = world.quads
+    uv = np.array([quad.uv for quad in quads], dtype=np.float64)
+    return QuadTable(
+        corner=np.array([quad.corner for quad in quads], dtype=np.float64),
+        edge_u=np.array([quad.edge_u for quad in quads], dtype=np.float64),
+        edge_v=np.array([quad.edge_v for quad in quads], dtype=np.float64),
+        texture=np.array([quad.texture for quad in quads], dtype=np.int32),
+        uv=np.concatenate([uv[:, :2], uv[:, 2:] - uv[:, :2]], axis=1),
+        gain=np.array([quad.gain for quad in quads], dtype=np.float32),
+    )
+
+
+def project(table: QuadTable, intrinsics: Intrinsics, world_from_cam: Array) -> ScreenQuads:
+    """Project every quad into one camera (4, 4) and drop those behind it, off screen or seen exactly edge-on."""
+    cam_from_world = invert_rigid(np.asarray(world_from_cam, dtype=np.float64))
+    rotation = cam_from_world[:3, :3]
+    corner = table.corner @ rotation.T + cam_from_world[:3, 3]
+    edge_u, edge_v = table.edge_u @ rotation.T, table.edge_v @ rotation.T
+    polygons = np.stack([corner, corner + edge_u, corner + edge_u + edge_v, corner + edge_v], axis=1)
+    bounds = np.array([_bounds(polygon, intrinsics) for polygon in polygons], dtype=np.int64)
+    basis = np.stack([edge_u, edge_v, corner], axis=2)
+    # The determinant is the area times the distance to the plane; below this a quad is thinner than any pixel.
+    area = np.linalg.norm(np.cross(edge_u, edge_v), axis=1)
+    facing = np.abs(np.linalg.det(basis)) > 1e-7 * area
+    keep = np.flatnonzero(facing & (bounds[:, 0] < bounds[:, 2]) & (bounds[:, 1] < bounds[:, 3]))
+    plane = np.linalg.inv(basis[keep]) @ np.linalg.inv(intrinsics.matrix)
+    return ScreenQuads(index=keep, plane=plane, bounds=bounds[keep])
+
+
+def _bounds(polygon: Array, intrinsics: Intrinsics) -> tuple[int, int, int, int]:
+    """Pixel box of a polygon (4, 3) in camera coordinates, clipped at the near plane; empty when nothing is left."""
+    z = polygon[:, 2]
+    if z.max() <= NEAR_M:
+        return 0, 0, 0, 0
+    if z.min() < NEAR_M:
+        following = np.roll(polygon, -1, axis=0)
+        crossing = (z < NEAR_M) != (following[:, 2] < NEAR_M)
+        share = (NEAR_M - z[crossing]) / (following[crossing, 2] - z[crossing])
+        cut = polygon[crossing] + share[:, None] * (following[crossing] - polygon[crossing])
+        polygon = np.concatenate([polygon[z >= NEAR_M], cut])
+        z = polygon[:, 2]
+    x = intrinsics.fx * polygon[:, 0] / z + intrinsics.cx
+    y = intrinsics.fy * polygon[:, 1] / z + intrinsics.cy
+    # One pixel more on each side, so that the sub-samples of edge pixels are covered too.
+    x0, x1 = np.clip([np.floor(x.min()) - 1, np.ceil(x.max()) + 1], 0, intrinsics.width)
+    y0, y1 = np.clip([np.floor(y.min()) - 1, np.ceil(y.max()) + 1], 0, intrinsics.height)
+    return int(x0), int(y0), int(x1), int(y1)
