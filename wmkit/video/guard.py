@@ -5,17 +5,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.errors import ClipError
-from wmkit.video.frames import ClipFile, DecodeLimits
+from wmkit.errors import ClipError, InputError
+from wmkit.video.frames import ClipFile, DecodeFacts, DecodeLimits
 
 __all__ = [
     "STAGE",
     "IndexBuilder",
+    "as_stored",
     "check_frame_count",
     "check_pixels",
     "check_video_file",
-    "clockwise_deg",
     "file_changed",
+    "missing_package",
 ]
 
 STAGE = "decode"
@@ -82,14 +83,6 @@ def check_frame_count(name: str, count: int, limits: DecodeLimits) -> None:
         )
 
 
-def clockwise_deg(name: str, counterclockwise_deg: float) -> int:
-    """Clockwise turn (0, 90, 180, 270) that makes the picture upright, from a display matrix's angle."""
-    turn = -counterclockwise_deg % 360
-    if turn not in (0, 90, 180, 270):
-        raise ClipError(STAGE, "odd_rotation", f"{name}: expected a turn by a multiple of 90 deg, got {turn:g}")
-    return int(turn)
-
-
 def file_changed(name: str) -> ClipError:
     """The error of a second pass that does not find the frames of the first."""
     return ClipError(
@@ -144,6 +137,27 @@ class IndexBuilder:
     def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """(M,) pts in seconds and (M,) corrupt; ClipError `zero_frames` when nothing was kept."""
         if not self.pts_s:
-            first = f" ({self.notes[0]})" if self.notes else ""
-            raise ClipError(STAGE, "zero_frames", f"{self.name}: expected frames, none decodes{first}")
+            raise self.nothing()
         return np.array(self.pts_s, dtype=np.float64), np.array(self.corrupt, dtype=np.bool_)
+
+    def nothing(self) -> ClipError:
+        """The error of a source that opens and yields no frame."""
+        first = f" ({self._notes[0]})" if self._notes else ""
+        return ClipError(STAGE, "zero_frames", f"{self.name}: expected frames, none decodes{first}; copy it again")
+
+    def check_same(self, facts: DecodeFacts, *, ended: bool = False) -> None:
+        """ClipError `file_changed` when a second pass leaves the index of the first, or ends before it."""
+        count = len(self.pts_s)
+        same = count <= len(facts.pts_s) and (count == 0 or self.pts_s[-1] == facts.pts_s[count - 1])
+        if not same or (ended and count != len(facts.pts_s)):
+            raise file_changed(self.name)
+
+
+def as_stored(picture: NDArray[np.uint8], rotation_deg: int) -> NDArray[np.uint8]:
+    """Undoes the clockwise turn that some libraries apply by themselves."""
+    return np.ascontiguousarray(np.rot90(picture, rotation_deg // 90))
+
+
+def missing_package(package: str, reason: str) -> InputError:
+    """The error of an optional decoder that cannot be loaded."""
+    return InputError(f"--decoder {package}: expected it to be installed, got {reason}; pip install 'wmkit[{package}]'")

@@ -47,8 +47,9 @@ class ImagesDecoder:
                 message = f"{file.name}: expected images of one size, got {was} and, at {image}, {now}; sort them"
                 raise ClipError(STAGE, "mixed_sizes", message)
             builder.keeps(position / config.image_fps, corrupt=False)
+        if shape is None:
+            raise builder.nothing()
         pts_s, corrupt = builder.arrays()
-        assert shape is not None  # arrays() raised otherwise
         return DecodeFacts(
             decoder=self.name,
             codec=Path(file.images[0]).suffix.lower().lstrip("."),

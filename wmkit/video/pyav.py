@@ -5,7 +5,9 @@ Both passes run through `_decoded`, one sequential decode without a seek, so the
 error surfaces depends on their number.
 """
 
+import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
@@ -21,9 +23,9 @@ from numpy.typing import NDArray
 
 from wmkit.errors import ClipError
 from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
-from wmkit.video.guard import STAGE, IndexBuilder, check_pixels, check_video_file, clockwise_deg, file_changed
+from wmkit.video.guard import STAGE, IndexBuilder, check_pixels, check_video_file
 
-__all__ = ["PyavDecoder"]
+__all__ = ["Header", "PyavDecoder", "facts_of", "probe"]
 
 # A demuxer outside this list may open other files or addresses (hls, concat, dash, image2, sdp, lavfi, ...).
 # Audio formats are in it so that a song is `no_video_stream` and not an unknown file.
@@ -32,6 +34,26 @@ _DEMUXERS = (
     "mpegvideo,mxf,nut,obu,ogg,png_pipe,rawvideo,rm,vc1,vvc,wav,webp_pipe,wtv,yuv4mpegpipe"
 )
 _OPEN_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What the container and the first frame that decodes say; sizes, turn and ratio as in `SourceView`.
+
+    start_s      the stream's stated start, 0 when it states none.
+    first_pts_s  time of the first frame in the source's own seconds.
+    interlaced   the first frame holds two fields.
+    """
+
+    codec: str
+    pixel_format: str
+    width: int
+    height: int
+    rotation_deg: int
+    sample_aspect_ratio: float
+    start_s: float
+    first_pts_s: float
+    interlaced: bool
 
 
 class PyavDecoder:
@@ -45,31 +67,19 @@ class PyavDecoder:
         Codes: those of `guard`, and no_video_stream, zero_frames, size_changes, no_timestamps, odd_rotation, mirrored.
         """
         builder = IndexBuilder(file.name, config.limits)
-        first: VideoFrame | None = None
+        header: Header | None = None
+        shape = (0, 0, 0)
         with _opened(file) as container:
             stream = _video_stream(file, container, config)
             for frame in _decoded(file, container, stream, builder):
-                if first is None:
-                    first = frame
-                    check_pixels(file.name, frame.width, frame.height, config.limits)
-                elif (frame.width, frame.height, frame.rotation) != (first.width, first.height, first.rotation):
-                    raise _size_changes(file, first, frame)
-            codec, aspect_ratio = stream.codec_context.name, stream.sample_aspect_ratio
-        pts_s, corrupt = builder.arrays()
-        assert first is not None  # arrays() raised otherwise
-        return DecodeFacts(
-            decoder=self.name,
-            codec=codec,
-            pixel_format=first.format.name,
-            decoded_width=first.width,
-            decoded_height=first.height,
-            rotation_deg=clockwise_deg(file.name, first.rotation),
-            # No ratio in the file means square pixels in every container's standard.
-            sample_aspect_ratio=float(aspect_ratio) if aspect_ratio else 1.0,
-            pts_s=pts_s,
-            corrupt=corrupt,
-            errors=builder.notes,
-        )
+                if header is None:
+                    header = _header(file, config, stream, frame, builder.pts_s[0])
+                    shape = (frame.width, frame.height, frame.rotation)
+                elif shape != (frame.width, frame.height, frame.rotation):
+                    raise _size_changes(file, shape, frame)
+        if header is None:
+            raise builder.nothing()
+        return facts_of(self.name, header, builder)
 
     def frames(
         self, file: ClipFile, config: VideoConfig, facts: DecodeFacts, keep: NDArray[np.bool_]
@@ -79,12 +89,72 @@ class PyavDecoder:
         with _opened(file) as container:
             stream = _video_stream(file, container, config)
             for number, frame in enumerate(_decoded(file, container, stream, builder)):
-                if number >= len(keep) or builder.pts_s[-1] != facts.pts_s[number]:
-                    raise file_changed(file.name)
+                builder.check_same(facts)
                 if keep[number]:
                     yield frame.to_ndarray(format="rgb24", threads=1)  # pyright: ignore[reportReturnType]  # rgb24 is uint8
-        if len(builder.pts_s) != len(keep):
-            raise file_changed(file.name)
+        builder.check_same(facts, ended=True)
+
+
+def probe(file: ClipFile, config: VideoConfig) -> Header:
+    """The header of a file, for decoders whose library does not tell it; decodes up to the first frame.
+
+    Raises the ClipErrors of `PyavDecoder.index`, and so keeps playlists and other traps from those libraries.
+    """
+    builder = IndexBuilder(file.name, config.limits)
+    with _opened(file) as container:
+        stream = _video_stream(file, container, config)
+        for frame in _decoded(file, container, stream, builder):
+            return _header(file, config, stream, frame, builder.pts_s[0])
+    raise builder.nothing()
+
+
+def facts_of(decoder: str, header: Header, builder: IndexBuilder) -> DecodeFacts:
+    """The facts of a finished index pass; ClipError `zero_frames` when it kept nothing."""
+    pts_s, corrupt = builder.arrays()
+    return DecodeFacts(
+        decoder=decoder,
+        codec=header.codec,
+        pixel_format=header.pixel_format,
+        decoded_width=header.width,
+        decoded_height=header.height,
+        rotation_deg=header.rotation_deg,
+        sample_aspect_ratio=header.sample_aspect_ratio,
+        pts_s=pts_s,
+        corrupt=corrupt,
+        errors=builder.notes,
+    )
+
+
+def _header(file: ClipFile, config: VideoConfig, stream: VideoStream, frame: VideoFrame, first_pts_s: float) -> Header:
+    check_pixels(file.name, frame.width, frame.height, config.limits)
+    start, time_base, aspect_ratio = stream.start_time, stream.time_base, stream.sample_aspect_ratio
+    return Header(
+        codec=stream.codec_context.name,
+        pixel_format=frame.format.name,
+        width=frame.width,
+        height=frame.height,
+        rotation_deg=_clockwise_deg(file, frame),
+        # No ratio in the file means square pixels in every container's standard.
+        sample_aspect_ratio=float(aspect_ratio) if aspect_ratio else 1.0,
+        start_s=0.0 if start is None or time_base is None else float(start * time_base),
+        first_pts_s=first_pts_s,
+        interlaced=frame.interlaced_frame,
+    )
+
+
+def _clockwise_deg(file: ClipFile, frame: VideoFrame) -> int:
+    """Clockwise turn that makes the picture upright; FFmpeg's angle is counter-clockwise and blind to mirrors."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 0
+    a, b, _, c, d = struct.unpack_from("<5i", bytes(data))
+    if a * d - b * c < 0:
+        message = f"{file.name}: expected a display matrix that turns, got one that mirrors; encode it upright first"
+        raise ClipError(STAGE, "mirrored", message)
+    turn = -frame.rotation % 360
+    if turn not in (0, 90, 180, 270) or a * d - b * c == 0:
+        raise ClipError(STAGE, "odd_rotation", f"{file.name}: expected a turn by a multiple of 90 deg, got {turn:g}")
+    return turn
 
 
 def _opened(file: ClipFile) -> InputContainer:
@@ -164,8 +234,8 @@ def _stated_rate(file: ClipFile, stream: VideoStream) -> Fraction:
     return rate
 
 
-def _size_changes(file: ClipFile, first: VideoFrame, frame: VideoFrame) -> ClipError:
-    was, now = (f"{item.width}x{item.height} turned {item.rotation}" for item in (first, frame))
+def _size_changes(file: ClipFile, shape: tuple[int, int, int], frame: VideoFrame) -> ClipError:
+    was, now = (f"{w}x{h} turned {turn} deg" for w, h, turn in (shape, (frame.width, frame.height, frame.rotation)))
     return ClipError(
         STAGE, "size_changes", f"{file.name}: expected one picture size, got {was} and then {now}; cut it there"
     )

@@ -1,0 +1,100 @@
+"""H.264 in MP4, the same bytes for the same frames: libx264 on one thread through imageio-ffmpeg's static binary."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wmkit.errors import InputError
+
+__all__ = ["write_mp4"]
+
+_BITEXACT = ("-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1")
+_COLOUR = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv")
+
+
+def write_mp4(
+    path: Path, frames: Iterable[NDArray[np.uint8]], fps: float | Fraction, size: tuple[int, int], crf: int = 18
+) -> int:
+    """Encodes RGB frames (h, w, 3) uint8 at a constant `fps` (1/s) and returns how many there were.
+
+    size is (width, height) px, even because of 4:2:0; frame k is shown at exactly k / fps, to a denominator of 1001;
+    colours are BT.709, limited range, and tagged. The file appears by one rename, complete or not at all.
+    Raises InputError for a bad size, rate, crf, frame or an unwritable path, and when there is no frame.
+    """
+    width, height = size
+    rate = Fraction(fps).limit_denominator(1001) if np.isfinite(float(fps)) else Fraction(0)
+    if width < 2 or height < 2 or width % 2 or height % 2:
+        raise InputError(f"{path}: expected an even size of at least 2x2 px for H.264, got {width}x{height}")
+    if rate <= 0:
+        raise InputError(f"{path}: expected a positive rate in frames a second, got {fps}")
+    if not 0 <= crf <= 51:
+        raise InputError(f"{path}: expected crf from 0 to 51, got {crf}")
+    try:
+        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise InputError(f"{path}: expected a writable folder, got {error.strerror}") from error
+    os.close(handle)
+    try:
+        count = _encode(path, scratch, frames, _command(scratch, rate, size, crf))
+        os.chmod(scratch, 0o644)  # mkstemp makes files private
+        os.replace(scratch, path)
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+    return count
+
+
+def _command(scratch: str, rate: Fraction, size: tuple[int, int], crf: int) -> list[str]:
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", f"{rate}", "-i", "-"]
+    scale = "scale=out_color_matrix=bt709:out_range=tv:flags=bilinear+accurate_rnd+bitexact"
+    codec = ["-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-pix_fmt", "yuv420p", "-threads", "1"]
+    head = [get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-v", "error", "-y", "-filter_threads", "1"]
+    tail = [*_COLOUR, *_BITEXACT, "-movflags", "+faststart", "-f", "mp4", scratch]
+    return [*head, *raw, "-an", "-vf", scale, *codec, *tail]
+
+
+def _encode(path: Path, scratch: str, frames: Iterable[NDArray[np.uint8]], command: list[str]) -> int:
+    """Feeds ffmpeg; a wrong frame stops it, and its own complaint becomes the error's text."""
+    count = 0
+    with tempfile.TemporaryFile() as complaints:  # a file, since a full pipe would stall both processes
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints)
+        stdin = process.stdin
+        assert stdin is not None
+        try:
+            for block in _checked(path, frames, command[command.index("-s") + 1]):
+                stdin.write(block)
+                count += 1
+        except BrokenPipeError:
+            pass  # ffmpeg ended first; its exit code and complaint say why
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            with suppress(BrokenPipeError):
+                stdin.close()
+            code = process.wait()
+        complaints.seek(0)
+        text = complaints.read().decode(errors="replace").replace(scratch, str(path))
+    if count == 0:
+        raise InputError(f"{path}: expected at least one frame, got none")
+    if code != 0:
+        raise InputError(f"{path}: expected ffmpeg to encode it, got exit {code}: {' '.join(text.split())[-300:]}")
+    return count
+
+
+def _checked(path: Path, frames: Iterable[NDArray[np.uint8]], size: str) -> Iterator[memoryview]:
+    width, height = (int(side) for side in size.split("x"))
+    for frame in frames:
+        if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
+            raise InputError(
+                f"{path}: expected uint8 frames of shape {(height, width, 3)}, got {frame.dtype} {frame.shape}"
+            )
+        yield np.ascontiguousarray(frame).data
