@@ -10,12 +10,15 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from wmkit import __version__
 from wmkit.errors import InputError, WmkitError
+
+if TYPE_CHECKING:
+    from wmkit.annotate.run import RunSummary
 
 __all__ = ["app", "main"]
 
@@ -25,6 +28,11 @@ ExecutorName = Literal["ray", "local"]
 ExportFormat = Literal["tum", "kitti", "colmap", "nerfstudio", "re10k", "vipe", "rerun"]
 PeerName = Literal["pycolmap"]
 
+# What the command that reruns one dead letter repeats: whatever changes an annotation or its time limit.
+RERUN_FLAGS = frozenset(
+    {"decoder", "fps", "max_side", "image_fps", "depth", "camera_height", "scale", "executor", "clip_timeout_s", "seed"}
+)
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
 CorpusArgument = Annotated[Path, typer.Argument(metavar="CORPUS", help="Corpus folder that annotate wrote.")]
 
@@ -32,6 +40,7 @@ app = typer.Typer(
     help="Raw clips to a training corpus with metric 6-DoF cameras.",
     add_completion=False,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # what gets that far is a bug: its whole traceback, as Python prints it
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 bench_app = typer.Typer(help="Measure a part against references, peers and limits.", rich_markup_mode=None)
@@ -67,8 +76,9 @@ def _stdout_for(json_output: bool) -> Iterator[None]:
         yield
 
 
-def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2, allow_nan=False))
+def _tell(value: object, lines: Sequence[str], json_output: bool) -> None:
+    """The verb's product on stdout: one JSON object, or lines for people."""
+    print(json.dumps(value, indent=2, allow_nan=False) if json_output else "\n".join(lines))
 
 
 def _parsed_fps(text: str) -> float | None:
@@ -98,10 +108,9 @@ def _top(
 
 @app.command()
 def annotate(
+    context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Video files, image folders, folders of them.")],
-    out: Annotated[Path, typer.Option(help="Corpus folder; an existing one of the same config is resumed.")] = Path(
-        "corpus"
-    ),
+    out: Annotated[Path, typer.Option(help="Corpus folder; one of the same config is resumed.")] = Path("corpus"),
     decoder: Annotated[DecoderName, typer.Option(help="Decoding library.")] = "pyav",
     fps: Annotated[str, typer.Option(help="Frames a second, never above the native rate; or 'native'.")] = "16",
     max_side: Annotated[int, typer.Option(help="Long side in px; larger frames are shrunk.")] = 960,
@@ -109,20 +118,72 @@ def annotate(
     depth: Annotated[DepthName, typer.Option(help="Which frames get depth.")] = "keyframes",
     camera_height: Annotated[float | None, typer.Option(metavar="M", help="Camera above the ground, metres.")] = None,
     scale: Annotated[float | None, typer.Option(metavar="FACTOR", help="Metres in one trajectory unit.")] = None,
-    executor: Annotated[ExecutorName, typer.Option(help="Ray actors, or this process's own workers.")] = "ray",
-    workers: Annotated[int | None, typer.Option(help="Workers; one CPU each. [default: one a core]")] = None,
+    executor: Annotated[ExecutorName, typer.Option(help="Ray actors, or plain processes.")] = "ray",
+    workers: Annotated[int | None, typer.Option(help="Worker processes. [default: one a core]")] = None,
     clip_timeout_s: Annotated[float, typer.Option(help="Seconds a clip may take before it is given up.")] = 900.0,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when any clip failed.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Let another config annotate this corpus again.")] = False,
     json_output: JsonFlag = False,
-) -> None:
+) -> int:
     """Cameras, depth, scale and measured verdicts of every clip; run again to resume."""
+    from wmkit.annotate.defaults import default_config, scale_cues
+    from wmkit.annotate.progress import progress_for
+    from wmkit.annotate.run import RunOptions, run_annotate
+    from wmkit.executor import ExecutorOptions
+    from wmkit.video import VideoConfig
+
+    config = default_config(
+        video=VideoConfig(decoder=decoder, fps=_parsed_fps(fps), max_side=max_side, image_fps=image_fps),
+        depth=depth == "keyframes",
+        scale=scale_cues(camera_height_m=camera_height, factor=scale),
+        seed=seed,
+    )
+    options = RunOptions(
+        executor=ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s),
+        update=update,
+        rerun=_given_flags(context),
+    )
+    with _stdout_for(json_output):
+        summary = run_annotate(paths, out, config, options, progress_for(sys.stderr))
+    _tell(summary.to_json(), _summary_lines(summary), json_output)
+    return summary.exit_code(strict=strict)
+
+
+def _summary_lines(summary: "RunSummary") -> list[str]:
+    """What became of every source, in a few lines."""
+    lines = [
+        f"{summary.clips} clips: {summary.ok} with a trajectory, {summary.no_trajectory} without, "
+        f"{summary.failed} failed"
+        + (f", {summary.unfinished} unfinished" if summary.unfinished else "")
+        + (f"; {summary.resumed} of them done by an earlier run" if summary.resumed else ""),
+        f"{summary.posed_frames} of {summary.frames} frames posed; {summary.seconds:.1f} s",
+    ]
+    if summary.duplicates:
+        lines.append(f"duplicates of another source's content: {summary.duplicates}")
+    told = (("no trajectory", summary.reasons), ("failed", summary.codes), ("skipped", summary.skipped))
+    lines += [f"{title}: " + ", ".join(f"{n} {word}" for word, n in count.items()) for title, count in told if count]
+    return [*lines, f"corpus: {summary.corpus}"]
+
+
+def _given_flags(context: typer.Context) -> tuple[str, ...]:
+    """The flags of this call that decide an annotation, as they would be typed again for one clip alone."""
+    words: list[str] = []
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if parameter.name in RERUN_FLAGS and value != parameter.default:
+            words += [parameter.opts[0], str(value)]
+    return tuple(words)
 
 
 @app.command()
 def report(corpus: CorpusArgument = Path("corpus"), json_output: JsonFlag = False) -> None:
     """Write one self-contained report.html into the corpus."""
+    from wmkit.annotate.report import write_report
+
+    with _stdout_for(json_output):
+        path = write_report(corpus)
+    _tell({"report": str(path)}, [f"report: {path}"], json_output)
 
 
 @app.command()
