@@ -201,18 +201,18 @@ class Corpus:
         tables = [_read_table(part, LEDGER_SCHEMA) for part in self._parts()]
         return pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
 
-    def latest(self) -> dict[str, LedgerRow]:
-        """The last row of every clip, by clip id, sorted.
+    def latest(self, history: Sequence[LedgerRow] | None = None) -> dict[str, LedgerRow]:
+        """The last row of every clip, by clip id, sorted. `history` is the ledger, when the caller has read it.
 
         A failed clip that no source names any more (the file was replaced or became readable) is left out.
         """
-        last = {row.clip_id: row for row in self.ledger()}
+        last = {row.clip_id: row for row in (self.ledger() if history is None else history)}
         named = {row.clip_id for row in self.sources()}
         return {key: row for key, row in sorted(last.items()) if row.done or not named or key in named}
 
-    def done_ids(self, config_hash: str) -> set[str]:
+    def done_ids(self, config_hash: str, history: Sequence[LedgerRow] | None = None) -> set[str]:
         """Clips whose result under this config is recorded and whose folder is there: a rerun skips them."""
-        rows = self.latest()
+        rows = self.latest(history)
         return {key for key, row in rows.items() if row.done and row.config_hash == config_hash} & set(self.clip_ids())
 
     # ---- sources and dead letters

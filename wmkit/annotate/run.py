@@ -1,0 +1,265 @@
+"""`run_annotate`: discover, plan, execute, record; the same call again resumes."""
+
+import shlex
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
+from wmkit.annotate.progress import Progress
+from wmkit.annotate.sources import SourcePlan, plan_sources
+from wmkit.annotate.worker import AnnotateTask, annotate_item
+from wmkit.corpus import Corpus, DeadLetter, LedgerRow, Status
+from wmkit.errors import ConfigError, InputError
+from wmkit.executor import ExecutorOptions, Failure, Item, ItemTask, Outcome, run_items
+from wmkit.video import ClipFile, Discovery, discover, make_decoder
+
+__all__ = ["RunOptions", "RunSummary", "run_annotate"]
+
+FLUSH_ROWS, FLUSH_S = 64, 15.0  # rows of clips that went well may wait: a killed run recovers them from the folders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How to run; nothing here changes an annotation.
+
+    executor  workers, per-clip time limit, attempts.
+    update    let this config replace another one of the same corpus.
+    rerun     arguments after `wmkit annotate PATH --out CORPUS` in the command of a dead letter.
+    """
+
+    executor: ExecutorOptions = field(default_factory=ExecutorOptions)
+    update: bool = False
+    rerun: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """Where every source of this call stands now, whether this run or an earlier one brought it there.
+
+    sources = clips + duplicates; clips = ok + no_trajectory + failed + unfinished.
+
+    corpus             absolute path.
+    sources            video files and image folders found.
+    duplicates         sources whose content another one has too.
+    skipped            things that look like footage and are none: reason -> count.
+    resumed            clips that an earlier run had finished.
+    reasons            no_trajectory by reason.
+    codes              failed by "stage/code".
+    unfinished         clips left without an outcome by an interrupt.
+    frames             output frames of the ok and no_trajectory clips; posed_frames of them have a camera.
+    seconds            wall time of this call; clips_per_s counts the clips it worked on.
+    """
+
+    corpus: str
+    sources: int
+    clips: int
+    duplicates: int
+    skipped: dict[str, int]
+    resumed: int
+    ok: int
+    no_trajectory: int
+    failed: int
+    unfinished: int
+    reasons: dict[str, int]
+    codes: dict[str, int]
+    frames: int
+    posed_frames: int
+    seconds: float
+    clips_per_s: float
+    interrupted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under exactly the field names."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def exit_code(self, *, strict: bool) -> int:
+        """0 done; 1 every clip failed, or any did and `strict`; 130 interrupted."""
+        if self.interrupted:
+            return 130
+        return 1 if self.failed == self.clips or (strict and self.failed) else 0
+
+
+def run_annotate(
+    paths: Sequence[str | Path], out: str | Path, config: AnnotateConfig, options: RunOptions, progress: Progress
+) -> RunSummary:
+    """Annotate every clip below `paths` into the corpus `out`.
+
+    Clips with a result under this config are skipped, failed ones are attempted again. An interrupt (Ctrl-C) ends
+    the workers, records what is finished and returns with `interrupted`.
+
+    Raises InputError when nothing is found, a path is missing, the corpus cannot be written or another run has it;
+    ConfigError when the corpus is of another schema version, or of another config without `update`.
+    """
+    start_s = time.monotonic()
+    discovery = discover(paths)
+    digest = config_hash(config)
+    corpus = Corpus.create_or_open(
+        Path(out), cast("dict[str, Any]", config_dict(config)), digest, update=options.update
+    )
+    with corpus.lock():
+        if corpus.config_hash != digest:
+            raise ConfigError(f"{corpus.path}: expected this run's config, another run just changed it; run again")
+        progress.note(f"found {len(discovery.clips)} clips; reading those that are new")
+        plan = plan_sources(discovery.clips, corpus.sources())
+        _check_decoder(plan, config)
+        corpus.write_sources(plan.rows)
+        run = _Run(corpus, plan, options, progress)
+        interrupted = run.execute(config)
+        return _summary(run, discovery, time.monotonic() - start_s, interrupted)
+
+
+class _Run:
+    """One run's bookkeeping: the driver's side of every outcome."""
+
+    def __init__(self, corpus: Corpus, plan: SourcePlan, options: RunOptions, progress: Progress) -> None:
+        self.corpus, self.plan, self.options, self.progress = corpus, plan, options, progress
+        self.digest = corpus.config_hash
+        history = corpus.ledger()
+        history += _recover(corpus, plan, history)
+        done = corpus.done_ids(self.digest, history) & plan.files.keys()
+        self.done = {key: row for key, row in corpus.latest(history).items() if key in done}
+        self.attempts = Counter(row.clip_id for row in history)
+        self.final: dict[str, LedgerRow] = {}
+        self._waiting: list[LedgerRow] = []
+        self._flushed_s = time.monotonic()
+
+    def execute(self, config: AnnotateConfig) -> bool:
+        """Work on all clips that need it; True when interrupted. Everything finished is on disk when it returns."""
+        clips = len(self.plan.files) + len(self.plan.unreadable)
+        self.progress.start(clips, Counter(row.status for row in self.done.values()))
+        try:
+            for clip_id, (row, error) in self.plan.unreadable.items():
+                failure = Failure(stage=error.stage, code=error.code, message=error.message)
+                self.record(Outcome(key=clip_id, attempt=1, final=True, failure=failure), row.name, row.path)
+            todo = [Item(key=key, payload=file) for key, file in self.plan.files.items() if key not in self.done]
+            task = ItemTask(function=annotate_item, config=AnnotateTask(corpus=str(self.corpus.path), config=config))
+            run_items(todo, task, self.options.executor, self.record_item)
+        except KeyboardInterrupt:
+            return True
+        finally:
+            self.progress.stop()
+            self.flush()
+        return False
+
+    def record_item(self, outcome: Outcome) -> None:
+        """Record one attempt at a readable clip."""
+        file: ClipFile = self.plan.files[outcome.key]
+        self.record(outcome, file.name, file.path)
+
+    def record(self, outcome: Outcome, name: str, path: str) -> None:
+        """Ledger row, dead letter, progress. Failures reach the disk at once: no folder would tell of them."""
+        attempt = self.attempts[outcome.key] + outcome.attempt
+        failure = outcome.failure
+        if failure is None:
+            row = replace(cast("LedgerRow", outcome.result), attempt=attempt)
+            self.corpus.remove_dead_letter(row.clip_id)
+        else:
+            row = LedgerRow(
+                clip_id=outcome.key,
+                source=name,
+                status=Status.FAILED,
+                stage=failure.stage,
+                code=failure.code,
+                message=failure.message,
+                config_hash=self.digest,
+                attempt=attempt,
+            )
+            if outcome.final:
+                self.corpus.write_dead_letter(self._letter(row, failure, path))
+        self._waiting.append(row)
+        late = len(self._waiting) >= FLUSH_ROWS or time.monotonic() - self._flushed_s >= FLUSH_S
+        if failure is not None or late:
+            self.flush()
+        if outcome.final:
+            self.final[outcome.key] = row
+            self.progress.advance(row)
+
+    def flush(self) -> None:
+        """Put the waiting rows on disk."""
+        try:
+            self.corpus.append_ledger(self._waiting)
+        except OSError as error:
+            raise InputError(
+                f"{self.corpus.path}: expected to write the ledger, got {error.strerror}; "
+                "make room and run the same command again"
+            ) from error
+        self._waiting.clear()
+        self._flushed_s = time.monotonic()
+
+    def _letter(self, row: LedgerRow, failure: Failure, path: str) -> DeadLetter:
+        command = ["wmkit", "annotate", path, "--out", str(self.corpus.path), *self.options.rerun]
+        return DeadLetter(
+            clip_id=row.clip_id,
+            source=row.source,
+            path=path,
+            stage=row.stage,
+            code=row.code,
+            message=row.message,
+            traceback=failure.traceback,
+            command=shlex.join(command),
+            attempt=row.attempt,
+            config_hash=row.config_hash,
+        )
+
+
+def _check_decoder(plan: SourcePlan, config: AnnotateConfig) -> None:
+    """InputError now and once, rather than from every clip, when the decoder's package is not installed."""
+    video = next((file for file in plan.files.values() if not file.images), None)
+    if video is not None:
+        make_decoder(config.video.decoder, video)
+
+
+def _recover(corpus: Corpus, plan: SourcePlan, history: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """Give folders that a killed run wrote but did not record their ledger row; throw damaged ones away."""
+    digest = corpus.config_hash
+    done = corpus.done_ids(digest, history)
+    attempts = Counter(row.clip_id for row in history)
+    rows = []
+    for clip_id in plan.files:
+        if clip_id in done:
+            continue
+        try:
+            if corpus.clip_config_hash(clip_id) == digest:
+                rows.append(LedgerRow.of(corpus.read(clip_id), {}, attempts[clip_id] + 1))
+                corpus.remove_dead_letter(clip_id)
+        except InputError:
+            corpus.discard(clip_id)
+    corpus.append_ledger(rows)
+    return rows
+
+
+def _summary(run: _Run, discovery: Discovery, seconds: float, interrupted: bool) -> RunSummary:
+    plan = run.plan
+    final = run.done | run.final
+    by_status = Counter(row.status for row in final.values())
+    clips = len(plan.files) + len(plan.unreadable)
+    unfinished = clips - len(final)
+    if len(plan.rows) != len(discovery.clips) or (unfinished and not interrupted):
+        raise AssertionError(f"{len(discovery.clips)} sources, {len(plan.rows)} rows, {unfinished} clips unaccounted")
+    return RunSummary(
+        corpus=str(run.corpus.path),
+        sources=len(plan.rows),
+        clips=clips,
+        duplicates=len(plan.rows) - clips,
+        skipped=dict(sorted(Counter(item.reason for item in discovery.skipped).items())),
+        resumed=len(run.done),
+        ok=by_status[Status.OK],
+        no_trajectory=by_status[Status.NO_TRAJECTORY],
+        failed=by_status[Status.FAILED],
+        unfinished=unfinished,
+        reasons=_count(row.code for row in final.values() if row.status is Status.NO_TRAJECTORY),
+        codes=_count(f"{row.stage}/{row.code}" for row in final.values() if row.status is Status.FAILED),
+        frames=sum(row.frames or 0 for row in final.values()),
+        posed_frames=sum(row.posed_frames or 0 for row in final.values()),
+        seconds=round(seconds, 3),
+        clips_per_s=round(len(run.final) / seconds, 4) if seconds > 0 else 0.0,
+        interrupted=interrupted,
+    )
+
+
+def _count(words: Any) -> dict[str, int]:
+    return dict(sorted(Counter(words).items()))

@@ -1,0 +1,32 @@
+"""What a worker process does with one clip: annotate it, write its folder, return its ledger row."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wmkit.annotate.pipeline import AnnotateConfig, annotate_clip
+from wmkit.corpus import Corpus, LedgerRow
+from wmkit.errors import ClipError, InputError
+from wmkit.video import ClipFile
+
+__all__ = ["AnnotateTask", "annotate_item"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotateTask:
+    """The config that every worker is sent once: the corpus folder (absolute) and how to annotate."""
+
+    corpus: str
+    config: AnnotateConfig
+
+
+def annotate_item(task: AnnotateTask, file: ClipFile) -> LedgerRow:
+    """Annotate one clip into the corpus; the driver records the returned row after the folder is in place.
+
+    Raises ClipError when the clip cannot be used, ("write", "write_failed") when the disk refuses its folder.
+    """
+    result = annotate_clip(file, task.config)
+    try:
+        Corpus(Path(task.corpus)).write(result.annotation)
+    except InputError as error:
+        raise ClipError("write", "write_failed", str(error)) from error
+    return LedgerRow.of(result.annotation, result.timings)
