@@ -1,8 +1,8 @@
 """KITTI odometry poses: 12 numbers a line, the 3x4 camera-to-world matrix row by row.
 
 https://www.cvlibs.net/datasets/kitti/eval_odometry.php. A line is a frame: the format has no times and no gaps, so
-wmkit writes the posed frames one after the other and, beside them, `<name>_frames.txt` with each line's frame index
-and time.
+wmkit writes the posed frames one after the other and, in `frames/<name>.txt` beside the file, each line's frame
+index and time.
 """
 
 from pathlib import Path
@@ -18,11 +18,11 @@ __all__ = ["frames_path", "read_kitti", "write_kitti"]
 
 def frames_path(path: Path) -> Path:
     """Where the frame index and time of each line of `path` are kept."""
-    return path.with_name(f"{path.stem}_frames.txt")
+    return path.parent / "frames" / path.name
 
 
 def write_kitti(track: CameraTrack, path: Path) -> None:
-    """Write poses and, when the track knows frames and times, the file beside them."""
+    """Write poses and, when the track knows frames and times, `frames/<name>.txt`."""
     write_lines(path, (numbers(matrix[:3].ravel()) for matrix in track.world_from_cam))
     if track.frame is not None and track.time_s is not None:
         rows = (f"{frame} {number(time_s)}" for frame, time_s in zip(track.frame, track.time_s, strict=True))
@@ -30,7 +30,7 @@ def write_kitti(track: CameraTrack, path: Path) -> None:
 
 
 def read_kitti(path: Path) -> CameraTrack:
-    """Read poses, and frames and times where `<name>_frames.txt` lies beside; InputError naming file and line."""
+    """Read poses, and frames and times where `frames/<name>.txt` lies beside; InputError naming file and line."""
     table = read_table(path, 12, "3x4 camera-to-world matrix").reshape(-1, 3, 4)
     frame, time_s = None, None
     beside = frames_path(path)

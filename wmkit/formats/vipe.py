@@ -7,6 +7,7 @@ reads is a pickle, and ViPE's readers find clips by their mp4 as well. Image siz
 """
 
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -73,11 +74,11 @@ def _write_npz(path: Path, data: NDArray, inds: NDArray[np.int64]) -> None:
 
 def _read_npz(path: Path, dimensions: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     try:
-        with np.load(path, allow_pickle=False) as loaded:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as loaded:
             data, inds = np.asarray(loaded["data"], dtype=np.float64), np.asarray(loaded["inds"], dtype=np.int64)
     except FileNotFoundError as error:
         raise InputError(f"{path}: expected a file, found none") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: expected an npz with 'data' and 'inds', got: {error}") from error
     if data.ndim != dimensions or inds.shape != data.shape[:1] or not np.isfinite(data).all():
         raise InputError(f"{path}: expected one finite 'data' row an index, got {data.shape} and {inds.shape}")
