@@ -2,7 +2,8 @@
 
 - its times are float32 and count from the first frame: the header gives the start, 1e-7 of a time is lost;
 - it flags no damage and replaces undecodable frames by their neighbours without a word: `corrupt` is all false;
-- a truncated file fails as a whole (`decode_error`); it has no AV1, and ignores edit lists and open GOPs' lost frames;
+- a truncated file fails as a whole (`decode_error`); it has no AV1 and plays over edit lists (`edit_list`); open-GOP
+  HEVC may give wrong frames;
 - it turns pictures by itself: they are turned back, so that `DecodeFacts` speaks of what is stored.
 """
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from wmkit.errors import ClipError
 from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
 from wmkit.video.guard import STAGE, IndexBuilder, as_stored, missing_package
-from wmkit.video.pyav import Header, facts_of, probe
+from wmkit.video.pyav import Header, facts_of, hides_packets, probe
 
 __all__ = ["DecordDecoder"]
 
@@ -34,8 +35,11 @@ class DecordDecoder:
         self._decord = _decord()
 
     def index(self, file: ClipFile, config: VideoConfig) -> DecodeFacts:
-        """See `Decoder.index`. Codes beyond those of `pyav.probe`: decode_error."""
+        """See `Decoder.index`. Codes beyond those of `pyav.probe`: decode_error, edit_list."""
         header = probe(file, config)
+        if hides_packets(file, config):
+            message = f"{file.name}: expected no cut by an edit list, which decord plays over; use --decoder pyav"
+            raise ClipError(STAGE, "edit_list", message)
         builder = IndexBuilder(file.name, config.limits)
         for _ in self._decoded(file, header, builder):
             pass

@@ -5,6 +5,7 @@ Both passes run through `_decoded`, one sequential decode without a seek, so the
 error surfaces depends on their number.
 """
 
+import itertools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 from av.container import InputContainer
 from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.error import EOFError as AvEOFError
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -25,7 +27,7 @@ from wmkit.errors import ClipError
 from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
 from wmkit.video.guard import STAGE, IndexBuilder, check_pixels, check_video_file
 
-__all__ = ["Header", "PyavDecoder", "facts_of", "probe"]
+__all__ = ["Header", "PyavDecoder", "facts_of", "hides_packets", "probe"]
 
 # A demuxer outside this list may open other files or addresses (hls, concat, dash, image2, sdp, lavfi, ...).
 # Audio formats are in it so that a song is `no_video_stream` and not an unknown file.
@@ -106,6 +108,14 @@ def probe(file: ClipFile, config: VideoConfig) -> Header:
         for frame in _decoded(file, container, stream, builder):
             return _header(file, config, stream, frame, builder.pts_s[0])
     raise builder.nothing()
+
+
+def hides_packets(file: ClipFile, config: VideoConfig) -> bool:
+    """Whether an edit list keeps some of the stream's packets off the screen; demuxes without decoding."""
+    builder = IndexBuilder(file.name, config.limits)
+    with _opened(file) as container:
+        stream = _video_stream(file, container, config)
+        return any(packet.is_discard for packet in _packets(container, stream, builder))
 
 
 def facts_of(decoder: str, header: Header, builder: IndexBuilder) -> DecodeFacts:
@@ -206,23 +216,30 @@ def _decoded(
 
 
 def _survivors(container: InputContainer, stream: VideoStream, builder: IndexBuilder) -> Iterator[VideoFrame]:
-    """Every frame that decodes; after a bad packet decoding goes on, after a bad demux the decoder is drained."""
+    """Every frame that decodes; after a bad packet decoding goes on."""
+    for packet in itertools.chain(_packets(container, stream, builder), [None]):
+        try:
+            frames = stream.decode(packet)
+        except AvEOFError:
+            return  # the demuxer's own last packet had drained the decoder
+        except (FFmpegError, OSError) as error:
+            builder.note(f"decode: {_one_line(error)}")
+            continue
+        yield from frames
+
+
+def _packets(container: InputContainer, stream: VideoStream, builder: IndexBuilder) -> Iterator[Packet]:
+    """Packets up to the end or the first one that cannot be read."""
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
         except (FFmpegError, OSError) as error:
             builder.note(f"demux: {_one_line(error)}")
-            packet = None
-        try:
-            frames = stream.decode(packet)
-        except (FFmpegError, OSError) as error:
-            if not isinstance(error, AvEOFError):
-                builder.note(f"decode: {_one_line(error)}")
-            frames = []
-        yield from frames
+            return
         if packet is None:
             return
+        yield packet
 
 
 def _stated_rate(file: ClipFile, stream: VideoStream) -> Fraction:
