@@ -98,7 +98,7 @@ def read_annotation(folder: Path) -> Annotation:
     record = read_record(folder)
     try:
         return _annotation(folder, record)
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, InputError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{folder}: expected a complete clip folder, got {type(error).__name__}: {error}; "
             "delete the folder and annotate again"

@@ -1,0 +1,43 @@
+"""`python -m tests.faults.driver IN OUT EXECUTOR [DIE_AT]`: one run, for tests that kill it.
+
+DIE_AT is "before:WORD" or "after:WORD": the process kills itself right before or after the rename that puts a file
+with WORD in its name in place. Without it the run ends as it ends, and prints its summary as JSON.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from tests.faults.dummy import dummy_config
+from wmkit.annotate.progress import LineProgress
+from wmkit.annotate.run import RunOptions, run_annotate
+from wmkit.executor import ExecutorOptions
+
+
+def die_at(point: str) -> None:
+    when, _, word = point.partition(":")
+    replace = os.replace
+
+    def deadly(source: Path, target: Path) -> None:
+        if word in Path(target).name and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+        if word in Path(target).name and when == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.replace = deadly
+
+
+def main(inputs: str, out: str, executor: str, point: str = "") -> int:
+    if point:
+        die_at(point)
+    options = RunOptions(executor=ExecutorOptions(kind=executor, workers=2, timeout_s=60.0))
+    summary = run_annotate([inputs], out, dummy_config(slow_s=0.3), options, LineProgress(sys.stderr))
+    print(json.dumps(summary.to_json()))
+    return summary.exit_code(strict=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

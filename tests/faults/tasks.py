@@ -1,0 +1,52 @@
+"""Tasks that misbehave on purpose; imported by worker processes."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from wmkit.errors import ClipError
+
+
+def misbehave(folder: str, what: str) -> str:
+    """Do what the payload says. `name:once` misbehaves on the first attempt alone (a file remembers)."""
+    action, _, once = what.partition(":")
+    if once:
+        mark = Path(folder) / f"{action}.seen"
+        if mark.exists():
+            return f"{action} survived"
+        mark.touch()
+    match action:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "segfault":
+            ctypes.string_at(0)
+        case "exit":
+            os._exit(7)
+        case "sysexit":
+            sys.exit(3)
+        case "hang":
+            time.sleep(600)
+        case "clip_error":
+            raise ClipError("decode", "no_video_stream", "expected a video stream, got none")
+        case "bug":
+            raise ValueError("two\nlines")
+        case "memory":
+            raise MemoryError("big")
+        case "threads":
+            return ",".join(os.environ[name] for name in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"))
+        case "pid":
+            return str(os.getpid())
+    return f"{action} done"
+
+
+def children(folder: str, seconds: str) -> str:
+    """Start a child process, note its pid, and hang."""
+    import subprocess
+
+    child = subprocess.Popen(["sleep", seconds])
+    (Path(folder) / "child.pid").write_text(str(child.pid))
+    time.sleep(float(seconds))
+    return "done"

@@ -1,0 +1,184 @@
+"""The driver's loop over a pool that is a script: fake workers, fake clock."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from wmkit.executor.leases import Leases
+from wmkit.executor.loop import Broken, Died, Event, Ready, Replied, drive
+from wmkit.executor.task import Failure, Outcome, Reply
+
+
+class ScriptedPool:
+    """Workers whose answer to (payload, how often it was tried) is a function; "hang" never answers."""
+
+    def __init__(self, size: int, answer: Callable[[str, int], Any]) -> None:
+        self.size, self.answer = size, answer
+        self.start_timeout_s: float | None = 60.0
+        self.now_s = 0.0
+        self.alive: set[int] = set()
+        self.starts: list[int] = []
+        self.events: list[Event] = []
+        self.tries: dict[str, int] = {}
+        self.killed: list[int] = []
+        self.closed = False
+        self.on_start: Callable[[int], Event | None] = Ready
+
+    def start(self, worker: int) -> None:
+        assert worker not in self.alive
+        self.alive.add(worker)
+        self.starts.append(worker)
+        event = self.on_start(worker)
+        if event is not None:
+            self.events.append(event)
+        if isinstance(event, Died):
+            self.alive.discard(worker)
+
+    def submit(self, worker: int, payload: str) -> None:
+        assert worker in self.alive
+        self.tries[payload] = self.tries.get(payload, 0) + 1
+        answer = self.answer(payload, self.tries[payload])
+        if answer == "hang":
+            return
+        if answer in ("die", "oom"):
+            self.alive.discard(worker)
+            self.events.append(Died(worker, "was ended by SIGSEGV", "stack", out_of_memory=answer == "oom"))
+        else:
+            self.events.append(Replied(worker, answer))
+
+    def wait(self, timeout_s: float | None) -> list[Event]:
+        if not self.events:
+            assert timeout_s is not None, "the loop would wait for ever"
+            self.now_s += timeout_s
+        events, self.events = self.events, []
+        return events
+
+    def kill(self, worker: int) -> str:
+        self.alive.discard(worker)
+        self.killed.append(worker)
+        return "hung in read()"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def ok(payload: str, _: int) -> Reply:
+    return Reply(result=payload.upper())
+
+
+def run(pool: ScriptedPool, items: str, max_attempts: int = 2, timeout_s: float | None = 10.0) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    leases = Leases(items, max_attempts=max_attempts, timeout_s=timeout_s)
+    drive(pool, {item: item for item in items}, leases, outcomes.append, clock=lambda: pool.now_s)
+    assert pool.closed
+    return outcomes
+
+
+def test_every_item_has_its_result() -> None:
+    pool = ScriptedPool(2, ok)
+    outcomes = run(pool, "abcde")
+    assert sorted((outcome.key, outcome.result) for outcome in outcomes) == [(key, key.upper()) for key in "abcde"]
+    assert all(outcome.final and outcome.attempt == 1 for outcome in outcomes)
+    assert pool.starts == [0, 1]
+
+
+def test_no_more_workers_than_items() -> None:
+    pool = ScriptedPool(8, ok)
+    run(pool, "ab")
+    assert pool.starts == [0, 1]
+
+
+def test_a_crash_costs_only_its_own_item_and_the_worker_is_replaced() -> None:
+    pool = ScriptedPool(1, lambda item, tried: "die" if item == "b" else ok(item, tried))
+    outcomes = run(pool, "abc")
+    assert [(o.key, o.attempt, o.final, o.failure is None) for o in outcomes] == [
+        ("a", 1, True, True),
+        ("b", 1, False, False),
+        ("c", 1, True, True),
+        ("b", 2, True, False),
+    ]
+    failure = outcomes[1].failure
+    assert failure is not None
+    assert (failure.stage, failure.code, failure.message) == (
+        "worker",
+        "worker_crash",
+        "the worker was ended by SIGSEGV",
+    )
+    assert failure.traceback == "stack"
+
+
+def test_a_crash_that_passes_is_no_failure() -> None:
+    pool = ScriptedPool(1, lambda item, tried: "die" if tried == 1 else ok(item, tried))
+    outcomes = run(pool, "a")
+    assert [(o.attempt, o.final, o.result) for o in outcomes] == [(1, False, None), (2, True, "A")]
+
+
+def test_a_hang_is_killed_at_its_deadline() -> None:
+    pool = ScriptedPool(2, lambda item, tried: "hang" if item == "a" else ok(item, tried))
+    outcomes = run(pool, "abc", max_attempts=1, timeout_s=10.0)
+    late = outcomes[-1]
+    assert (late.key, late.final) == ("a", True)
+    assert late.failure is not None
+    assert (late.failure.code, late.failure.traceback) == ("timeout", "hung in read()")
+    assert "10 s" in late.failure.message
+    assert pool.killed == [0]
+    assert pool.now_s == 10.0
+    assert pool.starts == [0, 1], "nothing was left to do, so no worker was started in its place"
+
+
+def test_memory_is_named() -> None:
+    outcomes = run(ScriptedPool(1, lambda item, tried: "oom"), "a")
+    assert [o.failure.code for o in outcomes if o.failure] == ["out_of_memory", "out_of_memory"]
+
+
+def test_the_items_own_failure_keeps_the_worker() -> None:
+    failure = Failure(stage="decode", code="zero_frames", message="expected frames")
+    pool = ScriptedPool(1, lambda item, tried: Reply(failure=failure) if item == "a" else ok(item, tried))
+    outcomes = run(pool, "ab")
+    assert [(o.key, o.final, o.failure) for o in outcomes] == [("a", True, failure), ("b", True, None)]
+    assert pool.starts == [0]
+
+
+def test_a_worker_that_dies_idle_is_replaced_when_needed() -> None:
+    pool = ScriptedPool(2, ok)
+
+    def two_lives(item: str, tried: int) -> Any:
+        if item == "a":
+            pool.events.append(Died(1, "died idle"))
+            pool.alive.discard(1)
+        return ok(item, tried)
+
+    pool.answer = two_lives
+    pool.on_start = lambda worker: Ready(worker) if worker == 0 else None
+    assert sorted(o.result for o in run(pool, "abc")) == ["A", "B", "C"]
+
+
+def test_a_task_that_cannot_be_loaded_stops_the_run() -> None:
+    pool = ScriptedPool(2, ok)
+    pool.on_start = lambda worker: Broken(worker, "ModuleNotFoundError: No module named 'x'")
+    with pytest.raises(RuntimeError, match="No module named 'x'"):
+        run(pool, "abc")
+    assert pool.closed
+
+
+@pytest.mark.parametrize("fate", ["dies", "hangs"])
+def test_workers_that_never_start_stop_the_run(fate: str) -> None:
+    pool = ScriptedPool(1, ok)
+    pool.on_start = lambda worker: Died(worker, "ended by itself with exit code 1") if fate == "dies" else None
+    with pytest.raises(RuntimeError, match="3 workers in a row did not start"):
+        run(pool, "abc")
+    assert len(pool.starts) == 3
+    assert pool.closed
+
+
+def test_the_pool_is_closed_when_the_callback_raises() -> None:
+    pool = ScriptedPool(1, ok)
+    leases = Leases("a", max_attempts=1, timeout_s=None)
+
+    def interrupt(_: Outcome) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(pool, {"a": "a"}, leases, interrupt, clock=lambda: 0.0)
+    assert pool.closed
