@@ -154,17 +154,26 @@ def _header(file: ClipFile, config: VideoConfig, stream: VideoStream, frame: Vid
 
 def _clockwise_deg(file: ClipFile, frame: VideoFrame) -> int:
     """Clockwise turn that makes the picture upright; FFmpeg's angle is counter-clockwise and blind to mirrors."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return 0
-    a, b, _, c, d = struct.unpack_from("<5i", bytes(data))
-    if a * d - b * c < 0:
+    determinant = _matrix_determinant(frame)
+    if determinant is not None and determinant < 0:
         message = f"{file.name}: expected a display matrix that turns, got one that mirrors; encode it upright first"
         raise ClipError(STAGE, "mirrored", message)
     turn = -frame.rotation % 360
-    if turn not in (0, 90, 180, 270) or a * d - b * c == 0:
+    if turn not in (0, 90, 180, 270) or determinant == 0:
         raise ClipError(STAGE, "odd_rotation", f"{file.name}: expected a turn by a multiple of 90 deg, got {turn:g}")
     return turn
+
+
+def _matrix_determinant(frame: VideoFrame) -> int | None:
+    """Determinant of the display matrix's upper 2x2 block, 16.16 fixed point squared; None without a matrix."""
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        return None  # PyAV 18 does not know every kind of side data (29, the view id of MV-HEVC) and then lists none
+    if data is None:
+        return None
+    a, b, _, c, d = struct.unpack_from("<5i", bytes(data))
+    return a * d - b * c
 
 
 def _opened(file: ClipFile) -> InputContainer:
