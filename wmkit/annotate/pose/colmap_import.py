@@ -10,4 +10,4 @@ import pycolmap
 
 __all__ = ["pycolmap"]
 
-pycolmap.logging.minloglevel = pycolmap.logging.ERROR.value  # its progress log would drown ours
+pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value  # every outcome reaches us as a value; its log is noise

@@ -41,12 +41,13 @@ def map_keyframes(
     """The model that registers most keyframes (image id = frame index + 1), or None when no start pair holds."""
     best = None
     with TemporaryDirectory(prefix="wmkit-map-") as folder:
-        for attempt, focal in enumerate(config.initial_focal):
-            work = Path(folder) / str(attempt)
-            work.mkdir()
-            model = _map_once(tracks, keyframes, config, focal, work)
-            if model is not None and (best is None or _rank(model) > _rank(best)):
-                best = model
+        database = Path(folder) / "database.db"
+        _write_database(database, tracks, keyframes, config)
+        _verify(database, config)
+        for focal in config.initial_focal:
+            _set_focal(database, focal * max(tracks.width, tracks.height))
+            models = pycolmap.incremental_mapping(database, folder, folder, _mapper_options())
+            best = max([*models.values(), *([best] if best else [])], key=_rank, default=None)
             if best is not None and best.num_reg_images() >= config.good_share * len(keyframes):
                 break
     return best
@@ -56,11 +57,8 @@ def _rank(model: "pycolmap.Reconstruction") -> tuple[int, int]:
     return model.num_reg_images(), model.num_points3D()
 
 
-def _map_once(
-    tracks: Tracks, keyframes: tuple[int, ...], config: MappingConfig, focal: float, work: Path
-) -> "pycolmap.Reconstruction | None":
-    database = work / "database.db"
-    _write_database(database, tracks, keyframes, config, focal)
+def _verify(database: Path, config: MappingConfig) -> None:
+    """Two-view geometry of every matched pair; without a prior focal length it does not depend on the guess."""
     verifier = pycolmap.GeometricVerifierOptions(num_threads=1)
     geometry = pycolmap.TwoViewGeometryOptions()
     geometry.min_num_inliers = config.min_matches
@@ -68,16 +66,18 @@ def _map_once(
     geometry.ransac.max_error = config.max_error_px
     geometry.ransac.random_seed = 0
     pycolmap.geometric_verification(database, verifier_options=verifier, two_view_geometry_options=geometry)
-    models = pycolmap.incremental_mapping(database, work, work, _mapper_options())
-    return max(models.values(), key=_rank, default=None)
 
 
-def _write_database(
-    path: Path, tracks: Tracks, keyframes: tuple[int, ...], config: MappingConfig, focal: float
-) -> None:
+def _set_focal(path: Path, focal_px: float) -> None:
     with pycolmap.Database.open(path) as database:
-        length_px = focal * max(tracks.width, tracks.height)
-        params = [length_px, tracks.width / 2, tracks.height / 2]
+        camera = database.read_all_cameras()[0]
+        camera.params = [focal_px, *camera.params[1:]]
+        database.update_camera(camera)
+
+
+def _write_database(path: Path, tracks: Tracks, keyframes: tuple[int, ...], config: MappingConfig) -> None:
+    with pycolmap.Database.open(path) as database:
+        params = [float(tracks.width), tracks.width / 2, tracks.height / 2]
         camera = pycolmap.Camera(model="SIMPLE_PINHOLE", width=tracks.width, height=tracks.height, params=params)
         camera.camera_id = database.write_camera(camera)
         rig = pycolmap.Rig()

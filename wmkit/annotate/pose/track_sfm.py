@@ -20,7 +20,7 @@ from wmkit.camera import Intrinsics, ScaleKind, Trajectory, invert_rigid
 from wmkit.clip import NoTrajectory, Points
 from wmkit.video.frames import FrameSource
 
-__all__ = ["TrackSfmConfig", "TrackSfm"]
+__all__ = ["TrackSfm", "TrackSfmConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

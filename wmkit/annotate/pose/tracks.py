@@ -214,5 +214,8 @@ def _epipolar_inliers(before: NDArray, after: NDArray, threshold_px: float) -> N
     params.maxIterations = 2000
     params.randomGeneratorState = 0
     params.isParallel = False
-    _, mask = cv2.findFundamentalMat(before, after, params)
+    try:
+        _, mask = cv2.findFundamentalMat(before, after, params)
+    except cv2.error:  # OpenCV 5.0.0 asserts when local optimisation finds no model (usac/estimator.cpp:418)
+        mask = None
     return np.ones(len(before), np.bool_) if mask is None else mask[:, 0] == 1
