@@ -21,6 +21,8 @@ HYPOTHESES = 2000  # finds a plane that only 15 % of the points lie on: (1 − 0
 SCORED_POINTS = 4000  # more points sharpen no vote between hypotheses
 MIN_DEPRESSION = np.sin(np.radians(2))  # points nearer the horizon than this say nothing about the ground
 MAX_SIGMA_LOG = 0.35  # a fit worse than this spans a factor of four at 95 %: no measurement
+MAX_CONDITION = 1e12  # beyond: the ground points lie on one line
+MAX_HEIGHT_SPREAD = 0.5  # of the height, 10th to 90th percentile of frames: the cue says it is one height
 BELOW_PENALTY = 2.0  # nothing lies below the ground: a table top loses against the floor it stands on
 
 
@@ -30,7 +32,7 @@ class CameraHeightConfig:
 
     height_sigma   relative standard deviation of `height_m`; 3 % (5 cm for a car's roof) is our assumption.
     max_tilt_deg   largest angle between the ground's normal and the cameras' mean up axis.
-    tolerance      a point within this share of the camera height of the plane lies on it.
+    tolerance      a point lies on the plane within this share of its distance from the nearest camera.
     min_points     fewer points on the plane are not a ground; nor are fewer than `min_share` of those below.
     Raises InputError unless `height_m` is positive and finite and `height_sigma` in [0, 1).
     """
@@ -38,7 +40,7 @@ class CameraHeightConfig:
     height_m: float
     height_sigma: float = 0.03
     max_tilt_deg: float = 25.0
-    tolerance: float = 0.05
+    tolerance: float = 0.03
     min_points: int = 30
     min_share: float = 0.1
     name: ClassVar[str] = "camera_height"
@@ -69,45 +71,42 @@ class _CameraHeight:
         up = -trajectory.rotation[trajectory.posed][:, :, 1].mean(axis=0)
         if len(camera) == 0 or np.linalg.norm(up) < np.cos(np.radians(60)):  # it rolled about: no common up
             return Unmeasured(reason="no_upright_camera")
-        points = _below(annotation.points.xyz, camera, up / np.linalg.norm(up))
+        up /= np.linalg.norm(up)
+        centre = camera.mean(axis=0)
+        camera = camera - centre
+        points, distance = _below(annotation.points.xyz - centre, camera, up)
         if len(points) < self.config.min_points:
             return Unmeasured(reason="too_few_ground_points")
         rng = rng_for(annotation.provenance.seed, annotation.clip.id, "scale.camera_height")
-        plane = _ransac(points, camera, up / np.linalg.norm(up), self.config, rng)
+        plane = _ransac(points, distance, camera, up, self.config, rng)
         if plane is None:
             return Unmeasured(reason="no_ground_plane")
-        return self._measure(points, camera, plane)
-
-    def _measure(self, points: Array, camera: Array, plane: Array) -> ScaleVote | Unmeasured:
-        plane, covariance, count = _refine(points, camera, plane, self.config.tolerance)
-        if count < max(self.config.min_points, self.config.min_share * len(points)):
-            return Unmeasured(reason="no_ground_plane")
+        plane, plane_sigma, count = _refine(points, self.config.tolerance * distance, plane)
         height = camera @ plane[:3] + plane[3]
         median = float(np.median(height))
-        if median <= 0:
+        if count < max(self.config.min_points, self.config.min_share * len(points)) or median <= 0:
             return Unmeasured(reason="no_ground_plane")
-        footprint = np.append(camera.mean(axis=0), 1.0)  # where the fitted plane is asked for the height
-        plane_sigma = np.sqrt(footprint @ covariance @ footprint) / median
-        frame_sigma = _sigma_of_mean(height) / median
-        sigma_log = float(np.sqrt(plane_sigma**2 + frame_sigma**2 + self.config.height_sigma**2))
+        spread = np.array([plane_sigma / median, _sigma_of_mean(height) / median, self.config.height_sigma])
+        sigma_log = float(np.sqrt(spread @ spread))
         if sigma_log > MAX_SIGMA_LOG:
             return Unmeasured(reason="ground_plane_too_uncertain")
         return ScaleVote(cue=CameraHeightConfig.name, value=self.config.height_m / median, sigma_log=sigma_log)
 
 
-def _below(xyz: Array, camera: Array, up: Array) -> Array:
-    """Points (K, 3) that their nearest camera sees at least 2° below its horizon, under `up` (3,)."""
+def _below(xyz: Array, camera: Array, up: Array) -> tuple[Array, Array]:
+    """Points (K, 3) that their nearest camera sees at least 2° below its horizon, and their distance (K,) from it."""
     from scipy.spatial import KDTree
 
     if len(xyz) == 0:
-        return xyz
+        return xyz, np.zeros(0)
     distance, nearest = KDTree(camera).query(xyz)
     drop = (camera[nearest] - xyz) @ up
-    return xyz[drop > MIN_DEPRESSION * distance]
+    kept = drop > MIN_DEPRESSION * distance
+    return xyz[kept], distance[kept]
 
 
 def _ransac(
-    points: Array, camera: Array, up: Array, config: CameraHeightConfig, rng: np.random.Generator
+    points: Array, distance: Array, camera: Array, up: Array, config: CameraHeightConfig, rng: np.random.Generator
 ) -> Array | None:
     """(4,) plane n·x + d, n up and of unit length, of the hypothesis with the best score; None when none fits."""
     corner = points[rng.integers(len(points), size=(HYPOTHESES, 3))]
@@ -115,46 +114,51 @@ def _ransac(
     length = np.linalg.norm(normal, axis=1)
     normal *= np.where(normal @ up < 0, -1.0, 1.0)[:, None] / np.maximum(length, np.finfo(float).tiny)[:, None]
     offset = -np.einsum("ij,ij->i", normal, corner[:, 0])
-    height = np.median(camera @ normal.T + offset, axis=0)
-    usable = (length > 0) & (normal @ up > np.cos(np.radians(config.max_tilt_deg))) & (height > 0)
+    some = camera[:: 1 + len(camera) // 200]
+    low, height, high = np.percentile(some @ normal.T + offset, [10, 50, 90], axis=0)
+    usable = (length > 0) & (normal @ up > np.cos(np.radians(config.max_tilt_deg)))
+    usable &= (low > 0) & (high - low < MAX_HEIGHT_SPREAD * height)
     if not usable.any():
         return None
-    normal, offset, height = normal[usable], offset[usable], height[usable]
-    scored = points[rng.permutation(len(points))[:SCORED_POINTS]]
+    normal, offset = normal[usable], offset[usable]
+    scored = rng.permutation(len(points))[:SCORED_POINTS]
     score = np.empty(len(normal))
     for index in range(len(normal)):
-        residual = (scored @ normal[index] + offset[index]) / (config.tolerance * height[index])
-        score[index] = (np.abs(residual) < 1).sum() - BELOW_PENALTY * (residual < -3).sum()
+        # In shares of the distance, not of the height: else a plane far below would be granted a wide reach.
+        residual = (points[scored] @ normal[index] + offset[index]) / (config.tolerance * distance[scored])
+        score[index] = np.maximum(1 - residual**2, 0).sum() - BELOW_PENALTY * (residual < -3).sum()
     best = int(np.argmax(score))
     return np.append(normal[best], offset[best])
 
 
-def _refine(points: Array, camera: Array, plane: Array, tolerance: float) -> tuple[Array, Array, int]:
-    """Plane (4,), covariance (4, 4) of its signed distance function and the count of its points.
+def _refine(points: Array, limit: Array, plane: Array) -> tuple[Array, float, int]:
+    """Plane (4,), sigma of its distance from the origin, count of its points (within `limit` (K,) of it).
 
-    The plane is z = a·x + b·y + c in axes whose z is the current normal, solved with Tukey weights.
+    Solved as z = a·x + b·y + c in axes whose z is the current normal, with Tukey weights over limit², since points
+    err in proportion to their distance. Sigma joins two errors: the fit's, cluster-robust (Liang & Zeger 1986), as
+    residuals in one cell of ground, two camera heights wide, share its relief and count as one; and the thickness of
+    the layer of points, as no statistic says whether the camera stood on the road or on its kerb.
     """
-    covariance, count = np.zeros((4, 4)), 0
+    sigma, count = 0.0, 0
     for _ in range(10):
-        limit = tolerance * float(np.median(camera @ plane[:3] + plane[3]))
         residual = points @ plane[:3] + plane[3]
-        weight = np.where(np.abs(residual) < limit, (1 - (residual / limit) ** 2) ** 2, 0.0)
-        count = int((weight > 0).sum())
-        if limit <= 0 or count < 3:
-            return plane, covariance, 0
+        weight = np.where(np.abs(residual) < limit, (1 - (residual / limit) ** 2) ** 2 / limit**2, 0.0)
         basis = np.linalg.svd(plane[None, :3])[2][1:]  # two axes in the plane
         design = np.column_stack([points @ basis.T, np.ones(len(points))])
         information = design.T @ (weight[:, None] * design)
-        inverse = np.linalg.pinv(information, hermitian=True)
+        count = int((weight > 0).sum())
+        if count < 3 or np.linalg.cond(information) > MAX_CONDITION:
+            return plane, sigma, 0
+        inverse = np.linalg.inv(information)
         fit = inverse @ (design.T @ (weight * residual))
-        # Sandwich: the residuals' own spread, whatever the weights are, decides how far the fit may be off.
-        meat = design.T @ ((weight * (residual - design @ fit)) ** 2)[:, None] * design
+        pull = (weight * (residual - design @ fit))[:, None] * design
+        cell = np.unique(np.floor(design[:, :2] / (2 * abs(plane[3]))), axis=0, return_inverse=True)[1].ravel()
+        cluster = np.stack([np.bincount(cell, weights=column) for column in pull.T], axis=1)
+        thickness = np.sqrt(weight @ (residual - design @ fit) ** 2 / weight.sum())
+        sigma = float(np.hypot(np.linalg.norm(cluster @ inverse[:, 2]), thickness))
         normal = plane[:3] - fit[0] * basis[0] - fit[1] * basis[1]
         plane = np.append(normal, plane[3] - fit[2]) / np.linalg.norm(normal)
-        to_world = np.zeros((4, 3))
-        to_world[:3, :2], to_world[3, 2] = basis.T, 1.0
-        covariance = to_world @ inverse @ meat @ inverse @ to_world.T
-    return plane, covariance, count
+    return plane, sigma, count
 
 
 def _sigma_of_mean(height: Array) -> float:
