@@ -140,8 +140,8 @@ def test_nerfstudio_without_applied_transform_and_with_global_intrinsics(tmp_pat
     document["frames"] = [{"file_path": "images/a.png", "transform_matrix": c2w}]
     (tmp_path / "transforms.json").write_text(json.dumps(document))
     back = read_nerfstudio(tmp_path / "transforms.json")
-    same(back.world_from_cam, [np.diag([1.0, -1, -1, 1])])
-    same(back.intrinsics_px, [[100, 110, 32, 24]])
+    same(back.world_from_cam, np.diag([1.0, -1, -1, 1])[None])
+    same(back.intrinsics_px, np.array([[100, 110, 32, 24]]))
     assert back.time_s is None
 
 

@@ -1,0 +1,53 @@
+"""Decode an annotated clip again: the recorded source, if its bytes and frames are still those of the annotation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wmkit.clip import Annotation
+from wmkit.corpus import SourceRow
+from wmkit.errors import ClipError, ConfigError, InputError
+from wmkit.video import DecodeLimits, FrameSource, VideoConfig, discover, identify, open_source
+
+__all__ = ["SourceGone", "reopen_source", "video_config"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceGone:
+    """The source no longer gives the annotated frames: `reason` is a stable phrase, `detail` names the path."""
+
+    reason: str
+    detail: str
+
+
+def video_config(config: Mapping[str, Any]) -> VideoConfig:
+    """The `VideoConfig` in a corpus's config; ConfigError when it holds none of this version's."""
+    try:
+        video = {name: value for name, value in config["video"].items() if name != "class"}
+        limits = {name: value for name, value in video.pop("limits").items() if name != "class"}
+        return VideoConfig(**video, limits=DecodeLimits(**limits))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"corpus config: expected how its frames were decoded under 'video', got: {error}") from error
+
+
+def reopen_source(row: SourceRow, annotation: Annotation, config: Mapping[str, Any]) -> FrameSource | SourceGone:
+    """The frames that `annotation` was made from, or why there are none: the source is missing, holds other bytes,
+    no longer decodes, or gives other frames (size or pts, as after a run with another `--fps`).
+    """
+    video = video_config(config)
+    try:
+        found = [clip for clip in discover([row.path]).clips if clip.path == row.path]
+        if not found:
+            return SourceGone(reason="source is no clip any more", detail=row.path)
+        file = identify(found[0])
+        if file.content_hash != annotation.provenance.input_hash:
+            return SourceGone(reason="source has changed since it was annotated", detail=row.path)
+        frames = open_source(file, video)
+    except (InputError, ClipError) as error:
+        return SourceGone(reason="source cannot be read", detail=str(error))
+    then, now = annotation.view, frames.view
+    if (then.width, then.height) != (now.width, now.height) or not np.array_equal(then.pts_s, now.pts_s):
+        return SourceGone(reason="source gives other frames than were annotated", detail=row.path)
+    return frames
