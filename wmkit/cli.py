@@ -192,8 +192,16 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder for the files and export.json.")],
     corpus: CorpusArgument = Path("corpus"),
     json_output: JsonFlag = False,
-) -> None:
+) -> int:
     """Write cameras and trajectories of a corpus in another tool's format."""
+    from wmkit.annotate.export import export_corpus
+
+    with _stdout_for(json_output):
+        summary = export_corpus(corpus, file_format, out)
+    lines = [f"{summary.exported} of {summary.sources} sources written as {summary.format}: {summary.out}/export.json"]
+    lines += [f"left out: {count} {reason}" for reason, count in summary.left_out.items()]
+    _tell(summary.to_json(), lines, json_output)
+    return 0 if summary.exported else 1
 
 
 @bench_app.command()

@@ -15,6 +15,7 @@ import typer.main
 
 from wmkit import __version__, cli
 from wmkit.annotate.defaults import default_config
+from wmkit.annotate.export import EXPORT_FORMATS
 from wmkit.annotate.pipeline import config_hash
 from wmkit.annotate.run import RunSummary
 from wmkit.errors import ClipError, ConfigError, CorruptShardError, InputError
@@ -55,6 +56,7 @@ def test_surface_is_the_frozen_one() -> None:
 def test_choices_are_those_of_the_parts_behind_them() -> None:
     assert get_args(cli.DecoderName) == DECODERS
     assert set(get_args(cli.ExecutorName)) == set(EXECUTORS)
+    assert set(get_args(cli.ExportFormat)) == set(EXPORT_FORMATS)
     assert set(surface(typer.main.get_command(cli.app))["wmkit annotate"]) >= cli.RERUN_FLAGS
 
 
