@@ -26,6 +26,7 @@ class QuadTable:
     texture  (Q,) int32.
     uv       (Q, 4) float64: u0, v0 and the spans u1 - u0, v1 - v0.
     gain     (Q, 3) float32.
+    two_sided  (Q,) bool.
     """
 
     corner: Array
@@ -34,6 +35,7 @@ class QuadTable:
     texture: NDArray[np.int32]
     uv: Array
     gain: NDArray[np.float32]
+    two_sided: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,6 +63,7 @@ def quad_table(world: World) -> QuadTable:
         texture=np.array([quad.texture for quad in quads], dtype=np.int32),
         uv=np.concatenate([uv[:, :2], uv[:, 2:] - uv[:, :2]], axis=1),
         gain=np.array([quad.gain for quad in quads], dtype=np.float32),
+        two_sided=np.array([quad.two_sided for quad in quads], dtype=np.bool_),
     )
 
 
@@ -71,31 +74,41 @@ def project(table: QuadTable, intrinsics: Intrinsics, world_from_cam: Array) -> 
     corner = table.corner @ rotation.T + cam_from_world[:3, 3]
     edge_u, edge_v = table.edge_u @ rotation.T, table.edge_v @ rotation.T
     polygons = np.stack([corner, corner + edge_u, corner + edge_u + edge_v, corner + edge_v], axis=1)
-    bounds = np.array([_bounds(polygon, intrinsics) for polygon in polygons], dtype=np.int64)
+    bounds = _bounds(polygons, intrinsics)
     basis = np.stack([edge_u, edge_v, corner], axis=2)
     # The determinant is the area times the distance to the plane; below this a quad is thinner than any pixel.
-    area = np.linalg.norm(np.cross(edge_u, edge_v), axis=1)
-    facing = np.abs(np.linalg.det(basis)) > 1e-7 * area
+    side = np.linalg.det(basis) / np.linalg.norm(np.cross(edge_u, edge_v), axis=1)
+    facing = np.where(table.two_sided, np.abs(side), side) > 1e-7
     keep = np.flatnonzero(facing & (bounds[:, 0] < bounds[:, 2]) & (bounds[:, 1] < bounds[:, 3]))
     plane = np.linalg.inv(basis[keep]) @ np.linalg.inv(intrinsics.matrix)
     return ScreenQuads(index=keep, plane=plane, bounds=bounds[keep])
 
 
-def _bounds(polygon: Array, intrinsics: Intrinsics) -> tuple[int, int, int, int]:
-    """Pixel box of a polygon (4, 3) in camera coordinates, clipped at the near plane; empty when nothing is left."""
-    z = polygon[:, 2]
-    if z.max() <= NEAR_M:
-        return 0, 0, 0, 0
-    if z.min() < NEAR_M:
-        following = np.roll(polygon, -1, axis=0)
-        crossing = (z < NEAR_M) != (following[:, 2] < NEAR_M)
-        share = (NEAR_M - z[crossing]) / (following[crossing, 2] - z[crossing])
-        cut = polygon[crossing] + share[:, None] * (following[crossing] - polygon[crossing])
-        polygon = np.concatenate([polygon[z >= NEAR_M], cut])
-        z = polygon[:, 2]
-    x = intrinsics.fx * polygon[:, 0] / z + intrinsics.cx
-    y = intrinsics.fy * polygon[:, 1] / z + intrinsics.cy
+def _bounds(polygons: Array, intrinsics: Intrinsics) -> NDArray[np.int64]:
+    """Pixel boxes (Q, 4) of polygons (Q, 4, 3) in camera coordinates, clipped at the near plane; empty if unseen."""
+    z = polygons[:, :, 2]
+    crossing = (z.min(axis=1) < NEAR_M) & (z.max(axis=1) > NEAR_M)
+    box = _pixel_box(np.where(z[:, :, None] >= NEAR_M, polygons, 1.0), intrinsics)
+    box[z.max(axis=1) <= NEAR_M] = 0
+    for index in np.flatnonzero(crossing):
+        box[index] = _pixel_box(_clipped(polygons[index])[None], intrinsics)[0]
+    return box
+
+
+def _clipped(polygon: Array) -> Array:
+    """The part of a polygon (4, 3) beyond the near plane (Sutherland and Hodgman 1974), corners in no special order."""
+    following = np.roll(polygon, -1, axis=0)
+    here, there = polygon[:, 2], following[:, 2]
+    cut = (here < NEAR_M) != (there < NEAR_M)
+    share = (NEAR_M - here[cut]) / (there[cut] - here[cut])
+    return np.concatenate([polygon[here >= NEAR_M], polygon[cut] + share[:, None] * (following[cut] - polygon[cut])])
+
+
+def _pixel_box(polygons: Array, intrinsics: Intrinsics) -> NDArray[np.int64]:
+    x = intrinsics.fx * polygons[:, :, 0] / polygons[:, :, 2] + intrinsics.cx
+    y = intrinsics.fy * polygons[:, :, 1] / polygons[:, :, 2] + intrinsics.cy
     # One pixel more on each side, so that the sub-samples of edge pixels are covered too.
-    x0, x1 = np.clip([np.floor(x.min()) - 1, np.ceil(x.max()) + 1], 0, intrinsics.width)
-    y0, y1 = np.clip([np.floor(y.min()) - 1, np.ceil(y.max()) + 1], 0, intrinsics.height)
-    return int(x0), int(y0), int(x1), int(y1)
+    low = np.floor(np.stack([x.min(axis=1), y.min(axis=1)], axis=1)) - 1
+    high = np.ceil(np.stack([x.max(axis=1), y.max(axis=1)], axis=1)) + 1
+    limit = np.array([intrinsics.width, intrinsics.height, intrinsics.width, intrinsics.height], dtype=np.float64)
+    return np.clip(np.concatenate([low, high], axis=1), 0, limit).astype(np.int64)

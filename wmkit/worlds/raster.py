@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from wmkit.camera import Array, Intrinsics
 from wmkit.worlds.mipmap import TexturePool, pack_textures
 from wmkit.worlds.projection import QuadTable, ScreenQuads, project, quad_table
-from wmkit.worlds.scene import World
+from wmkit.worlds.scene import MAX_LEVELS, World
 
 __all__ = ["SUBSAMPLES", "TAP_RATIO", "render_numpy"]
 
 SUBSAMPLES = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 TAP_RATIO = 1.5  # one tap serves a footprint up to this much longer than wide; doubled for every doubling of taps
 MAX_TAPS = 8
+BLOCK = 16384
+Single = NDArray[np.float32]
 
 
 def render_numpy(
@@ -50,20 +52,26 @@ def _visible(screen: ScreenQuads, camera: Intrinsics) -> tuple[NDArray[np.int16]
     return hit, nearest
 
 
-def _visible_at(screen: ScreenQuads, x: Array, y: Array) -> NDArray[np.int16]:
-    """Nearest quad at sample positions (P, S) px whose first axis is the pixel; -1 where none."""
+def _visible_at(
+    screen: ScreenQuads, rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> tuple[NDArray[np.int16], Array, Array]:
+    """Nearest quad at the sub-samples of pixels (P,), sorted by row: hit, -1 where none, x px, y px; each (4, P)."""
+    offset = np.array(SUBSAMPLES)[:, :, None]
+    x, y = columns + 0.5 + offset[:, 0], rows + 0.5 + offset[:, 1]
     hit = np.full(x.shape, -1, dtype=np.int16)
     nearest = np.zeros(x.shape)
-    column, row = x[:, 0], y[:, 0]
-    for position, (plane, (x0, y0, x1, y1)) in enumerate(zip(screen.plane, screen.bounds, strict=True)):
-        near = np.flatnonzero((column >= x0) & (column < x1) & (row >= y0) & (row < y1))
+    ranges = np.searchsorted(rows, screen.bounds[:, 1::2])
+    for position, (plane, box, (start, end)) in enumerate(zip(screen.plane, screen.bounds, ranges, strict=True)):
+        near = start + np.flatnonzero((columns[start:end] >= box[0]) & (columns[start:end] < box[2]))
         if len(near) == 0:
             continue
-        s, t, w = (line[0] * x[near] + (line[1] * y[near] + line[2]) for line in plane)
-        inside = (w > nearest[near]) & (s >= 0) & (s <= w) & (t >= 0) & (t <= w)
-        nearest[near] = np.where(inside, w, nearest[near])
-        hit[near] = np.where(inside, position, hit[near])
-    return hit
+        at_x, at_y = x[:, near], y[:, near]
+        s, t, w = (line[0] * at_x + (line[1] * at_y + line[2]) for line in plane)
+        inside = (w > nearest[:, near]) & (s >= 0) & (s <= w) & (t >= 0) & (t <= w)
+        sample, which = np.nonzero(inside)
+        nearest[sample, near[which]] = w[sample, which]
+        hit[sample, near[which]] = position
+    return hit, x, y
 
 
 def _edges(hit: NDArray[np.int16]) -> NDArray[np.bool_]:
@@ -80,23 +88,30 @@ def _edges(hit: NDArray[np.int16]) -> NDArray[np.bool_]:
 def _colour(screen: ScreenQuads, table: QuadTable, pool: TexturePool, hit: NDArray[np.int16]) -> NDArray[np.uint8]:
     height, width = hit.shape
     edge = _edges(hit)
-    rows, columns = np.nonzero(~edge)
     rgb = np.zeros((height, width, 3), dtype=np.uint8)
-    flat = _shade(screen, table, pool, (hit[rows, columns], columns + 0.5, rows + 0.5))
-    rgb[rows, columns] = np.floor(flat + 0.5)
+    rows, columns = np.nonzero(~edge)
+    for part in _blocks(len(rows)):
+        row, column = rows[part], columns[part]
+        flat = _shade(screen, table, pool, (hit[row, column], column + 0.5, row + 0.5))
+        rgb[row, column] = (flat + np.float32(0.5)).astype(np.uint8).T
     rows, columns = np.nonzero(edge)
-    offset = np.array(SUBSAMPLES)
-    x, y = columns[:, None] + 0.5 + offset[:, 0], rows[:, None] + 0.5 + offset[:, 1]
-    seen = _visible_at(screen, x, y)
-    samples = _shade(screen, table, pool, (seen.ravel(), x.ravel(), y.ravel()))
-    rgb[rows, columns] = np.floor(samples.reshape(-1, len(SUBSAMPLES), 3).mean(axis=1) + 0.5)
+    seen, x, y = _visible_at(screen, rows, columns)
+    for part in _blocks(len(rows)):
+        samples = _shade(screen, table, pool, (seen[:, part].ravel(), x[:, part].ravel(), y[:, part].ravel()))
+        mean = samples.reshape(3, len(SUBSAMPLES), -1).mean(axis=1)
+        rgb[rows[part], columns[part]] = (mean + np.float32(0.5)).astype(np.uint8).T
     return rgb
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    """Runs of BLOCK samples: what fits the processor's cache is shaded about twice as fast."""
+    return (slice(start, start + BLOCK) for start in range(0, count, BLOCK))
 
 
 def _shade(
     screen: ScreenQuads, table: QuadTable, pool: TexturePool, samples: tuple[NDArray[np.int16], Array, Array]
 ) -> NDArray[np.float32]:
-    """Colours (n, 3) in [0, 255] of samples (quad position in `screen`, x px, y px); black where no quad is hit."""
+    """Colours (3, n) in [0, 255] of samples (quad position in `screen`, x px, y px); black where no quad is hit."""
     hit, x, y = samples
     plane = screen.plane.reshape(-1, 9).T  # columns are gathered one by one: contiguous, and much the fastest
     quad = screen.index
@@ -109,82 +124,98 @@ def _shade(
     u_gain, v_gain = u_scale[hit], v_scale[hit]
     # The footprint: how far (u, v) moves, in texels, for one pixel along x and one along y.
     u_size, v_size = u_gain * inverse_w, v_gain * inverse_w
-    along_x = (sx - s * wx) * u_size, (tx - t * wx) * v_size
-    along_y = (sy - s * wy) * u_size, (ty - t * wy) * v_size
-    u, v = u_start[hit] + s * u_gain, v_start[hit] + t * v_gain
-    colour = _filtered(pool, texture[hit], (u, v), (along_x, along_y)) * table.gain[quad][hit]
+    along_x = _single((sx - s * wx) * u_size), _single((tx - t * wx) * v_size)
+    along_y = _single((sy - s * wy) * u_size), _single((ty - t * wy) * v_size)
+    uv = _single(u_start[hit] + s * u_gain), _single(v_start[hit] + t * v_gain)
+    colour = _filtered(pool, texture[hit], uv, (along_x, along_y))
+    colour *= table.gain[quad].T[:, hit]
     np.clip(colour, 0, 255, out=colour)
-    colour[hit < 0] = 0
+    colour[:, hit < 0] = 0
     return colour
 
 
+def _single(values: Array) -> Single:
+    return values.astype(np.float32)
+
+
 def _filtered(
-    pool: TexturePool, texture: NDArray[np.int32], uv: tuple[Array, Array], footprint: tuple[tuple[Array, Array], ...]
-) -> NDArray[np.float32]:
-    """Anisotropic lookup (n, 3): taps along the footprint's longer screen axis, each trilinear."""
+    pool: TexturePool,
+    texture: NDArray[np.int32],
+    uv: tuple[Single, Single],
+    footprint: tuple[tuple[Single, Single], ...],
+) -> Single:
+    """Anisotropic lookup (3, n): taps along the footprint's longer screen axis, each trilinear."""
     (ux, vx), (uy, vy) = footprint
     x_longer = ux * ux + vx * vx >= uy * uy + vy * vy
     long_u, long_v = np.where(x_longer, ux, uy), np.where(x_longer, vx, vy)
-    major = np.sqrt(long_u * long_u + long_v * long_v) + 1e-12
+    tiny = np.float32(1e-12)
+    major = np.sqrt(long_u * long_u + long_v * long_v) + tiny
     minor = np.abs(ux * vy - uy * vx) / major
-    ratio = major / (minor + 1e-12)
-    taps = np.select([ratio <= TAP_RATIO * n for n in (1, 2, 4)], [1, 2, 4], MAX_TAPS)
-    level = np.log2(np.maximum(np.maximum(major / taps, minor), 1e-6)).astype(np.float32)
+    ratio = major / (minor + tiny)
+    taps = np.select([ratio <= TAP_RATIO * n for n in (1, 2, 4)], [1, 2, 4], MAX_TAPS).astype(np.float32)
+    level = np.log2(np.maximum(np.maximum(major / taps, minor), np.float32(1e-6)))
     level = np.clip(level, 0, (pool.levels[texture] - 1).astype(np.float32))
-    colour = np.empty((len(texture), 3), dtype=np.float32)
+    colour = np.empty((3, len(texture)), dtype=np.float32)
     for count in (1, 2, 4, MAX_TAPS):
         chosen = np.flatnonzero(taps == count)
         if len(chosen) == 0:
             continue
-        total = np.zeros((len(chosen), 3), dtype=np.float32)
+        total = np.zeros((3, len(chosen)), dtype=np.float32)
+        u, v, du, dv = (values[chosen] for values in (*uv, long_u, long_v))
         for tap in range(count):
-            shift = (tap + 0.5) / count - 0.5
-            u = (uv[0][chosen] + shift * long_u[chosen]).astype(np.float32)
-            v = (uv[1][chosen] + shift * long_v[chosen]).astype(np.float32)
-            total += _trilinear(pool, texture[chosen], (u, v), level[chosen])
-        colour[chosen] = total / np.float32(count)
+            shift = np.float32((tap + 0.5) / count - 0.5)
+            total += _trilinear(pool, texture[chosen], (u + shift * du, v + shift * dv), level[chosen])
+        colour[:, chosen] = total / np.float32(count)
     return colour
 
 
-def _trilinear(
-    pool: TexturePool,
-    texture: NDArray[np.int32],
-    uv: tuple[NDArray[np.float32], NDArray[np.float32]],
-    level: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """Blend of the two mip levels next to `level`, each bilinear; (n, 3) float32."""
+def _trilinear(pool: TexturePool, texture: NDArray[np.int32], uv: tuple[Single, Single], level: Single) -> Single:
+    """Blend of the two mip levels next to `level`, each bilinear; (3, n)."""
     lower = level.astype(np.int32)
-    blend = level - lower
-    colour = _bilinear(pool, texture, uv, lower) * (1 - blend)[:, None]
-    between = np.flatnonzero(blend > 0)
+    blend = level - lower.astype(np.float32)
+    colour = _bilinear(pool, texture, uv, lower)
+    between = np.flatnonzero(blend)
     upper = _bilinear(pool, texture[between], (uv[0][between], uv[1][between]), lower[between] + 1)
-    colour[between] += upper * blend[between, None]
+    if len(between) == len(blend):
+        upper -= colour
+        upper *= blend
+        colour += upper
+    else:
+        colour[:, between] += (upper - colour[:, between]) * blend[between]
     return colour
 
 
 def _bilinear(
-    pool: TexturePool,
-    texture: NDArray[np.int32],
-    uv: tuple[NDArray[np.float32], NDArray[np.float32]],
-    level: NDArray[np.int32],
-) -> NDArray[np.float32]:
-    """Four-texel blend in one mip level, clamped at the texture's border; u, v in texels of level 0."""
-    entry = texture * pool.offset.shape[1] + level
+    pool: TexturePool, texture: NDArray[np.int32], uv: tuple[Single, Single], level: NDArray[np.int32]
+) -> Single:
+    """Four-texel blend in one mip level (3, n), clamped at the texture's border; u, v in texels of level 0."""
+    entry = texture * MAX_LEVELS + level
     width, height = pool.width.ravel()[entry], pool.height.ravel()[entry]
     scale = np.ldexp(np.float32(1), -level)
-    x = np.clip(uv[0] * scale - np.float32(0.5), 0, width - 1).astype(np.float32)
-    y = np.clip(uv[1] * scale - np.float32(0.5), 0, height - 1).astype(np.float32)
+    half = np.float32(0.5)
+    x = np.clip(uv[0] * scale - half, 0, (width - 1).astype(np.float32))
+    y = np.clip(uv[1] * scale - half, 0, (height - 1).astype(np.float32))
     x0, y0 = x.astype(np.int32), y.astype(np.int32)
-    fx, fy = (x - x0)[:, None], (y - y0)[:, None]
-    step_x, step_y = (x0 < width - 1).astype(np.int32), (y0 < height - 1) * width
+    x -= x0.astype(np.float32)
+    y -= y0.astype(np.float32)
+    right, below = (x0 < width - 1).astype(np.int32), (y0 < height - 1) * width
     first = pool.offset.ravel()[entry] + y0 * width + x0
-
-    def fetch(index: NDArray[np.int32]) -> NDArray[np.float32]:
-        return pool.texel[index].view(np.uint8).reshape(-1, 4)[:, :3].astype(np.float32)
-
-    top = fetch(first)
-    top += (fetch(first + step_x) - top) * fx
-    bottom = fetch(first + step_y)
-    bottom += (fetch(first + step_y + step_x) - bottom) * fx
-    top += (bottom - top) * fy
+    top = _fetch(pool, first)
+    top += (_fetch(pool, first + right) - top) * x
+    first += below
+    bottom = _fetch(pool, first)
+    bottom += (_fetch(pool, first + right) - bottom) * x
+    bottom -= top
+    bottom *= y
+    top += bottom
     return top
+
+
+def _fetch(pool: TexturePool, index: NDArray[np.int32]) -> Single:
+    """Texels as (3, n) float32."""
+    packed = pool.texel[index]
+    colour = np.empty((3, len(index)), dtype=np.float32)
+    colour[0] = packed & 255
+    colour[1] = (packed >> 8) & 255
+    colour[2] = packed >> 16
+    return colour

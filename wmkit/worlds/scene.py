@@ -4,7 +4,7 @@ World axes as in `wmkit.camera_paths`: metres, x right, y down, z forward; the g
 camera `h` metres above it has y = -h.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +33,14 @@ class Texture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quad:
-    """A parallelogram: corner + s * edge_u + t * edge_v for s, t in [0, 1], visible from both sides.
+    """A parallelogram: corner + s * edge_u + t * edge_v for s, t in [0, 1].
 
     corner, edge_u, edge_v  metres, world axes.
     texture                 index into the world's textures.
     uv                      (u0, v0, u1, v1): the texture's part that s, t in [0, 1] span, in [0, 1]; u0 > u1 mirrors.
     gain                    (r, g, b) factor on the texture's colours: light and tint. Results above 255 are clipped.
+    two_sided               false hides it from where edge_v would not be a turn to the right of edge_u: the inside of
+                            a box, half of all quads, need not be drawn.
     """
 
     corner: Vec3
@@ -47,6 +49,7 @@ class Quad:
     texture: int
     uv: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     gain: Vec3 = (1.0, 1.0, 1.0)
+    two_sided: bool = True
 
     def __post_init__(self) -> None:
         if not np.isfinite([self.corner, self.edge_u, self.edge_v, self.gain]).all():
@@ -136,7 +139,9 @@ def box(centre: Vec3, size: Vec3, faces: Faces, heading_deg: float = 0.0) -> tup
     ring = [corner(-half_x, -half_z), corner(half_x, -half_z), corner(half_x, half_z), corner(-half_x, half_z)]
     sides = faces.side if isinstance(faces.side, tuple) else (faces.side,) * 4
     span_m = (centre[1], centre[1] + size[1])
-    quads = [upright(ring[i], ring[(i + 1) % 4], span_m, sides[i], faces.tint) for i in range(4)]
+    quads = [
+        replace(upright(ring[i], ring[(i + 1) % 4], span_m, sides[i], faces.tint), two_sided=False) for i in range(4)
+    ]
     light = shade(np.array([0.0, -1.0, 0.0]))
     (x0, z0), (x1, z1), (x3, z3) = ring[3], ring[2], ring[0]
     top = Quad(
@@ -144,6 +149,7 @@ def box(centre: Vec3, size: Vec3, faces: Faces, heading_deg: float = 0.0) -> tup
         edge_u=(x1 - x0, 0.0, z1 - z0),
         edge_v=(x3 - x0, 0.0, z3 - z0),
         texture=faces.top,
+        two_sided=False,
         gain=(faces.tint[0] * light, faces.tint[1] * light, faces.tint[2] * light),
     )
     return (*quads, top)
