@@ -1,0 +1,86 @@
+"""`write_report`: gather, render, replace report.html by one rename."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from wmkit.annotate.report.cards import Card, card_of, stage_shares, video_config
+from wmkit.annotate.report.data import choose_cards, histograms, totals, waterfall
+from wmkit.annotate.report.svg import histogram_svg, number
+from wmkit.corpus import Corpus, LedgerRow
+from wmkit.corpus.atomic import write_atomic
+from wmkit.corpus.store import CONVENTIONS
+from wmkit.errors import InputError
+
+__all__ = ["MAX_CARDS", "write_report"]
+
+MAX_CARDS = 200  # about 100 kB each: the page stays below 20 MB whatever the corpus
+
+
+def write_report(corpus: Path, max_cards: int = MAX_CARDS) -> Path:
+    """Write `corpus`/report.html, one self-contained page, and return its path.
+
+    Waterfall and histograms count the last attempt of every clip; at most `max_cards` clips get a card (see
+    `choose_cards`), for which their source is decoded again. Raises InputError when `corpus` is no corpus or
+    cannot be written, ConfigError for another schema version.
+    """
+    opened = Corpus.open(corpus)
+    latest, sources = opened.latest(), opened.sources()
+    choice = choose_cards(latest, max_cards, opened.config_hash)
+    counted = totals(latest.values())
+    script = _part("script.js")
+    page = (
+        _environment()
+        .get_template("template.html")
+        .render(
+            name=opened.path.name,
+            corpus=opened,
+            steps=waterfall(sources, latest),
+            totals=counted,
+            stages=stage_shares(counted.core_s),
+            histograms=[(data, histogram_svg(data)) for data in histograms(latest.values())],
+            cards=_cards(opened, choice.rows),
+            note=choice.note,
+            conventions=CONVENTIONS,
+            config=json.dumps(opened.config, indent=1, sort_keys=True),
+            style=_part("style.css"),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        )
+    )
+    path = opened.path / "report.html"
+    try:
+        write_atomic(path, page.encode("utf-8", errors="replace"))  # a name may hold what UTF-8 cannot
+    except OSError as error:
+        raise InputError(f"{path}: expected a file that can be written, got {error.strerror}") from None
+    return path
+
+
+def _cards(corpus: Corpus, rows: tuple[LedgerRow, ...]) -> Iterator[Card]:
+    """One card at a time, so that no more than one clip's arrays are in memory."""
+    paths: dict[str, list[str]] = {}
+    for source in corpus.sources():
+        paths.setdefault(source.clip_id, []).append(source.path)
+    letters = {letter.clip_id: letter for letter in corpus.dead_letters()}
+    video = video_config(corpus.config)
+    for row in rows:
+        yield card_of(corpus, row, paths.get(row.clip_id, ()), letters.get(row.clip_id), video)
+
+
+def _part(name: str) -> str:
+    return files("wmkit.annotate.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    """Escapes every value; names a missing one instead of printing nothing."""
+    environment = Environment(
+        loader=FunctionLoader(_part), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = number
+    environment.filters["percent"] = lambda share: f"{100 * share:.0f} %" if share in (0, 1) else f"{100 * share:.1f} %"
+    return environment
