@@ -1,7 +1,7 @@
 """`python -m tests.faults.driver IN OUT EXECUTOR [DIE_AT]`: one run, for tests that kill it.
 
 DIE_AT is "before:WORD" or "after:WORD": the process kills itself right before or after the rename that puts a file
-with WORD in its name in place. Without it the run ends as it ends, and prints its summary as JSON.
+with WORD in its name, or in its folder's, in place. Without it the run ends as it ends, and prints its summary as JSON.
 """
 
 import json
@@ -21,10 +21,11 @@ def die_at(point: str) -> None:
     replace = os.replace
 
     def deadly(source: Path, target: Path) -> None:
-        if word in Path(target).name and when == "before":
+        hit = word in "/".join(Path(target).parts[-2:])
+        if hit and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         replace(source, target)
-        if word in Path(target).name and when == "after":
+        if hit and when == "after":
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.replace = deadly

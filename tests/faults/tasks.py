@@ -21,6 +21,9 @@ def misbehave(folder: str, what: str) -> str:
     match action:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "kill_parent":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(600)
         case "segfault":
             ctypes.string_at(0)
         case "exit":

@@ -93,6 +93,8 @@ class LineProgress:
         if fresh and elapsed_s > 0:
             eta_s = (self._total - done) * elapsed_s / fresh
             pace = f"{60 * fresh / elapsed_s:.1f} clips/min, ETA {_clock(eta_s)}"
+        if done == self._total:
+            pace = f"all in {_clock(elapsed_s)}"
         return f"clips {done}/{self._total}, {pace}, {_told(self._counts)}"
 
 

@@ -6,6 +6,8 @@ whose machines must see the same paths; otherwise a cluster of this machine alon
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +16,7 @@ from wmkit.executor.local import LocalPool
 from wmkit.executor.loop import Died, Event
 from wmkit.executor.task import ItemTask
 
-__all__ = ["RayPool"]
+__all__ = ["RayPool", "connected"]
 
 OBJECT_STORE_BYTES = 100_000_000  # Ray's least is 75 MB; replies are a few kB
 QUIET_ENV = {
@@ -51,9 +53,9 @@ class RayPool:
     def __init__(self, task: ItemTask, size: int) -> None:
         import ray
 
-        self._ours = not ray.is_initialized()
-        if self._ours:
-            _connect(size)
+        self._session = ExitStack()
+        if not ray.is_initialized():
+            self._session.enter_context(connected(size))
         self.size = min(size, max(1, int(ray.cluster_resources().get("CPU", 1))))
         self._task = task
         self._actors: dict[int, Any] = {}
@@ -101,8 +103,7 @@ class RayPool:
             ray.kill(actor, no_restart=True)  # its process ends with it
         self._actors.clear()
         self._calls.clear()
-        if self._ours:
-            ray.shutdown()
+        self._session.close()
 
     def _event(self, call: Any) -> Event:
         import ray
@@ -118,8 +119,22 @@ class RayPool:
         return replace(event, worker=worker)
 
 
-def _connect(size: int) -> None:
-    """Join the cluster that RAY_ADDRESS names, or start a quiet one here; InputError when it cannot be joined."""
+@contextmanager
+def connected(cpus: int) -> Iterator[None]:
+    """A Ray session: on the cluster that RAY_ADDRESS names, else on a quiet one of `cpus` CPUs started here.
+
+    Pools made inside share it. InputError when the named cluster does not answer.
+    """
+    import ray
+
+    _connect(cpus)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(cpus: int) -> None:
     for name, value in QUIET_ENV.items():
         os.environ.setdefault(name, value)
     import logging
@@ -135,7 +150,7 @@ def _connect(size: int) -> None:
         return
     ray.init(
         address="local",
-        num_cpus=size,
+        num_cpus=cpus,
         num_gpus=0,
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
