@@ -9,7 +9,7 @@ import numpy as np
 from wmkit.camera import Array
 from wmkit.errors import InputError
 
-__all__ = ["number", "numbers", "read_json", "read_lines", "read_table", "write_lines"]
+__all__ = ["number", "numbers", "parse_numbers", "read_json", "read_lines", "read_table", "write_lines"]
 
 
 def number(value: float) -> str:
