@@ -1,0 +1,9 @@
+"""Figures beside references, peers and limits: `wmkit bench ...`.
+
+pose.py       the annotator's cameras against references it is not shown: bench_pose
+reference.py  the references: poses.json, gps.csv, orientation.csv, matched to a clip's frames
+score.py      every figure of one trajectory against one reference
+peer.py       pycolmap's default pipeline on the same frames
+limits.py     the limits file and what it judges
+table.py      the table for people
+"""
