@@ -36,34 +36,35 @@ def write_mp4(
         raise InputError(f"{path}: expected a positive rate in frames a second, got {fps}")
     if not 0 <= crf <= 51:
         raise InputError(f"{path}: expected crf from 0 to 51, got {crf}")
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file name, got a folder")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        scratch.open("wb").close()
     except OSError as error:
         raise InputError(f"{path}: expected a writable folder, got {error.strerror}") from error
-    os.close(handle)
     try:
-        count = _encode(path, scratch, frames, _command(scratch, rate, size, crf))
-        os.chmod(scratch, 0o644)  # mkstemp makes files private
+        count = _encode(path, frames, _command(scratch, rate, size, crf))
         os.replace(scratch, path)
     finally:
-        Path(scratch).unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
     return count
 
 
-def _command(scratch: str, rate: Fraction, size: tuple[int, int], crf: int) -> list[str]:
+def _command(scratch: Path, rate: Fraction, size: tuple[int, int], crf: int) -> list[str]:
     from imageio_ffmpeg import get_ffmpeg_exe
 
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", f"{rate}", "-i", "-"]
     scale = "scale=out_color_matrix=bt709:out_range=tv:flags=bilinear+accurate_rnd+bitexact"
     codec = ["-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-pix_fmt", "yuv420p", "-threads", "1"]
     head = [get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-v", "error", "-y", "-filter_threads", "1"]
-    tail = [*_COLOUR, *_BITEXACT, "-movflags", "+faststart", "-f", "mp4", scratch]
+    tail = [*_COLOUR, *_BITEXACT, "-movflags", "+faststart", "-f", "mp4", str(scratch)]
     return [*head, *raw, "-an", "-vf", scale, *codec, *tail]
 
 
-def _encode(path: Path, scratch: str, frames: Iterable[NDArray[np.uint8]], command: list[str]) -> int:
+def _encode(path: Path, frames: Iterable[NDArray[np.uint8]], command: list[str]) -> int:
     """Feeds ffmpeg; a wrong frame stops it, and its own complaint becomes the error's text."""
-    count = 0
+    count, ended_first, fed = 0, False, False
     with tempfile.TemporaryFile() as complaints:  # a file, since a full pipe would stall both processes
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints)
         stdin = process.stdin
@@ -72,21 +73,21 @@ def _encode(path: Path, scratch: str, frames: Iterable[NDArray[np.uint8]], comma
             for block in _checked(path, frames, command[command.index("-s") + 1]):
                 stdin.write(block)
                 count += 1
+            fed = True
         except BrokenPipeError:
-            pass  # ffmpeg ended first; its exit code and complaint say why
-        except BaseException:
-            process.kill()
-            raise
+            ended_first = True  # its exit code and complaint say why
         finally:
+            if not fed and not ended_first:
+                process.kill()
             with suppress(BrokenPipeError):
                 stdin.close()
             code = process.wait()
         complaints.seek(0)
-        text = complaints.read().decode(errors="replace").replace(scratch, str(path))
-    if count == 0:
+        text = " ".join(complaints.read().decode(errors="replace").replace(command[-1], str(path)).split())
+    if count == 0 and not ended_first:
         raise InputError(f"{path}: expected at least one frame, got none")
-    if code != 0:
-        raise InputError(f"{path}: expected ffmpeg to encode it, got exit {code}: {' '.join(text.split())[-300:]}")
+    if code != 0 or ended_first:
+        raise InputError(f"{path}: expected ffmpeg to encode it, got exit {code}: {text[-300:]}")
     return count
 
 

@@ -15,6 +15,7 @@ from wmkit.errors import ClipError
 from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
 from wmkit.video.guard import STAGE, IndexBuilder, check_pixels, file_changed
 from wmkit.video.image_header import clockwise_from_exif, exif_orientation, image_size
+from wmkit.video.quiet import quiet_opencv
 
 __all__ = ["ImagesDecoder"]
 
@@ -91,7 +92,8 @@ def _read(
         builder.note(f"{image}: 0 bytes")
         return None
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    picture, kinds, blocks = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), flags)
+    with quiet_opencv():
+        picture, kinds, blocks = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), flags)
     if picture is None:
         builder.note(f"{image}: not an image that decodes")
         return None

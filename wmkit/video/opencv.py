@@ -21,6 +21,7 @@ from wmkit.errors import ClipError
 from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
 from wmkit.video.guard import STAGE, IndexBuilder, file_changed
 from wmkit.video.pyav import facts_of, probe
+from wmkit.video.quiet import quiet_opencv
 
 __all__ = ["OpencvDecoder"]
 
@@ -71,12 +72,8 @@ class OpencvDecoder:
 def _capture(file: ClipFile) -> Iterator[cv2.VideoCapture]:
     """An open reader on one thread that neither turns pictures nor writes to stderr."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, when the first reader opens
-    logging = cv2.utils.logging  # type: ignore[attr-defined]
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
+    with quiet_opencv():
         capture = cv2.VideoCapture(file.path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    finally:
-        logging.setLogLevel(level)
     try:
         if not capture.isOpened():
             raise ClipError(STAGE, "unreadable", f"{file.name}: expected a video, OpenCV cannot open it; use pyav")

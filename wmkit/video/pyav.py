@@ -199,7 +199,8 @@ def _video_stream(file: ClipFile, container: InputContainer, config: VideoConfig
     context = stream.codec_context
     if context.width and context.height:
         check_pixels(file.name, context.width, context.height, config.limits)
-    context.options = {"max_pixels": str(config.limits.max_pixels)}  # guards the allocation when the header lied
+    # Guards the allocation when the header lied; twice the limit, since FFmpeg counts the padding of its buffers.
+    context.options = {"max_pixels": str(2 * config.limits.max_pixels + 65536)}
     context.thread_type = "FRAME"
     context.thread_count = 1
     return stream
