@@ -75,6 +75,20 @@ def test_ate_equals_evo(with_scale: bool) -> None:
     assert ours.value == pytest.approx(ape.get_statistic(evo_metrics.StatisticsType.rmse), rel=1e-10)  # float64 sums
 
 
+def test_alignment_never_mirrors() -> None:
+    """Against evo on a mirrored path, where the best rotation is not the plain product of singular vectors."""
+    from evo.core import geometry
+
+    reference = random_path(1).position
+    mirrored = reference * [1, 1, -1] + np.random.default_rng(2).normal(0, 0.1, reference.shape)
+    found = align(mirrored, reference, with_scale=True)
+    rotation, translation, scale = geometry.umeyama_alignment(mirrored.T, reference.T, with_scale=True)
+    assert np.linalg.det(found.rotation) == pytest.approx(1)
+    np.testing.assert_allclose(found.rotation, rotation, atol=1e-10)  # float64 products of a few hundred terms
+    np.testing.assert_allclose(found.translation, translation, atol=1e-9)
+    assert found.scale == pytest.approx(scale, rel=1e-10)
+
+
 @pytest.mark.parametrize("delta", [1, 4])
 @pytest.mark.parametrize("with_scale", [False, True])
 def test_rpe_equals_evo(delta: int, with_scale: bool) -> None:
@@ -326,6 +340,8 @@ def test_depth_errors_by_hand() -> None:
     assert rmse.value == pytest.approx(np.sqrt((0.01 + 0 + 16) / 3))
     assert delta.value == pytest.approx(2 / 3)
     assert coverage.value == 0.75
+    partial = depth_errors(truth, truth, [1, 1, 0, 1], [1, 1, 1, 0], median_scale=False)
+    assert partial[3].value == pytest.approx(2 / 3)  # of the reference's three valid pixels, not of all four
     scaled = depth_errors(3 * truth, truth, np.ones(4), np.ones(4), median_scale=True)
     assert scaled[0].value < 1e-12
     assert "median-scaled" in scaled[0].definition

@@ -242,6 +242,32 @@ def test_colmap_written_by_pycolmap(track: CameraTrack, tmp_path: Path, binary: 
     assert len(lengths) == 5
 
 
+def test_colmap_images_come_in_name_order_whatever_their_ids(track: CameraTrack, tmp_path: Path) -> None:
+    """Mappers number images as they register them; a track is in the order of its frames."""
+    write_colmap(track, tmp_path)
+    lines = (tmp_path / "images.txt").read_text().splitlines()
+    pairs = [lines[index : index + 2] for index in range(1, len(lines), 2)]
+    (tmp_path / "images.txt").write_text("\n".join(line for pair in pairs[::-1] for line in pair) + "\n")
+    back = read_colmap(tmp_path)
+    assert back.names == track.names
+    same_cameras(back, track)
+
+
+def test_vipe_frames_with_intrinsics_and_no_pose(track: CameraTrack, tmp_path: Path) -> None:
+    """Intrinsics of all twelve frames, poses of six, as ViPE itself writes them."""
+    write_vipe(track, tmp_path, "a")
+    rows = np.column_stack([np.arange(12) + 500.0, np.full(12, 500.0), np.full(12, 320.0), np.full(12, 180.0)])
+    np.savez(tmp_path / "intrinsics" / "a.npz", data=rows, inds=np.arange(12))
+    back = read_vipe(tmp_path, "a", 640, 360)
+    same(back.frame, track.frame)
+    assert back.intrinsics_px is not None
+    assert track.frame is not None
+    same(back.intrinsics_px[:, 0], track.frame + 500.0)
+    np.savez(tmp_path / "intrinsics" / "a.npz", data=rows[5:], inds=np.arange(5, 12))
+    fewer = read_vipe(tmp_path, "a", 640, 360)
+    same(fewer.world_from_cam, track.world_from_cam[3:])
+
+
 def test_quaternions_survive_every_branch() -> None:
     """All four largest components and exact half turns; scipy is the independent opinion."""
     random = np.random.default_rng(0).normal(size=(500, 4))
