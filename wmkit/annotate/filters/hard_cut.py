@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from wmkit.annotate.filters.common import thumbnails
 from wmkit.annotate.protocols import FootageFilter
 from wmkit.clip import Verdict
@@ -18,7 +16,10 @@ WINDOW = 2  # the detector's own default: frames on either side that a cut must 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HardCutConfig:
-    """Number of hard cuts; fast camera motion is not one. A cut within 2 frames of either end goes unseen."""
+    """Number of hard cuts; fast camera motion and changes of exposure are none.
+
+    A dissolve is not a hard cut, and a cut within 2 frames of either end goes unseen.
+    """
 
     name: ClassVar[str] = NAME
     licence: ClassVar[str] = "Apache-2.0"
@@ -32,12 +33,15 @@ class _HardCut:
     def measure(self, frames: FrameSource, facts: DecodeFacts) -> Verdict:
         if len(frames.view) < 2 * WINDOW + 1:
             return Verdict.unmeasured(NAME, UNIT, "too_few_frames")
+        import cv2
         from scenedetect import FrameTimecode
         from scenedetect.detectors import AdaptiveDetector
 
         detector = AdaptiveDetector(window_width=WINDOW, min_scene_len=WINDOW)
         cuts = 0
         for index, (_, rgb) in enumerate(thumbnails(frames)):
-            bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+            hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
+            hsv[:, :, 2] = cv2.equalizeHist(hsv[:, :, 2])  # a flash or pumping exposure is no cut
+            bgr = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
             cuts += len(detector.process_frame(FrameTimecode(index, fps=25.0), bgr))  # it counts frames, not time
         return Verdict.measured(NAME, float(cuts), UNIT)
