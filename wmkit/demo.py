@@ -1,0 +1,266 @@
+"""`wmkit demo`: four short clips of synthetic worlds, annotated as any clip is, then held against the exact truth.
+
+    OUT/clips/NAME.mp4    what the annotator is given
+    OUT/truth/            what it is not: cameras, depth, heights, and a stamp of what was rendered
+    OUT/corpus/           the annotations and report.html
+
+The truth is only read after the annotator has finished. The same call again renders and annotates what is missing.
+"""
+
+import dataclasses
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wmkit import __version__
+from wmkit.annotate.defaults import default_config
+from wmkit.annotate.pipeline import config_dict
+from wmkit.annotate.progress import Progress, SilentProgress
+from wmkit.annotate.report import write_report
+from wmkit.annotate.run import RunOptions, run_annotate
+from wmkit.annotate.scale import CameraHeightConfig, fuse
+from wmkit.bench.reference import Reference, match
+from wmkit.bench.score import Estimate, Score, score
+from wmkit.bench.table import aligned
+from wmkit.camera import Array, ScaleVote, Trajectory
+from wmkit.clip import Annotation
+from wmkit.corpus import Corpus, Status
+from wmkit.errors import InputError
+from wmkit.executor import ExecutorOptions
+from wmkit.formats.poses_json import read_poses_json
+from wmkit.metrics import Metric, align, depth_errors, scale_error
+from wmkit.worlds import DEMO_CLIPS, WorldClip, render, write_world
+
+__all__ = ["DemoClip", "DemoOptions", "DemoSummary", "run_demo"]
+
+LEVEL_SPREAD = 0.1  # a camera whose height varies by less than this share of it can be described by one height
+COLUMNS = ("clip", "posed", "ATE cm", "ATE %", "rot °", "focal %", "depth AbsRel %", "depth cover %", "scale %")
+ABSENT = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """Which clips, and how they are worked on."""
+
+    clips: tuple[WorldClip, ...] = DEMO_CLIPS
+    executor: ExecutorOptions = ExecutorOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DemoClip:
+    """One clip against its truth.
+
+    score    trajectory and focal figures; see `wmkit.bench.score`.
+    depth    depth_abs_rel, depth_coverage, ... with the trajectory's own Sim(3) scale applied; empty without depth.
+    scale    error in % when the true camera height is given as the only cue; None where the height varies.
+    problem  why there is no trajectory; "" when there is one.
+    """
+
+    name: str
+    frames: int
+    posed: int
+    score: Score
+    depth: tuple[Metric, ...] = ()
+    scale: Metric | None = None
+    problem: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON values."""
+        metrics = [*self.score.metrics.values(), *self.depth, *([self.scale] if self.scale else [])]
+        return {
+            "name": self.name,
+            "frames": self.frames,
+            "posed": self.posed,
+            "metrics": {m.name: {"value": m.value, "unit": m.unit, "definition": m.definition} for m in metrics},
+            "problem": self.problem or None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DemoSummary:
+    """All clips, and where the corpus and its report are; `report` is None when the run was interrupted."""
+
+    clips: tuple[DemoClip, ...]
+    corpus: str
+    report: str | None
+    rendered: int
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every clip has a trajectory, 1 when one has none, 130 when interrupted."""
+        if self.report is None:
+            return 130
+        return 1 if any(clip.problem for clip in self.clips) else 0
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON values; the keys are frozen by a test."""
+        return {
+            "clips": [clip.to_json() for clip in self.clips],
+            "rendered": self.rendered,
+            "corpus": self.corpus,
+            "report": self.report,
+            "seconds": self.seconds,
+            "exit_code": self.exit_code,
+        }
+
+    def lines(self) -> list[str]:
+        """The table of errors against the truth; its last line names the report."""
+        if self.report is None:
+            return ["interrupted"]
+        lines = aligned([COLUMNS, *[_row(clip) for clip in self.clips]], left=1)
+        lines += [f"{clip.name}: {clip.problem}" for clip in self.clips if clip.problem]
+        return [
+            *lines,
+            "ATE after Sim(3) alignment, and of the path; scale: with the camera's true height given",
+            f"{self.rendered} clips rendered, {self.seconds:.0f} s; corpus: {self.corpus}",
+            f"report: {self.report}",
+        ]
+
+
+def run_demo(out: Path, progress: Progress | None = None, options: DemoOptions | None = None) -> DemoSummary:
+    """Render, annotate, score and report into `out`.
+
+    Raises InputError when `out` cannot be written or another run is using its corpus.
+    """
+    start_s = time.monotonic()
+    progress, options = progress or SilentProgress(), options or DemoOptions()
+    rendered = sum(_rendered(clip, out, progress) for clip in options.clips)
+    videos = [out / "clips" / f"{clip.name}.mp4" for clip in options.clips]
+    # update: a demo made by an older version is annotated again instead of refused
+    run_options = RunOptions(executor=options.executor, update=True)
+    summary = run_annotate(videos, out / "corpus", default_config(), run_options, progress)
+    clips: list[DemoClip] = []
+    report = None
+    if not summary.interrupted:
+        corpus = Corpus.open(out / "corpus")
+        progress.note("comparing with the truth")
+        clips = [_compared(clip, out, corpus) for clip in options.clips]
+        progress.note("writing the report")
+        report = str(write_report(out / "corpus"))
+    return DemoSummary(
+        clips=tuple(clips),
+        corpus=summary.corpus,
+        report=report,
+        rendered=rendered,
+        seconds=time.monotonic() - start_s,
+    )
+
+
+def _rendered(clip: WorldClip, out: Path, progress: Progress) -> bool:
+    """Render a clip unless its stamp says that these very files come from this very recipe; whether it did."""
+    stamp_file = out / "truth" / f"{clip.name}.stamp.json"
+    recipe = {"wmkit": __version__, "clip": config_dict(clip)}
+    try:
+        stamp = json.loads(stamp_file.read_text(encoding="utf-8"))
+        if stamp["recipe"] == recipe and all(_sha256(out / name) == digest for name, digest in stamp["files"].items()):
+            return False
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # no stamp, or none that can be read: render
+    progress.note(f"rendering {clip.name}")
+    try:
+        written = write_world(clip, out / "clips", out / "truth")
+        files = {path.relative_to(out).as_posix(): _sha256(path) for path in (written.video, written.poses)}
+        stamp_file.write_text(json.dumps({"recipe": recipe, "files": files}, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--out: expected a writable folder at {out}, got: {error.strerror}") from error
+    return True
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _compared(clip: WorldClip, out: Path, corpus: Corpus) -> DemoClip:
+    video = str((out / "clips" / f"{clip.name}.mp4").absolute())
+    clip_id = next(row.clip_id for row in corpus.sources() if row.path == video)
+    row = corpus.latest()[clip_id]
+    if row.status is not Status.OK:
+        problem = f"{row.status}: {row.stage}/{row.code} {row.message}"
+        return DemoClip(
+            name=clip.name, frames=clip.frames, posed=0, score=Score(metrics={}, unmeasured={}), problem=problem
+        )
+    annotation = corpus.read(clip_id)
+    reference = Reference(files=("truth",), poses=read_poses_json(out / "truth" / f"{clip.name}.poses.json"))
+    truth = match(reference, (), annotation)
+    estimate = Estimate(
+        frames=len(annotation.view),
+        source_size=(annotation.clip.width, annotation.clip.height),
+        trajectory=annotation.trajectory,
+        intrinsics=annotation.intrinsics,
+    )
+    return DemoClip(
+        name=clip.name,
+        frames=estimate.frames,
+        posed=estimate.posed,
+        score=score(estimate, truth),
+        depth=_depth_error(annotation, clip, truth.position),
+        scale=_height_error(annotation, clip, truth.position),
+    )
+
+
+def _depth_error(annotation: Annotation, clip: WorldClip, truth: Trajectory | None) -> tuple[Metric, ...]:
+    """Depth errors over all estimated maps against the exact depth, drawn at their size from the true cameras.
+
+    The one scale applied is that of the trajectory's Sim(3) alignment, so depth and trajectory must share a unit.
+    """
+    depth, trajectory = annotation.depth, annotation.trajectory
+    if depth is None or trajectory is None or truth is None:
+        return ()
+    posed = trajectory.posed
+    try:
+        metres = align(trajectory.position[posed], truth.position[posed], with_scale=True).scale
+    except InputError:  # too few posed frames to align
+        return ()
+    height, width = depth.z.shape[1:]
+    cameras = truth.world_from_cam[depth.frame]
+    frames = list(render(clip.scene.build(), clip.intrinsics.resized(width, height), cameras))
+    exact, known = np.stack([frame.z for frame in frames]), np.stack([frame.valid for frame in frames])
+    try:
+        return depth_errors(depth.z * metres, exact, depth.valid, known, median_scale=False)
+    except InputError:  # not one valid pixel
+        return ()
+
+
+def _height_error(annotation: Annotation, clip: WorldClip, truth: Trajectory | None) -> Metric | None:
+    """Scale error in % of the camera-height cue told the true height; None where that varies or the cue is silent."""
+    height_m: Array = clip.camera_height_m
+    mean_m = float(height_m.mean())
+    if truth is None or np.ptp(height_m) > LEVEL_SPREAD * mean_m:
+        return None
+    vote = CameraHeightConfig(height_m=mean_m).build("cpu").vote(annotation)
+    estimate = fuse((vote,)) if isinstance(vote, ScaleVote) else None
+    if estimate is None:
+        return None
+    metric = annotation.to_metric(estimate)
+    assert metric.trajectory is not None
+    try:
+        error = scale_error(metric.trajectory, truth)
+    except InputError:
+        return None
+    return dataclasses.replace(error, definition=f"{error.definition}; true camera height given")
+
+
+def _row(clip: DemoClip) -> tuple[str, ...]:
+    figures = {metric.name: metric.value for metric in (*clip.score.metrics.values(), *clip.depth)}
+    if clip.scale is not None:
+        figures["scale_error"] = clip.scale.value
+
+    def shown(name: str, digits: int, factor: float = 1.0) -> str:
+        return f"{factor * figures[name]:.{digits}f}" if name in figures else ABSENT
+
+    return (
+        clip.name,
+        f"{clip.posed}/{clip.frames}",
+        shown("ate_sim3", 2, 100.0),
+        shown("ate_percent", 2),
+        shown("rotation_error", 3),
+        shown("focal_error", 2),
+        shown("depth_abs_rel", 1, 100.0),
+        shown("depth_coverage", 0, 100.0),
+        shown("scale_error", 1),
+    )
