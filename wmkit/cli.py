@@ -211,13 +211,27 @@ def pose(
     limits: Annotated[Path | None, typer.Option(help="TOML of limits; a missed one makes exit 1.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
     json_output: JsonFlag = False,
-) -> None:
+) -> int:
     """Score the annotator's cameras against references it is not shown."""
+    from wmkit.bench.pose import BenchOptions, bench_pose
+
+    options = BenchOptions(peer=peer, limits=limits, out=out)
+    with _stdout_for(json_output):
+        result = bench_pose(folders, options, lambda line: print(line, file=sys.stderr))
+    _tell(result.to_json(), [result.table()], json_output)
+    return result.exit_code
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for clips, corpus and report.")] = Path("demo"),
     json_output: JsonFlag = False,
-) -> None:
+) -> int:
     """Render four synthetic clips, annotate them, print the error against the truth, write the report."""
+    from wmkit.annotate.progress import progress_for
+    from wmkit.demo import run_demo
+
+    with _stdout_for(json_output):
+        summary = run_demo(out, progress_for(sys.stderr))
+    _tell(summary.to_json(), summary.lines(), json_output)
+    return summary.exit_code

@@ -18,6 +18,7 @@ from wmkit.annotate.defaults import default_config
 from wmkit.annotate.export import EXPORT_FORMATS
 from wmkit.annotate.pipeline import config_hash
 from wmkit.annotate.run import RunSummary
+from wmkit.bench.peer import PEERS
 from wmkit.errors import ClipError, ConfigError, CorruptShardError, InputError
 from wmkit.executor import EXECUTORS
 from wmkit.video import DECODERS, VideoConfig
@@ -57,6 +58,7 @@ def test_choices_are_those_of_the_parts_behind_them() -> None:
     assert get_args(cli.DecoderName) == DECODERS
     assert set(get_args(cli.ExecutorName)) == set(EXECUTORS)
     assert set(get_args(cli.ExportFormat)) == set(EXPORT_FORMATS)
+    assert set(get_args(cli.PeerName)) == set(PEERS)
     assert set(surface(typer.main.get_command(cli.app))["wmkit annotate"]) >= cli.RERUN_FLAGS
 
 
@@ -133,6 +135,7 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys:
         (["anotate"], "annotate"),
         (["bench"], "command"),
         (["bench", "pose"], "DIR"),
+        (["bench", "pose", "/nowhere/at/all"], "/nowhere/at/all"),
         (["export", "--out", "x"], "--format"),
         (["export", "--out", "x", "--format", "bvh"], "bvh"),
         (["report", "/nowhere/at/all"], "/nowhere/at/all"),

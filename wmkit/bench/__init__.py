@@ -7,3 +7,5 @@ peer.py       pycolmap's default pipeline on the same frames
 limits.py     the limits file and what it judges
 table.py      the table for people
 """
+
+__all__: list[str] = []

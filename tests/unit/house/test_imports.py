@@ -57,6 +57,8 @@ def imported_packages() -> dict[str, str]:
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
                 names = [node.module]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "find_spec")):
+                names = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
             for name in names:
                 top = name.partition(".")[0]
                 if top != PACKAGE.name and top not in sys.stdlib_module_names:
