@@ -157,7 +157,7 @@ DEMO_CLIPS: tuple[WorldClip, ...] = (
     WorldClip(
         name="street_drive",
         scene=Street(seed=1),
-        path=Drive(speed_m_s=6.0, sway_m=0.25, period_s=5.0),
+        path=Drive(speed_m_s=5.0, sway_m=0.25, period_s=5.0),
         position=(0.5, -1.6, 0.0),
         intrinsics=Intrinsics.from_fov(72.0, 640, 360),
         frames=56,
@@ -234,7 +234,7 @@ def write_world(clip: WorldClip, folder: Path, truth: Path | None = None, render
                 depths.append(frame)
             yield frame.rgb
 
-    write_mp4(written.video, pictures(), clip.fps)
+    write_mp4(written.video, pictures(), clip.fps, (clip.intrinsics.width, clip.intrinsics.height))
     path = clip.sampled
     track = CameraTrack(
         world_from_cam=path.world_from_cam,

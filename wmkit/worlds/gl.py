@@ -54,7 +54,8 @@ def render_gl(
     """Yield (rgb (h, w, 3) uint8, z (h, w) float32 metres, 0 where nothing is hit) for every camera."""
     import moderngl
 
-    context = moderngl.create_context(standalone=True, backend="egl", require=GL_VERSION)
+    # moderngl calls the backend's name a dict.
+    context = moderngl.create_context(require=GL_VERSION, standalone=True, backend="egl")  # pyright: ignore[reportArgumentType]
     try:
         table, pool = quad_table(world), pack_textures(world.textures)
         scene = _upload(context, pool)

@@ -5,7 +5,19 @@ import numpy as np
 
 from wmkit.worlds.paint import Canvas, Colour, Painter, framed, grain, noise, ramp, vignette
 
-__all__ = ["books", "cabinet", "ceiling", "fabric", "leaves", "painting", "planks", "plaster", "rug", "window"]
+__all__ = [
+    "books",
+    "cabinet",
+    "ceiling",
+    "fabric",
+    "leaves",
+    "painting",
+    "planks",
+    "plaster",
+    "rug",
+    "veneer",
+    "window",
+]
 
 PICTURES = (
     "astronaut.png",
@@ -76,6 +88,15 @@ def planks(painter: Painter, size: tuple[int, int], colour: Colour, rows: int = 
     return canvas
 
 
+def veneer(painter: Painter, size: tuple[int, int], colour: Colour) -> Canvas:
+    """Furniture wood: one sheet of long grain along the width with knots of darker tone."""
+    height = size[0]
+    rng = painter.rng
+    streaks = 0.16 * noise(rng, size, (max(2, height // 8), 3), 4) + 0.12 * noise(rng, size, (3, 3), 5)
+    streaks += 0.05 * grain(rng, painter.photo("gravel.png"), size, 0.4)
+    return vignette(ramp(streaks, colour, 1.0), 0.2, 0.04)
+
+
 def rug(painter: Painter, size: tuple[int, int]) -> Canvas:
     """A woven rug: nested borders and a field of small motifs in a few colours."""
     height, width = size
@@ -113,11 +134,11 @@ def books(painter: Painter, size: tuple[int, int], shelves: int = 5) -> Canvas:
             if rng.random() < 0.08:
                 x += thick * 2  # a gap on the shelf
                 continue
-            tone = rng.uniform(30, 215, 3).astype(np.float32) * np.float32(rng.uniform(0.6, 1.0))
+            tone = 0.5 * rng.uniform(25, 215, 3) + 0.5 * rng.uniform(40, 200)
             right = min(x + thick, width - width // 40)
             canvas[floor - tall : floor, x:right] = tone
             band = floor - int(tall * rng.uniform(0.5, 0.9))
-            canvas[band : band + max(2, tall // 9), x:right] = 255 - tone
+            canvas[band : band + max(2, tall // 9), x:right] = 235 - 0.8 * tone
             canvas[floor - tall : floor, x : x + 1] *= 0.5
             x += thick
         canvas[floor : floor + pitch // 12] = ramp(0.15 * noise(rng, (pitch // 12, width), (1, 30)), (122, 84, 54), 1.0)
@@ -127,7 +148,7 @@ def books(painter: Painter, size: tuple[int, int], shelves: int = 5) -> Canvas:
 def cabinet(painter: Painter, size: tuple[int, int], colour: Colour, doors: int = 3) -> Canvas:
     """Wooden doors with panels and handles."""
     height, width = size
-    canvas = planks(painter, size, colour, rows=8)
+    canvas = veneer(painter, size, colour)
     door = width // doors
     for index in range(doors):
         left = index * door

@@ -50,7 +50,7 @@ def pack_textures(textures: tuple[Texture, ...]) -> TexturePool:
 
 def _pack(rgb: NDArray[np.uint16]) -> NDArray[np.uint32]:
     wide = rgb.astype(np.uint32)
-    return (wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16).ravel()
+    return (wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16).ravel().astype(np.uint32, copy=False)
 
 
 def _halve(rgb: NDArray[np.uint16]) -> NDArray[np.uint16]:
@@ -60,4 +60,4 @@ def _halve(rgb: NDArray[np.uint16]) -> NDArray[np.uint16]:
     else:
         rgb = rgb * 2
     rgb = rgb[::2] + rgb[1::2] if rgb.shape[0] > 1 else rgb * 2
-    return (rgb + 2) >> 2
+    return ((rgb + 2) >> 2).astype(np.uint16, copy=False)

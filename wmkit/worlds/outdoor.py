@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from wmkit.worlds.indoor import leaves
-from wmkit.worlds.paint import Canvas, Colour, Painter, crop, grain, letter, noise, ramp
+from wmkit.worlds.paint import Canvas, Colour, Painter, crop, grain, letter, noise, piece, ramp, scaled
 
 __all__ = ["bark", "car_end", "car_side", "facade", "glass", "kerb", "paving", "road", "sign", "sky"]
 
@@ -37,11 +37,12 @@ def _masonry(painter: Painter, size: tuple[int, int], colour: Colour) -> Canvas:
     rng = painter.rng
     if rng.random() < 0.5:
         canvas = np.empty((*size, 3), dtype=np.float32)
-        tile = 128
+        tile, bricks = 128, scaled(painter.photo("brick.png"), 0.42).mean(axis=2)
+        middle = float(bricks.mean())
         for top in range(0, size[0], tile):
             for left in range(0, size[1], tile):
-                brick = crop(rng, painter.photo("brick.png"), (tile, tile), 0.42).mean(axis=2)
-                canvas[top : top + tile, left : left + tile] = ramp((brick - 95) / 95, colour, 0.9)
+                brick = piece(rng, bricks, (tile, tile))
+                canvas[top : top + tile, left : left + tile] = ramp((brick - middle) / middle, colour, 0.7)
         return canvas
     value = 0.10 * grain(rng, painter.photo("gravel.png"), size, 0.5) + 0.10 * noise(rng, size, (3, 3), 6)
     return ramp(value, colour, 1.0)
@@ -57,7 +58,8 @@ def _window(painter: Painter, canvas: Canvas, at: tuple[int, int, int, int]) -> 
     if rng.random() < 0.45:
         drop = int(tall * rng.uniform(0.25, 0.95))
         folds = noise(rng, (drop, wide), (1, 8), 3)
-        glass[:drop] = ramp(0.12 * folds, tuple(rng.uniform(150, 230, 3)), 1.0)
+        red, green, blue = rng.uniform(150, 230, 3).tolist()
+        glass[:drop] = ramp(0.12 * folds, (red, green, blue), 1.0)
     canvas[top - 7 : top, left - 8 : left + wide + 8] = (176, 168, 154)
     canvas[top : top + tall, left : left + wide] = glass
     tone = rng.uniform(60, 240)
@@ -73,8 +75,8 @@ def _shop(painter: Painter, canvas: Canvas) -> None:
     """The ground floor: a painted front with display windows, a door and a sign."""
     rng = painter.rng
     height, width = canvas.shape[:2]
-    front = tuple(float(x) for x in rng.uniform(40, 130, 3))
-    canvas[:] = ramp(0.08 * noise(rng, (height, width), (3, 8)), front, 1.0)
+    red, green, blue = rng.uniform(40, 130, 3).tolist()
+    canvas[:] = ramp(0.08 * noise(rng, (height, width), (3, 8)), (red, green, blue), 1.0)
     bays = int(rng.integers(2, 4))
     bay = width // bays
     door_bay = int(rng.integers(0, bays))
@@ -130,10 +132,11 @@ def paving(painter: Painter, size: tuple[int, int], slab_px: int = 64) -> Canvas
     rng = painter.rng
     height, width = size
     canvas = np.empty((height, width, 3), dtype=np.float32)
+    gravel = scaled(painter.photo("gravel.png"), 0.5).mean(axis=2)
     for top in range(0, height, slab_px):
         for left in range(0, width, slab_px):
             shape = (min(slab_px, height - top), min(slab_px, width - left))
-            part = crop(rng, painter.photo("gravel.png"), shape, 0.5).mean(axis=2)
+            part = piece(rng, gravel, shape)
             tone = float(rng.uniform(0.82, 1.12))
             slab = ramp((part - part.mean()) / 128, (158, 152, 144), 0.75) * np.float32(tone)
             canvas[top : top + slab_px, left : left + slab_px] = slab

@@ -13,9 +13,23 @@ from numpy.typing import NDArray
 from wmkit.worlds.photos import load_photo
 from wmkit.worlds.scene import Texture
 
-__all__ = ["Canvas", "Colour", "Painter", "crop", "framed", "grain", "letter", "noise", "ramp", "texture", "vignette"]
+__all__ = [
+    "Canvas",
+    "Colour",
+    "Painter",
+    "crop",
+    "framed",
+    "grain",
+    "letter",
+    "noise",
+    "piece",
+    "ramp",
+    "scaled",
+    "texture",
+    "vignette",
+]
 
-Canvas = NDArray[np.float32]
+Canvas = NDArray[np.floating]  # float32 in memory
 Colour = tuple[float, float, float]
 Rng = np.random.Generator
 
@@ -63,7 +77,21 @@ def crop(rng: Rng, photo: Canvas, size: tuple[int, int], zoom: float = 1.0) -> C
     if rng.random() < 0.5:
         part = part[:, ::-1]
     how = cv2.INTER_AREA if want_h > height else cv2.INTER_CUBIC
-    return cv2.resize(np.ascontiguousarray(part), (width, height), interpolation=how)
+    return np.asarray(cv2.resize(np.ascontiguousarray(part), (width, height), interpolation=how), dtype=np.float32)
+
+
+def scaled(photo: Canvas, zoom: float) -> Canvas:
+    """The whole photo, `zoom` times as large."""
+    size = (round(photo.shape[1] * zoom), round(photo.shape[0] * zoom))
+    how = cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(photo, size, interpolation=how), dtype=np.float32)
+
+
+def piece(rng: Rng, photo: Canvas, size: tuple[int, int]) -> Canvas:
+    """A random, randomly mirrored part of `photo` (h, w[, 3]) of exactly `size` (h, w), which must fit in."""
+    y0, x0 = (int(rng.integers(0, photo.shape[axis] - size[axis] + 1)) for axis in (0, 1))
+    part = photo[y0 : y0 + size[0], x0 : x0 + size[1]]
+    return part[:, ::-1] if rng.random() < 0.5 else part
 
 
 def grain(rng: Rng, photo: Canvas, size: tuple[int, int], zoom: float = 1.0, patch_px: int = 160) -> Canvas:
@@ -72,15 +100,16 @@ def grain(rng: Rng, photo: Canvas, size: tuple[int, int], zoom: float = 1.0, pat
     The sum of squared weights is normalised, so that blended places keep the contrast of the single ones.
     """
     height, width = size
-    gray = photo.mean(axis=2, keepdims=True)
+    gray = scaled(photo, zoom).mean(axis=2)
     gray = (gray - gray.mean()) / gray.std()
+    patch_px = min(patch_px, *gray.shape)
     total, power = np.zeros(size, dtype=np.float32), np.full(size, 1e-6, dtype=np.float32)
     feather = np.hanning(patch_px + 2)[1:-1].astype(np.float32) ** 0.5
     weight = feather[:, None] * feather[None, :]
     step = patch_px // 2
     for top in range(-step, height, step):
         for left in range(-step, width, step):
-            patch = crop(rng, gray, (patch_px, patch_px), zoom).reshape(patch_px, patch_px)
+            patch = piece(rng, gray, (patch_px, patch_px))
             y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + patch_px, height), min(left + patch_px, width)
             inner = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
             total[y0:y1, x0:x1] += patch[inner] * weight[inner]

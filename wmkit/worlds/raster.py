@@ -57,8 +57,9 @@ def _visible_at(
 ) -> tuple[NDArray[np.int16], Array, Array]:
     """Nearest quad at the sub-samples of pixels (P,), sorted by row: hit, -1 where none, x px, y px; each (4, P)."""
     offset = np.array(SUBSAMPLES)[:, :, None]
-    x, y = columns + 0.5 + offset[:, 0], rows + 0.5 + offset[:, 1]
-    hit = np.full(x.shape, -1, dtype=np.int16)
+    x = np.asarray(columns + 0.5 + offset[:, 0], dtype=np.float64)
+    y = np.asarray(rows + 0.5 + offset[:, 1], dtype=np.float64)
+    hit: NDArray[np.int16] = np.full(x.shape, -1, dtype=np.int16)
     nearest = np.zeros(x.shape)
     ranges = np.searchsorted(rows, screen.bounds[:, 1::2])
     for position, (plane, box, (start, end)) in enumerate(zip(screen.plane, screen.bounds, ranges, strict=True)):
@@ -92,7 +93,9 @@ def _colour(screen: ScreenQuads, table: QuadTable, pool: TexturePool, hit: NDArr
     rows, columns = np.nonzero(~edge)
     for part in _blocks(len(rows)):
         row, column = rows[part], columns[part]
-        flat = _shade(screen, table, pool, (hit[row, column], column + 0.5, row + 0.5))
+        flat = _shade(
+            screen, table, pool, (hit[row, column], column.astype(np.float64) + 0.5, row.astype(np.float64) + 0.5)
+        )
         rgb[row, column] = (flat + np.float32(0.5)).astype(np.uint8).T
     rows, columns = np.nonzero(edge)
     seen, x, y = _visible_at(screen, rows, columns)

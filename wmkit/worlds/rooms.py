@@ -46,14 +46,14 @@ def living_room(name: str = "living_room", seed: int = 0) -> World:
     build = Builder(painter=Painter(rng=rng_for(seed, name, "textures")))
     _shell(build, (-2.8, 2.8), (-1.6, 4.8), 2.7, ((196, 182, 158), (172, 186, 190), (188, 176, 170), (200, 192, 176)))
     paint, painter = build.paint, build.painter
-    wood = paint(indoor.planks(painter, (256, 512), (138, 92, 56), rows=4))
-    dark = paint(indoor.planks(painter, (256, 256), (84, 58, 42), rows=4))
+    wood = paint(indoor.veneer(painter, (256, 512), (138, 92, 56)))
+    dark = paint(indoor.veneer(painter, (256, 256), (84, 58, 42)))
     sofa = paint(indoor.fabric(painter, (512, 1024), (86, 104, 128)))
     rug = paint(indoor.rug(painter, (1024, 1024)))
     shelf = paint(indoor.books(painter, (1024, 1024)))
     build.box((0.0, 0.0, 2.2), (2.6, 0.012, 2.0), Faces(side=dark, top=rug))
     _sofa(build, sofa, 3.95)
-    build.box((0.0, 0.0, 2.25), (1.1, 0.4, 0.6), Faces(side=wood, top=wood), 8.0)
+    _table(build, (0.0, 0.4, 2.25), (1.2, 0.7), (wood, dark), 8.0)
     magazine = paint(indoor.painting(painter, (256, 256), 1))
     build.box((0.2, 0.4, 2.2), (0.3, 0.03, 0.24), Faces(side=dark, top=magazine), 25.0)
     build.box((-0.28, 0.4, 2.3), (0.12, 0.2, 0.12), Faces(side=magazine, top=dark), 40.0)
@@ -81,8 +81,8 @@ def hall(name: str = "hall", seed: int = 0) -> World:
     build = Builder(painter=Painter(rng=rng_for(seed, name, "textures")))
     _shell(build, (-2.5, 2.5), (-1.5, 9.5), 3.0, ((186, 176, 160), (178, 162, 150), (168, 178, 170), (190, 180, 170)))
     paint, painter = build.paint, build.painter
-    wood = paint(indoor.planks(painter, (256, 512), (150, 106, 64), rows=4))
-    dark = paint(indoor.planks(painter, (256, 256), (72, 54, 44), rows=4))
+    wood = paint(indoor.veneer(painter, (256, 512), (150, 106, 64)))
+    dark = paint(indoor.veneer(painter, (256, 256), (72, 54, 44)))
     shelf = paint(indoor.books(painter, (1024, 1024), 6))
     cabinet = paint(indoor.cabinet(painter, (256, 512), (104, 116, 108), 4))
     rug = paint(indoor.rug(painter, (512, 1024)))
@@ -94,7 +94,8 @@ def hall(name: str = "hall", seed: int = 0) -> World:
     build.box((-2.2, 0.0, 7.2), (0.6, 0.85, 2.0), Faces(side=(wood, cabinet, dark, dark), top=wood))
     build.box((1.1, 0.0, 5.0), (0.45, 3.0, 0.45), Faces(side=stone, top=stone))
     build.box((-1.35, 0.0, 5.6), (0.45, 3.0, 0.45), Faces(side=stone, top=stone))
-    build.box((-0.1, 0.0, 7.6), (1.5, 0.75, 0.8), Faces(side=wood, top=rug), -12.0)
+    _table(build, (-0.1, 0.75, 7.6), (1.6, 0.9), (wood, dark), -12.0)
+    build.box((-0.2, 0.75, 7.5), (0.3, 0.28, 0.2), Faces(side=shelf, top=wood), 30.0)
     for index, (x, z, turn) in enumerate(((-0.9, 7.1, 20.0), (0.75, 7.9, 200.0))):
         _armchair(build, paint(indoor.fabric(painter, (256, 512), ((142, 60, 50), (60, 92, 96))[index])), (x, z), turn)
     _plant(build, (1.95, 3.9), leaf, dark)
@@ -126,9 +127,9 @@ def _shell(
     corners = (((x0, z1), (x1, z1)), ((x0, z0), (x0, z1)), ((x1, z1), (x1, z0)), ((x1, z0), (x0, z0)))
     for (start, end), colour in zip(corners, colours, strict=True):
         build.quads.append(
-            upright(start, end, (0.0, height_m), build.paint(indoor.plaster(painter, (1024, 2048), colour)))
+            upright(start, end, (0.0, height_m), build.paint(indoor.plaster(painter, (512, 2048), colour)))
         )
-    floor = build.paint(indoor.planks(painter, (2048, 2048), (158, 116, 76), rows=36))
+    floor = build.paint(indoor.planks(painter, (1024, 2048), (158, 116, 76), rows=32))
     edge_u, edge_v = (x1 - x0, 0.0, 0.0), (0.0, 0.0, z0 - z1)
     build.quads.append(Quad(corner=(x0, 0.0, z1), edge_u=edge_u, edge_v=edge_v, texture=floor))
     above = build.paint(indoor.ceiling(painter, (1024, 1024)))
@@ -145,6 +146,25 @@ def _sofa(build: Builder, cloth: int, z: float) -> None:
     cushion = Faces(side=build.paint(indoor.rug(build.painter, (256, 256))), top=cloth)
     build.box((-0.6, 0.42, z + 0.1), (0.42, 0.38, 0.14), cushion, 12.0)
     build.box((0.55, 0.42, z + 0.1), (0.4, 0.36, 0.14), cushion, -16.0)
+
+
+def _table(
+    build: Builder,
+    at: tuple[float, float, float],
+    size: tuple[float, float],
+    skins: tuple[int, int],
+    heading_deg: float,
+) -> None:
+    """A slab on four legs: `at` = (x, height, z), `size` = (width, depth), `skins` = textures of slab and legs."""
+    x, height, z = at
+    cos, sin = float(np.cos(np.radians(heading_deg))), float(np.sin(np.radians(heading_deg)))
+    slab = 0.05
+    build.box((x, height - slab, z), (size[0], slab, size[1]), Faces(side=skins[0], top=skins[0]), heading_deg)
+    for right in (-0.44, 0.44):
+        for ahead in (-0.42, 0.42):
+            dx, dz = right * size[0], ahead * size[1]
+            foot = (x + cos * dx + sin * dz, 0.0, z - sin * dx + cos * dz)
+            build.box(foot, (0.07, height - slab, 0.07), Faces(side=skins[1], top=skins[1]), heading_deg)
 
 
 def _armchair(build: Builder, cloth: int, at: tuple[float, float], heading_deg: float) -> None:

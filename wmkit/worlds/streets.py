@@ -77,11 +77,11 @@ def _houses(build: Builder, layout: np.random.Generator) -> None:
         while z < END_M:
             width, height = float(layout.uniform(9.5, 12.5)), float(layout.uniform(8.5, 12.5))
             front = fronts[index % len(fronts)]
-            tint = tuple(float(g) for g in layout.uniform(0.88, 1.12, 3))
+            red, green, blue = (layout.uniform(0.88, 1.08) * layout.uniform(0.97, 1.03, 3)).tolist()
             depth, setback = 9.0, float(layout.uniform(0.0, 0.5))
             centre = (side * (face + setback + depth / 2), KERB_M, z + width / 2)
             sides = (gable, gable, gable, front) if side > 0 else (gable, front, gable, gable)
-            build.box(centre, (depth, height, width), Faces(side=sides, top=roof, tint=tint))
+            build.box(centre, (depth, height, width), Faces(side=sides, top=roof, tint=(red, green, blue)))
             z += width
             index += 1
     for index, x in enumerate((-16.0, -5.0, 6.0, 17.0)):
