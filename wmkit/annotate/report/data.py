@@ -188,8 +188,9 @@ def _edges(values: Array) -> Array:
         return np.arange(low - 0.5, high + 1)  # counts: one bin a whole number
     first, third = np.percentile(values, (25, 75))
     if third > first:
-        low = max(low, float(first - FENCE * (third - first)))
-        high = min(high, float(third + FENCE * (third - first)))
+        reach = FENCE * (third - first)
+        inside = values[(values >= first - reach) & (values <= third + reach)]
+        low, high = float(inside.min()), float(inside.max())
     if not high - low > 1e-9 * max(abs(low), abs(high)):  # one value, or rounding around it
         reach = 0.05 * abs(low) or 0.5
         low, high = low - reach, high + reach

@@ -25,12 +25,16 @@ const compare = {
   cost: (a, b) => b.dataset.cost - a.dataset.cost,
 };
 
-for (const button of buttons) {
-  button.addEventListener("click", () => {
-    outcome = button.dataset.filter;
-    for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
-    filterCards();
-  });
+function choose(button) {
+  outcome = button.dataset.filter;
+  for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
+  filterCards();
 }
+
+for (const button of buttons) button.addEventListener("click", () => choose(button));
 search.addEventListener("input", filterCards);
 order.addEventListener("change", () => list.append(...cards.sort(compare[order.value])));
+
+// report.html#failed opens with that filter, so that a link can point at it.
+const asked = buttons.find((button) => "#" + button.dataset.filter === location.hash);
+if (asked) choose(asked);

@@ -22,10 +22,12 @@ VISIBLE_PX = 1.5  # an ellipse smaller than this hides behind the line
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopDown:
-    """The drawing and one sentence each about what it cannot show."""
+    """The drawing, one sentence each about what it cannot show, and whether it has points and ellipses in it."""
 
     svg: str
     notes: tuple[str, ...]
+    points: bool = False
+    ellipses: bool = False
 
 
 def unit_of(scale: ScaleKind) -> str:
@@ -61,16 +63,20 @@ def top_down(trajectory: Trajectory, intrinsics: Sequence[Intrinsics], points: P
 
     canvas = Canvas(WIDTH, HEIGHT, f"Trajectory from above, {len(posed)} posed frames, in {unit}")
     _axes(canvas, inner, centre, per_px, unit)
+    has_points = has_ellipses = False
     if points is not None:
         step = max(1, -(-len(points) // SHOWN_POINTS))
         shown = place(points.xyz[::step, ::2])
         inside = ((shown > 0) & (shown < 2 * middle)).all(axis=1)
         inner.dots(shown[inside], 0.9, "points")
+        has_points = bool(inside.any())
     ticks = posed[np.unique(np.linspace(0, len(posed) - 1, FRUSTA).round().astype(int))]
     notes = [_extent(trajectory, unit)]
     sigma = position_sigma(trajectory)
     if sigma is not None:
-        notes.append(_ellipses(inner, place(track[ticks]), sigma, np.searchsorted(posed, ticks), per_px, unit))
+        at = np.searchsorted(posed, ticks)
+        words, has_ellipses = _ellipses(inner, place(track[ticks]), sigma, at, per_px, unit)
+        notes.append(words)
     for index in ticks:
         inner.polygon(_frustum(place(track[index]), trajectory.rotation[index], intrinsics[index]), "frustum")
     for run in _runs(posed):
@@ -82,7 +88,7 @@ def top_down(trajectory: Trajectory, intrinsics: Sequence[Intrinsics], points: P
     gaps = len(_runs(posed)) - 1
     if gaps:
         notes.append(f"{gaps} gap{'s' if gaps > 1 else ''} of frames without a pose")
-    return TopDown(svg=canvas.svg(), notes=tuple(notes))
+    return TopDown(svg=canvas.svg(), notes=tuple(notes), points=has_points, ellipses=has_ellipses)
 
 
 def _frame(track: Array) -> tuple[Array, float]:
@@ -128,18 +134,20 @@ def _extent(trajectory: Trajectory, unit: str) -> str:
     return f"path {number(trajectory.path_length)} {unit}, height range {number(float(height))} {unit}"
 
 
-def _ellipses(inner: Canvas, apex: Array, sigma: Array, ticks: NDArray[np.intp], per_px: float, unit: str) -> str:
-    """Draw the 95 % ellipses at the frusta that are large enough to see, and say how large they are."""
+def _ellipses(
+    inner: Canvas, apex: Array, sigma: Array, at: NDArray[np.intp], per_px: float, unit: str
+) -> tuple[str, bool]:
+    """Draw the 95 % ellipses of rows `at` around `apex`; words on their size, and whether any was large enough."""
     value, vector = np.linalg.eigh(sigma)
     radius = CHI_95 * np.sqrt(np.maximum(value, 0))
     turn = np.linspace(0, 2 * np.pi, 33)[:-1]
     circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
     drawn = 0
-    for place, index in zip(apex, ticks, strict=True):
+    for place, index in zip(apex, at, strict=True):
         if radius[index, 1] / per_px > VISIBLE_PX:
             outline = (circle * radius[index]) @ vector[index].T / per_px * np.array([1.0, -1.0])
             inner.polygon(place + outline, "ellipse")
             drawn += 1
     middle, worst = float(np.median(radius[:, 1])), float(radius[:, 1].max())
     words = f"95 % position uncertainty: median {number(middle)}, worst {number(worst)} {unit}"
-    return words if drawn else words + " (too small to draw)"
+    return (words, True) if drawn else (words + " (too small to draw)", False)
