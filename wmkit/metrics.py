@@ -270,7 +270,7 @@ def camera_control_errors(
     L2 distance, CamMC the Frobenius norm of the difference of the 3x4 matrices [R|t].
 
     cami2v_relative  sums, radians; each path's translations divided by its own largest norm (arXiv 2410.15957).
-    cami2v_absolute  sums, radians; both divided by the reference's largest norm (RealCam-I2V; wants metric scale).
+    cami2v_absolute  sums, radians; both divided by the reference's largest norm (RealCam-I2V); both METRIC.
     sana_wm_paper    means, degrees; Umeyama Sim(3) of estimate to reference (arXiv 2605.15178, D.3).
     sana_wm_code     means, degrees; as a public script for that benchmark does it: rotation from the chordal mean,
                      scale and shift by least squares on cam_from_world translations (PyTorch3D's
@@ -292,6 +292,7 @@ def camera_control_errors(
             ours, truth = _divided(ours, _reach(ours)), _divided(truth, _reach(truth))
             unit, how = "", "translations over each path's own largest norm"
         case "cami2v_absolute":
+            _expect_metric(estimate, reference)
             reach = _reach(truth)
             ours, truth = _divided(ours, reach), _divided(truth, reach)
             unit, how = "", "translations over the reference's largest norm"

@@ -165,8 +165,9 @@ def test_scale_error_wants_metres_on_both_sides() -> None:
     loose = path_of(reference.rotation, reference.position, scale=ScaleKind.UP_TO_SCALE)
     with pytest.raises(InputError, match="expected a metric estimate"):
         scale_error(loose, reference)
-    with pytest.raises(InputError, match="expected a metric reference"):
-        camera_control_errors(reference, loose, "metric")
+    for convention in ("metric", "cami2v_absolute"):
+        with pytest.raises(InputError, match="expected a metric reference"):
+            camera_control_errors(reference, loose, convention)
 
 
 def test_rotation_error_of_known_turns() -> None:
