@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import Annotation, Clip, NoTrajectory, Points, Provenance, SourceView
@@ -81,8 +81,9 @@ class ArraySource:
             yield FrameWindow(start=start, rgb=self.rgb[part], time_s=self.view.time_s[part])
 
 
-def path_of(position: NDArray, rotation: NDArray | None = None, posed: Sequence[bool] | None = None) -> NDArray:
+def path_of(position: ArrayLike, rotation: NDArray | None = None, posed: Sequence[bool] | None = None) -> NDArray:
     """world_from_cam (N, 4, 4) of camera centres (N, 3) and rotations (N, 3, 3); NaN where not `posed`."""
+    position = np.asarray(position, dtype=np.float64)
     world_from_cam = np.tile(np.eye(4), (len(position), 1, 1))
     world_from_cam[:, :3, 3] = position
     if rotation is not None:
