@@ -168,7 +168,7 @@ def _rows_by_time(time_s: Array, at_s: Array) -> NDArray[np.int64]:
         return np.full(len(at_s), -1)
     nearest = np.abs(time_s[None, :] - at_s[:, None]).argmin(axis=1)
     half_s = float(np.median(np.diff(at_s))) / 2
-    return np.where(np.abs(time_s[nearest] - at_s) <= half_s, nearest, -1)
+    return np.where(np.abs(time_s[nearest] - at_s) < half_s, nearest, -1)
 
 
 def _interpolated(fixes: Fixes, at_s: Array) -> Array:
@@ -179,7 +179,8 @@ def _interpolated(fixes: Fixes, at_s: Array) -> Array:
     gap_s = time_s[after] - time_s[after - 1]
     share = (at_s - time_s[after - 1]) / gap_s
     at = fixes.position[after - 1] + share[:, None] * (fixes.position[after] - fixes.position[after - 1])
-    inside = (share >= 0) & (share <= 1) & (gap_s <= MAX_GAP_S)
+    on_a_fix = (share == 0) | (share == 1)
+    inside = on_a_fix | ((share > 0) & (share < 1) & (gap_s <= MAX_GAP_S))
     return np.where(inside[:, None], at, np.nan)
 
 
