@@ -47,7 +47,9 @@ def map_keyframes(
         for focal in config.initial_focal:
             _set_focal(database, focal * max(tracks.width, tracks.height))
             models = pycolmap.incremental_mapping(database, folder, folder, _mapper_options())
-            best = max([*models.values(), *([best] if best else [])], key=_rank, default=None)
+            for model in models.values():
+                if best is None or _rank(model) > _rank(best):
+                    best = model
             if best is not None and best.num_reg_images() >= config.good_share * len(keyframes):
                 break
     return best

@@ -12,7 +12,7 @@ from wmkit.annotate.pose.colmap_import import pycolmap
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array
 
-__all__ = ["Scene", "drop_outliers", "resect", "scene_from_model", "triangulate"]
+__all__ = ["Scene", "drop_outliers", "resect", "scene_from_model", "triangulate", "widest_angle_deg"]
 
 Indices = NDArray[np.intp]
 
@@ -139,11 +139,11 @@ def triangulate(scene: Scene, max_error_px: float, min_angle_deg: float) -> Scen
     trial = replace(scene, xyz=xyz)
     worst = np.zeros(len(track))
     np.maximum.at(worst, row, np.nan_to_num(trial.error_px()[at], nan=np.inf))
-    xyz[track[(worst > max_error_px) | (_widest_angle_deg(trial, track) < min_angle_deg)]] = np.nan
+    xyz[track[(worst > max_error_px) | (widest_angle_deg(trial, track) < min_angle_deg)]] = np.nan
     return replace(scene, xyz=xyz)
 
 
-def _widest_angle_deg(scene: Scene, track: Indices) -> Array:
+def widest_angle_deg(scene: Scene, track: Indices) -> Array:
     """Per track: angle at its point between the first ray and the one farthest from it."""
     at = np.flatnonzero(scene.usable)
     center = -np.einsum("nji,nj->ni", scene.cam_from_world[:, :3, :3], scene.cam_from_world[:, :3, 3])
@@ -157,12 +157,14 @@ def _widest_angle_deg(scene: Scene, track: Indices) -> Array:
     return np.degrees(np.arccos(np.clip(cosine[track], -1, 1)))
 
 
-def drop_outliers(scene: Scene, max_error_px: float, min_angle_deg: float, min_length: int = 3) -> Scene:
-    """Remove bad observations, then points that too few frames still see or that have too little parallax."""
+def drop_outliers(scene: Scene, max_error_px: float, min_angle_deg: float, min_inliers: int) -> Scene:
+    """Remove bad observations, then points seen by under three frames or without parallax, then starved frames."""
     with np.errstate(invalid="ignore"):
         bad = scene.usable & ~(scene.error_px() <= max_error_px)
     scene = scene.keep(~bad)
     length = np.bincount(scene.obs_track[scene.usable], minlength=len(scene.xyz))
-    everyone = np.arange(len(scene.xyz))
-    lost = (length < min_length) | (_widest_angle_deg(scene, everyone) < min_angle_deg)
-    return replace(scene, xyz=np.where(lost[:, None], np.nan, scene.xyz))
+    lost = (length < 3) | (widest_angle_deg(scene, np.arange(len(scene.xyz))) < min_angle_deg)
+    scene = replace(scene, xyz=np.where(lost[:, None], np.nan, scene.xyz))
+    seen = np.bincount(scene.obs_frame[scene.usable], minlength=len(scene.cam_from_world))
+    starved = (seen < min_inliers)[:, None, None]
+    return replace(scene, cam_from_world=np.where(starved, np.nan, scene.cam_from_world))

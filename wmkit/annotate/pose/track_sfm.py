@@ -13,7 +13,7 @@ from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.covariance import pose_covariance
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
 from wmkit.annotate.pose.mapping import MappingConfig, map_keyframes
-from wmkit.annotate.pose.scene import Scene, drop_outliers, resect, scene_from_model, triangulate
+from wmkit.annotate.pose.scene import Scene, drop_outliers, resect, scene_from_model, triangulate, widest_angle_deg
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
 from wmkit.annotate.protocols import PoseEstimate
 from wmkit.camera import Intrinsics, ScaleKind, Trajectory, invert_rigid
@@ -27,7 +27,7 @@ __all__ = ["TrackSfm", "TrackSfmConfig"]
 class TrackSfmConfig:
     """Knobs of the engine.
 
-    max_error_px    reprojection error kept in each of the two rounds of adjustment.
+    rounds_px       one bundle adjustment each: reprojection error of the observations that enter and leave it.
     min_angle_deg   widest triangulation angle a point needs.
     loss_px         scale of the Cauchy loss.
     min_inliers     points a frame must see to be posed.
@@ -41,7 +41,7 @@ class TrackSfmConfig:
     tracks: TrackConfig = TrackConfig()
     keyframes: KeyframeConfig = KeyframeConfig()
     mapping: MappingConfig = MappingConfig()
-    max_error_px: tuple[float, ...] = (4.0, 2.5)
+    rounds_px: tuple[float, ...] = (4.0, 2.5)
     min_angle_deg: float = 0.5
     loss_px: float = 1.0
     min_inliers: int = 20
@@ -69,14 +69,17 @@ class TrackSfm:
         model = map_keyframes(tracks, keyframes, self.config.mapping)
         if model is None:
             return NoTrajectory(reason="no_model", detail=f"no two of {len(keyframes)} keyframes start a model")
-        scene = resect(scene_from_model(tracks, model), self.config.max_error_px[0], self.config.min_inliers)
-        for limit_px in self.config.max_error_px:
+        scene = resect(scene_from_model(tracks, model), self.config.rounds_px[0], self.config.min_inliers)
+        refusal = self._degenerate(scene)
+        for limit_px in self.config.rounds_px:
+            if refusal is not None:
+                return refusal
             scene = triangulate(scene, limit_px, self.config.min_angle_deg)
-            scene = drop_outliers(scene, limit_px, self.config.min_angle_deg)
-            if scene.usable.sum() < self.config.min_inliers or scene.posed.sum() < 2:
-                return NoTrajectory(reason="no_model", detail="too few points survive the bundle adjustment")
-            scene = bundle_adjust(scene, self.config.loss_px)
-        return finish(scene, tracks, frames.view.time_s)
+            scene = drop_outliers(scene, limit_px, self.config.min_angle_deg, self.config.min_inliers)
+            scene = bundle_adjust(scene, self.config.loss_px) if scene.posed.sum() >= 2 else scene
+            scene = drop_outliers(scene, limit_px, self.config.min_angle_deg, self.config.min_inliers)
+            refusal = self._degenerate(scene)
+        return refusal or finish(scene, tracks, frames.view.time_s)
 
     def _unsolvable(self, tracks: Tracks) -> NoTrajectory | None:
         """Footage no structure from motion can answer for, named instead of guessed."""
@@ -87,6 +90,17 @@ class TrackSfm:
         widest_px = max(travelled, default=0.0)
         if widest_px < self.config.still_share * tracks.diagonal_px:
             return NoTrajectory(reason="static", detail=f"the picture moves {widest_px:.1f} px over the whole clip")
+        return None
+
+    def _degenerate(self, scene: Scene) -> NoTrajectory | None:
+        """A model that does not determine the camera's translation, or hardly any model at all."""
+        alive = np.flatnonzero(np.isfinite(scene.xyz[:, 0]))
+        parallax_deg = float(np.percentile(widest_angle_deg(scene, alive), 75)) if len(alive) else 0.0
+        if scene.posed.sum() >= 2 and parallax_deg < self.config.min_parallax_deg:
+            detail = f"upper-quartile parallax {parallax_deg:.2f} deg: the camera turns but hardly moves"
+            return NoTrajectory(reason="no_parallax", detail=detail)
+        if scene.posed.sum() < 2 or len(alive) < 2 * self.config.min_inliers:
+            return NoTrajectory(reason="no_model", detail=f"only {len(alive)} points hold the frames together")
         return None
 
 
