@@ -103,7 +103,7 @@ def run_annotate(
     with corpus.lock():
         if corpus.config_hash != digest:
             raise ConfigError(f"{corpus.path}: expected this run's config, another run just changed it; run again")
-        progress.note(f"found {len(discovery.clips)} clips; reading those that are new")
+        progress.note(f"sources found: {len(discovery.clips)}; reading those that are new")
         plan = plan_sources(discovery.clips, corpus.sources())
         _check_decoder(plan, config)
         corpus.write_sources(plan.rows)

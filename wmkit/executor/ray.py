@@ -6,6 +6,8 @@ whose machines must see the same paths; otherwise a cluster of this machine alon
 """
 
 import os
+import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -51,6 +53,7 @@ class RayPool:
     start_timeout_s: float | None = None  # on a busy cluster an actor waits for its CPU as long as it takes
 
     def __init__(self, task: ItemTask, size: int) -> None:
+        _prepare()
         import ray
 
         self._session = ExitStack()
@@ -125,6 +128,7 @@ def connected(cpus: int) -> Iterator[None]:
 
     Pools made inside share it. InputError when the named cluster does not answer.
     """
+    _prepare()
     import ray
 
     _connect(cpus)
@@ -134,9 +138,20 @@ def connected(cpus: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def _connect(cpus: int) -> None:
+def _prepare() -> None:
+    """Ray reads these once, when it is first imported.
+
+    Its ports listen on every interface and run what they are sent: a session of our own gets a token, so that only
+    this process and its children are heard. What the user says about tokens is left alone.
+    """
     for name, value in QUIET_ENV.items():
         os.environ.setdefault(name, value)
+    if not os.environ.get("RAY_ADDRESS") and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _connect(cpus: int) -> None:
     import logging
 
     import ray
@@ -146,7 +161,10 @@ def _connect(cpus: int) -> None:
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except ConnectionError as error:
-            raise InputError(f"RAY_ADDRESS={address}: expected a running Ray cluster, got {error}") from error
+            raise InputError(
+                f"RAY_ADDRESS={address}: expected a Ray cluster that lets this process in, got {error}; "
+                "check the address, and RAY_AUTH_MODE=token with the cluster's RAY_AUTH_TOKEN"
+            ) from error
         return
     ray.init(
         address="local",
