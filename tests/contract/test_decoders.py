@@ -1,5 +1,7 @@
 """Every decoder, on the same clips: exact frames, exact times, the same picture. What one cannot do is listed."""
 
+import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,7 +12,7 @@ import pytest
 
 from tests.video_clips import Encoding, clip_file, numbered_picture, read_number, remux, write_clip
 from wmkit.errors import ClipError, InputError
-from wmkit.video import DECODERS, FrameSource, VideoConfig, make_decoder, open_source
+from wmkit.video import DECODERS, DecodeLimits, FrameSource, VideoConfig, make_decoder, open_source
 
 MS = Fraction(1, 1000)
 MPEG = Fraction(1, 90000)
@@ -65,6 +67,12 @@ HEVC = Encoding(
     time_base=MPEG,
     options=(("crf", "8"), ("g", "12"), ("preset", "veryfast"), ("x265-params", "log-level=none")),
 )
+OPEN_GOP = Encoding(
+    codec="libx265",
+    time_base=MPEG,
+    options=(("crf", "8"), ("preset", "veryfast"), ("x265-params", "log-level=none:open-gop=1:keyint=12:bframes=4")),
+)
+VP9 = Encoding(codec="libvpx-vp9", time_base=MS, options=(("crf", "8"), ("b", "0"), ("g", "12"), ("cpu-used", "8")))
 AV1 = Encoding(codec="libsvtav1", time_base=MPEG, options=(("crf", "8"), ("g", "12"), ("preset", "10")))
 
 CASES = {
@@ -96,6 +104,16 @@ CASES = {
         write=lambda f: ntsc(f, HEVC),
         pts_s=seconds(NTSC, MPEG),
     ),
+    "open_gop_hevc": Case(write=lambda f: ntsc(f, OPEN_GOP), pts_s=seconds(NTSC, MPEG)),
+    "vp9_webm": Case(
+        write=lambda f: write_clip(f / "clip.webm", VFR, SIZE, VP9),
+        pts_s=seconds(VFR, MS),
+    ),
+    "mpegts": Case(
+        write=lambda f: remux(ntsc(f), f / "clip.ts"),
+        # FFmpeg's TS muxer starts 1.4 s after zero, and one frame of B-frame delay later
+        pts_s=tuple(1.4 + 2 * 1001 / 30000 + float(tick * MPEG) for tick in NTSC),
+    ),
     "av1": Case(write=lambda f: ntsc(f, AV1), pts_s=seconds(NTSC, MPEG)),
 }
 
@@ -104,6 +122,8 @@ LIMITS = {
     ("opencv", "av1"): "zero_frames",
     ("decord", "av1"): "decode_error",
     ("decord", "edit_list"): "edit_list",
+    ("decord", "mpegts"): "unsupported_container",
+    ("torchcodec", "mpegts"): "unsupported_container",
 }
 
 
@@ -162,3 +182,57 @@ def test_exact_frames_and_times(decoder: str, case: str, clip_of: Callable[[str]
     assert not frames.facts.corrupt.any()
     # 4:2:0 chroma smears the block edges over a few columns of each picture: 2 to 3 levels on average
     assert worst < 5
+
+
+@pytest.mark.parametrize(("name", "module"), [("decord", "decord"), ("torchcodec", "torchcodec.decoders")])
+def test_a_missing_package_is_one_clear_line(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=rf"--decoder {name}: expected it to be installed, got .*'wmkit\[{name}\]'"):
+        make_decoder(name, clip_file(Path("clip.mp4")))
+
+
+def test_torchcodec_without_ffmpeg_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(name: str) -> None:
+        raise RuntimeError("Could not load libtorchcodec.\nLikely causes: ...")
+
+    monkeypatch.setattr(importlib, "import_module", fails)
+    with pytest.raises(InputError, match="got no FFmpeg libraries beside it") as caught:
+        make_decoder("torchcodec", clip_file(Path("clip.mp4")))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(b"", "empty_file"), (b"text", "not_a_video"), (bytes(4096), "not_a_video")]
+)
+def test_bad_files_have_the_same_codes_everywhere(decoder: str, content: bytes, code: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.mp4"
+    path.write_bytes(content)
+    with pytest.raises(ClipError) as caught:
+        opened(decoder, path)
+    assert (caught.value.stage, caught.value.code) == ("decode", code)
+
+
+def test_limits_hold_everywhere(decoder: str, clip_of: Callable[[str], Path]) -> None:
+    for limits, code in (
+        (DecodeLimits(max_pixels=100), "too_many_pixels"),
+        (DecodeLimits(max_source_frames=9), "too_many_frames"),
+    ):
+        with pytest.raises(ClipError) as caught:
+            open_source(clip_file(clip_of("ntsc")), VideoConfig(decoder=decoder, limits=limits))
+        assert caught.value.code == code
+
+
+def test_a_file_exchanged_between_the_passes(decoder: str, clip_of: Callable[[str], Path], tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(clip_of("ntsc").read_bytes())
+    frames = opened(decoder, path)
+    path.write_bytes(clip_of("vfr").read_bytes())
+    with pytest.raises(ClipError) as caught:
+        list(frames.windows())
+    assert caught.value.code == "file_changed"
+
+
+def test_two_passes_are_equal(decoder: str, clip_of: Callable[[str], Path]) -> None:
+    frames = opened(decoder, clip_of("vfr"))
+    first, second = ([window.rgb.tobytes() for window in frames.windows(16)] for _ in range(2))
+    assert first == second

@@ -2,8 +2,9 @@
 
 - its times are float32 and count from the first frame: the header gives the start, 1e-7 of a time is lost;
 - it flags no damage and replaces undecodable frames by their neighbours without a word: `corrupt` is all false;
-- a truncated file fails as a whole (`decode_error`); it has no AV1 and plays over edit lists (`edit_list`); open-GOP
-  HEVC may give wrong frames;
+- a truncated file, AV1 and GIF fail as a whole (`decode_error`);
+- it plays over edit lists (`edit_list`) and gives later frames than asked for in MPEG streams
+  (`unsupported_container`); HEVC with open GOPs is known to go wrong unnoticed;
 - it turns pictures by itself: they are turned back, so that `DecodeFacts` speaks of what is stored.
 """
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from wmkit.errors import ClipError
 from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
 from wmkit.video.guard import STAGE, IndexBuilder, as_stored, missing_package
-from wmkit.video.pyav import Header, facts_of, hides_packets, probe
+from wmkit.video.pyav import Header, facts_of, hides_packets, probe, refuse_transport_stream
 
 __all__ = ["DecordDecoder"]
 
@@ -35,8 +36,9 @@ class DecordDecoder:
         self._decord = _decord()
 
     def index(self, file: ClipFile, config: VideoConfig) -> DecodeFacts:
-        """See `Decoder.index`. Codes beyond those of `pyav.probe`: decode_error, edit_list."""
+        """See `Decoder.index`. Codes beyond those of `pyav.probe`: decode_error, edit_list, unsupported_container."""
         header = probe(file, config)
+        refuse_transport_stream(file, header, self.name)
         if hides_packets(file, config):
             message = f"{file.name}: expected no cut by an edit list, which decord plays over; use --decoder pyav"
             raise ClipError(STAGE, "edit_list", message)

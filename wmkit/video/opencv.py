@@ -5,6 +5,7 @@
   timestamps stands at 0 and so keeps one frame (`too_few_frames`);
 - it reads the first video stream, not the best: another size than the header's is `other_stream`;
 - it returns interlaced pictures black, hence `interlaced`; its wheel has no software AV1 (`zero_frames`);
+- it maps HDR to SDR by itself, so HDR pictures differ from pyav's, which keep the signal as it is;
 - it turns pictures by itself unless told not to, and never applies the sample aspect ratio.
 """
 

@@ -27,7 +27,7 @@ from wmkit.errors import ClipError
 from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
 from wmkit.video.guard import STAGE, IndexBuilder, check_pixels, check_video_file
 
-__all__ = ["Header", "PyavDecoder", "facts_of", "hides_packets", "probe"]
+__all__ = ["Header", "PyavDecoder", "facts_of", "hides_packets", "probe", "refuse_transport_stream"]
 
 # A demuxer outside this list may open other files or addresses (hls, concat, dash, image2, sdp, lavfi, ...).
 # Audio formats are in it so that a song is `no_video_stream` and not an unknown file.
@@ -42,11 +42,13 @@ _OPEN_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
 class Header:
     """What the container and the first frame that decodes say; sizes, turn and ratio as in `SourceView`.
 
+    container    FFmpeg's name of the demuxer.
     start_s      the stream's stated start, 0 when it states none.
     first_pts_s  time of the first frame in the source's own seconds.
     interlaced   the first frame holds two fields.
     """
 
+    container: str
     codec: str
     pixel_format: str
     width: int
@@ -118,6 +120,15 @@ def hides_packets(file: ClipFile, config: VideoConfig) -> bool:
         return any(packet.is_discard for packet in _packets(container, stream, builder))
 
 
+def refuse_transport_stream(file: ClipFile, header: Header, decoder: str) -> None:
+    """ClipError `unsupported_container` for MPEG streams, where a seek to the start loses the first key frame."""
+    if header.container in ("mpegts", "mpeg"):
+        message = (
+            f"{file.name}: expected a container with an index, {decoder} loses frames of {header.container}; use pyav"
+        )
+        raise ClipError(STAGE, "unsupported_container", message)
+
+
 def facts_of(decoder: str, header: Header, builder: IndexBuilder) -> DecodeFacts:
     """The facts of a finished index pass; ClipError `zero_frames` when it kept nothing."""
     pts_s, corrupt = builder.arrays()
@@ -139,6 +150,7 @@ def _header(file: ClipFile, config: VideoConfig, stream: VideoStream, frame: Vid
     check_pixels(file.name, frame.width, frame.height, config.limits)
     start, time_base, aspect_ratio = stream.start_time, stream.time_base, stream.sample_aspect_ratio
     return Header(
+        container=stream.container.format.name,
         codec=stream.codec_context.name,
         pixel_format=frame.format.name,
         width=frame.width,

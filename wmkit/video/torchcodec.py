@@ -1,8 +1,9 @@
 """torchcodec 0.13 as a decoder (an extra that needs the system's FFmpeg libraries). Its limits and what is done:
 
 - it flags no damage and stops at the first packet that does not decode: later frames are lost, with a note;
-- it seeks to a timestamp at every key frame, so an MPEG-TS may lose its first or last frames, with a note, and raw
+- it seeks to a timestamp at every key frame, so MPEG streams lose their first frames (`unsupported_container`) and raw
   streams do not open (`decode_error`);
+- full-range YUV that is tagged so (10-bit, AV1, VP9) is read as limited range: up to 9 levels of contrast are off;
 - it turns pictures by itself: they are turned back, so that `DecodeFacts` speaks of what is stored.
 """
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from wmkit.errors import ClipError
 from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
 from wmkit.video.guard import STAGE, IndexBuilder, as_stored, missing_package
-from wmkit.video.pyav import facts_of, probe
+from wmkit.video.pyav import facts_of, probe, refuse_transport_stream
 
 __all__ = ["TorchcodecDecoder"]
 
@@ -34,8 +35,9 @@ class TorchcodecDecoder:
         self._decoders = _torchcodec()
 
     def index(self, file: ClipFile, config: VideoConfig) -> DecodeFacts:
-        """See `Decoder.index`. Codes beyond those of `pyav.probe`: decode_error."""
+        """See `Decoder.index`. Codes beyond those of `pyav.probe`: decode_error, unsupported_container."""
         header = probe(file, config)
+        refuse_transport_stream(file, header, self.name)
         builder = IndexBuilder(file.name, config.limits)
         for _ in self._decoded(file, builder):
             pass
