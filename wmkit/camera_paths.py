@@ -165,7 +165,7 @@ class SCurve:
     """One S on the ground: forward at constant speed, once to the right and once to the left, facing the tangent."""
 
     speed_m_s: float = 1.0
-    sway_m: float = 0.5
+    sway_m: float = 0.25
 
     def sample(self, frames: int, fps: float) -> SampledPath:
         """See `CameraPath.sample`."""
@@ -183,7 +183,7 @@ class Walk:
     """
 
     speed_m_s: float = 1.0
-    sway_m: float = 0.5
+    sway_m: float = 0.25
     bob_m: float = 0.02
     shake_m: float = 0.015
     shake_deg: float = 0.5

@@ -193,7 +193,7 @@ SMALL_CLIPS: tuple[WorldClip, ...] = (
     WorldClip(
         name="small_walk",
         scene=SmallRoom(seed=1),
-        path=SCurve(speed_m_s=1.2, sway_m=0.15),
+        path=SCurve(speed_m_s=1.2, sway_m=0.01),
         position=(0.0, -1.4, -1.2),
         intrinsics=Intrinsics.from_fov(60.0, 160, 96),
         frames=12,

@@ -28,6 +28,7 @@ PROBE = (
 )
 PROBE_TIMEOUT_S = 60
 FLOATS_PER_QUAD = 20
+VERTEX_BYTES = 20
 
 
 @functools.cache
@@ -105,7 +106,8 @@ class _Stage:
         context, (width, height) = self.context, self.size
         quads = context.buffer(_quad_floats(table, pool, screen).tobytes())
         quads.bind_to_storage_buffer(2)
-        vertices = context.buffer(_triangles(table, screen, *camera).tobytes())
+        # A buffer cannot be empty: without quads one degenerate triangle is drawn, which covers nothing.
+        vertices = context.buffer(_triangles(table, screen, *camera).tobytes() or bytes(3 * VERTEX_BYTES))
         array = context.vertex_array(self.find, [(vertices, "4f 1i", "in_clip", "in_quad")])
         context.enable_only(context.DEPTH_TEST)
         context.depth_func = ">"

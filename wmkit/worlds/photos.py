@@ -20,7 +20,6 @@ PHOTOS = (
     "gravel.png",
     "hubble_deep_field.jpg",
     "ihc.png",
-    "moon.png",
     "motorcycle_left.png",
     "rocket.jpg",
 )

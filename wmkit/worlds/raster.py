@@ -116,6 +116,11 @@ def _shade(
 ) -> NDArray[np.float32]:
     """Colours (3, n) in [0, 255] of samples (quad position in `screen`, x px, y px); black where no quad is hit."""
     hit, x, y = samples
+    if (hit < 0).any():
+        colour = np.zeros((3, len(hit)), dtype=np.float32)
+        some = np.flatnonzero(hit >= 0)
+        colour[:, some] = _shade(screen, table, pool, (hit[some], x[some], y[some]))
+        return colour
     plane = screen.plane.reshape(-1, 9).T  # columns are gathered one by one: contiguous, and much the fastest
     quad = screen.index
     texture = table.texture[quad]
@@ -133,7 +138,6 @@ def _shade(
     colour = _filtered(pool, texture[hit], uv, (along_x, along_y))
     colour *= table.gain[quad].T[:, hit]
     np.clip(colour, 0, 255, out=colour)
-    colour[:, hit < 0] = 0
     return colour
 
 
