@@ -51,6 +51,8 @@ def median_motion_px(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> float
     step = max(8, round(max(before.shape) / 18))
     y, x = np.mgrid[step // 2 : before.shape[0] : step, step // 2 : before.shape[1] : step]
     start = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)[:, None]
+    if len(start) < MIN_TRACKS:
+        return None
     guess = np.empty_like(start)  # cv2's stub wants an array; without the initial-flow flag it is only written to
     settings = {"winSize": (15, 15), "maxLevel": 3, "criteria": (3, 10, 0.03), "minEigThreshold": 1e-3}
     end, there, _ = cv2.calcOpticalFlowPyrLK(before, now, start, guess, **settings)

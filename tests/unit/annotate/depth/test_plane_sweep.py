@@ -168,10 +168,9 @@ def test_a_config_that_cannot_work_is_refused() -> None:
         PlaneSweepConfig(planes=2)
 
 
-@pytest.mark.slow
 def test_real_rendered_living_room(shared_data: Path) -> None:
     folder = shared_data / "posed" / "icl_livingroom"
-    rows = json.loads((folder / "poses.json").read_text(encoding="utf-8"))["frames"][:33]
+    rows = json.loads((folder / "poses.json").read_text(encoding="utf-8"))["frames"][:24]  # keyframes 4, 12, 20
     pictures = [cv2.cvtColor(cv2.imread(str(folder / row["file"])), cv2.COLOR_BGR2RGB) for row in rows]  # type: ignore[arg-type]
     world_from_cam = np.array([row["T_c2w"] for row in rows])
     u, _, v = np.linalg.svd(world_from_cam[:, :3, :3])
@@ -186,12 +185,12 @@ def test_real_rendered_living_room(shared_data: Path) -> None:
         for i, z in measured.items()
     ]
     annotation = annotation_of(world_from_cam, points_of(np.concatenate(xyz)), camera, metric=True)
-    outcome = PlaneSweepConfig(max_frames=33).build("cpu").estimate(ArraySource(np.stack(pictures)), annotation)
+    outcome = PlaneSweepConfig(max_frames=3).build("cpu").estimate(ArraySource(np.stack(pictures)), annotation)
     assert isinstance(outcome, DepthMap)
-    for frame, truth in measured.items():
-        row = int(np.flatnonzero(outcome.frame == frame)[0])
-        truth = truth[::2, ::2]
-        figures = depth_errors(outcome.z[row], truth, outcome.valid[row], truth > 0, median_scale=False)
+    assert outcome.frame.tolist() == [4, 12, 20]
+    for frame, z, valid in zip(outcome.frame, outcome.z, outcome.valid, strict=True):
+        truth = measured[int(frame)][::2, ::2]
+        figures = depth_errors(z, truth, valid, truth > 0, median_scale=False)
         value = {figure.name: figure.value for figure in figures}
         # Measured over 18 frames: AbsRel 1.3 % in the median and 2.5 % in the mean, 98 % within 1.25, 73 % covered. The
         # reference's own poses are good to 1 cm, a tenth of a baseline here. Single frames vary: about twice the mean.

@@ -235,6 +235,7 @@ def test_stage_shares_add_the_filters_up() -> None:
         ("pose", 2.0, 0.5),
         ("other", 0.0, 0.0),
     ]
+    assert [entry.colour for entry in shares] == [0, 1, 2, 5], "a stage keeps its colour where others are missing"
     assert stage_shares({}) == stage_shares({"pose": 0.0}) == ()
 
 

@@ -1,0 +1,73 @@
+"""What every filter keeps: its config crosses processes, it measures and decides nothing, and it repeats itself."""
+
+import dataclasses
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+from tests.annotate_doubles import ArraySource, annotation_of, no_trajectory_of, path_of, points_of
+from wmkit.annotate.filters import FILTERS, FOOTAGE_FILTERS, TRAJECTORY_FILTERS, FilterUnion
+from wmkit.clip import MeasureState, Verdict
+
+OWN = pytest.mark.parametrize("config", FILTERS, ids=lambda config: config.name)
+
+
+def footage() -> ArraySource:
+    rng = np.random.default_rng(0)
+    wall = rng.integers(0, 255, (60, 120, 3), dtype=np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    return ArraySource(np.stack([wall[:96, shift : shift + 128] for shift in range(0, 24, 2)]))
+
+
+def measure(config, annotation=None) -> Verdict:
+    built = config.build("cpu")
+    if config in FOOTAGE_FILTERS:
+        source = footage()
+        return built.measure(source, source.facts)
+    position = np.arange(6)[:, None] * np.array([0.1, 0.0, 0.02])
+    return built.measure(annotation or annotation_of(path_of(position), points_of(np.ones((20, 3)))))
+
+
+def test_the_union_names_every_default_once() -> None:
+    assert (*FOOTAGE_FILTERS, *TRAJECTORY_FILTERS) == FILTERS
+    assert {type(config) for config in FILTERS} == set(FilterUnion.__args__)  # type: ignore[attr-defined]
+    names = [config.name for config in FILTERS]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names)
+
+
+@OWN
+def test_its_config_is_a_frozen_value_that_crosses_processes(config) -> None:
+    assert config.licence
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert hash(dataclasses.replace(config)) == hash(config)
+    with pytest.raises((dataclasses.FrozenInstanceError, AttributeError, TypeError)):
+        config.name = "other"
+
+
+@OWN
+def test_it_measures_a_finite_value_under_its_own_name(config) -> None:
+    verdict = measure(config)
+    assert verdict.name == config.name
+    assert verdict.state is MeasureState.MEASURED
+    assert verdict.value is not None
+    assert np.isfinite(verdict.value)
+
+
+@OWN
+def test_it_says_the_same_again(config) -> None:
+    assert measure(config) == measure(config)
+
+
+@pytest.mark.parametrize("config", TRAJECTORY_FILTERS, ids=lambda config: config.name)
+def test_no_trajectory_is_unmeasured_never_a_number(config) -> None:
+    verdict = measure(config, no_trajectory_of())
+    assert (verdict.name, verdict.state, verdict.value) == (config.name, MeasureState.UNMEASURED, None)
+
+
+@pytest.mark.parametrize("config", FOOTAGE_FILTERS, ids=lambda config: config.name)
+@pytest.mark.parametrize("shape", [(2, 2, 2, 3), (2, 48, 64, 3), (3, 1000, 4, 3)], ids=["tiny", "blank", "sliver"])
+def test_pictures_that_show_nothing_are_unmeasured_not_an_error(config, shape: tuple[int, ...]) -> None:
+    source = ArraySource(np.zeros(shape, dtype=np.uint8))
+    assert config.build("cpu").measure(source, source.facts).state is MeasureState.UNMEASURED

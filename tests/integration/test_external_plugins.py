@@ -1,0 +1,172 @@
+"""A dummy of each kind of plug-in, defined here and not in the package, runs through `annotate_clip` end to end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wmkit.annotate.pipeline import AnnotateConfig, annotate_clip, config_dict, config_hash
+from wmkit.annotate.protocols import PoseEstimate, Unmeasured
+from wmkit.camera import Intrinsics, ScaleKind, ScaleVote, Trajectory
+from wmkit.clip import Annotation, DepthMap, MeasureState, NoTrajectory, Points, Verdict
+from wmkit.video import ClipFile, VideoConfig, discover, identify
+from wmkit.video.frames import DecodeFacts, FrameSource
+
+FRAMES, WIDTH, HEIGHT = 5, 48, 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlidePose:
+    step: float
+    gives_up: bool = False
+    name: ClassVar[str] = "test_slide"
+    licence: ClassVar[str] = "MIT"
+
+    def build(self, device: str) -> "SlidePose":
+        return self
+
+    def estimate(self, frames: FrameSource, seed: int) -> PoseEstimate | NoTrajectory:
+        if self.gives_up:
+            return NoTrajectory(reason="too_dull", detail="a dummy that was told to")
+        count = len(frames.view)
+        world_from_cam = np.tile(np.eye(4), (count, 1, 1))
+        world_from_cam[:, 0, 3] = self.step * np.arange(count)
+        camera = Intrinsics.from_fov(60.0, frames.view.width, frames.view.height)
+        return PoseEstimate(
+            trajectory=Trajectory(
+                world_from_cam=world_from_cam,
+                time_s=frames.view.time_s,
+                posed=np.ones(count, dtype=np.bool_),
+                scale=ScaleKind.UP_TO_SCALE,
+            ),
+            intrinsics=(camera,) * count,
+            points=Points(
+                xyz=np.array([[0.0, 0.0, 1.0]]),
+                rgb=np.zeros((1, 3), dtype=np.uint8),
+                error_px=np.zeros(1, dtype=np.float32),
+                track_length=np.full(1, count, dtype=np.int32),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlatDepth:
+    z: float
+    name: ClassVar[str] = "test_flat"
+    licence: ClassVar[str] = "MIT"
+
+    def build(self, device: str) -> "FlatDepth":
+        return self
+
+    def estimate(self, frames: FrameSource, annotation: Annotation) -> DepthMap | Unmeasured:
+        assert annotation.trajectory is not None
+        z = np.full((1, frames.view.height, frames.view.width), self.z, dtype=np.float32)
+        return DepthMap(frame=np.array([0]), z=z, valid=z > 0, scale=annotation.trajectory.scale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulerCue:
+    metres: float | None
+    name: ClassVar[str] = "test_ruler"
+    licence: ClassVar[str] = "MIT"
+
+    def build(self, device: str) -> "RulerCue":
+        return self
+
+    def vote(self, annotation: Annotation) -> ScaleVote | Unmeasured:
+        if self.metres is None:
+            return Unmeasured(reason="no_ruler")
+        return ScaleVote(cue=self.name, value=self.metres, sigma_log=0.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanRed:
+    name: ClassVar[str] = "test_mean_red"
+    licence: ClassVar[str] = "MIT"
+
+    def build(self, device: str) -> "MeanRed":
+        return self
+
+    def measure(self, frames: FrameSource, facts: DecodeFacts) -> Verdict:
+        red = [float(window.rgb[..., 0].mean()) for window in frames.windows()]
+        return Verdict.measured(self.name, float(np.mean(red)), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathLength:
+    name: ClassVar[str] = "test_path_length"
+    licence: ClassVar[str] = "MIT"
+
+    def build(self, device: str) -> "PathLength":
+        return self
+
+    def measure(self, annotation: Annotation) -> Verdict:
+        if annotation.trajectory is None:
+            return Verdict.unmeasured(self.name, "", "no_trajectory")
+        return Verdict.measured(self.name, annotation.trajectory.path_length, annotation.trajectory.scale.value)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> ClipFile:
+    for index in range(FRAMES):
+        Image.new("RGB", (WIDTH, HEIGHT), (40 * index, 0, 0)).save(tmp_path / f"{index:03d}.png")
+    (found,) = discover([tmp_path]).clips
+    return identify(found)
+
+
+def config_of(metres: float | None = 3.0, gives_up: bool = False) -> AnnotateConfig:
+    return AnnotateConfig(
+        video=VideoConfig(),
+        pose=SlidePose(step=0.5, gives_up=gives_up),
+        depth=FlatDepth(z=6.0),
+        scale=(RulerCue(metres=metres),),
+        footage_filters=(MeanRed(),),
+        trajectory_filters=(PathLength(),),
+    )
+
+
+def test_every_kind_runs_end_to_end(clip: ClipFile) -> None:
+    annotation = annotate_clip(clip, config_of()).annotation
+    assert annotation.trajectory is not None
+    assert annotation.trajectory.scale is ScaleKind.METRIC
+    # Four steps of 0.5 units of 3 m each; the mean of 0, 40, 80, 120, 160 is 80: exact in float64.
+    assert annotation.verdict("test_path_length").value == pytest.approx(6.0, rel=1e-12)
+    assert annotation.verdict("test_path_length").unit == "metric"
+    assert annotation.verdict("test_mean_red").value == pytest.approx(80.0, rel=1e-12)
+    assert annotation.depth is not None
+    assert annotation.depth.scale is ScaleKind.METRIC
+    assert annotation.depth.z.max() == 6.0  # depth runs after the scale and answers in its unit
+    assert [(record.part, record.name, record.licence) for record in annotation.provenance.backends] == [
+        ("pose", "test_slide", "MIT"),
+        ("depth", "test_flat", "MIT"),
+        ("scale", "test_ruler", "MIT"),
+        ("filter", "test_mean_red", "MIT"),
+        ("filter", "test_path_length", "MIT"),
+    ]
+
+
+def test_a_cue_that_cannot_vote_leaves_the_scale_unknown(clip: ClipFile) -> None:
+    annotation = annotate_clip(clip, config_of(metres=None)).annotation
+    assert annotation.trajectory is not None
+    assert annotation.trajectory.scale is ScaleKind.UP_TO_SCALE
+    assert annotation.scale is None
+    assert annotation.verdict("test_path_length").value == pytest.approx(2.0, rel=1e-12)
+
+
+def test_a_backend_that_gives_up_is_an_outcome(clip: ClipFile) -> None:
+    annotation = annotate_clip(clip, config_of(gives_up=True)).annotation
+    assert annotation.no_trajectory is not None
+    assert annotation.no_trajectory.reason == "too_dull"
+    assert annotation.depth is None
+    assert annotation.verdict("test_mean_red").state is MeasureState.MEASURED
+    assert annotation.verdict("test_path_length").state is MeasureState.UNMEASURED
+
+
+def test_outside_configs_are_told_apart_by_class_and_value() -> None:
+    assert config_hash(config_of()) != config_hash(config_of(metres=4.0))
+    plain = config_dict(config_of())
+    assert isinstance(plain, dict)
+    assert plain["pose"]["class"].endswith("SlidePose")
