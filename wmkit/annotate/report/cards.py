@@ -21,11 +21,12 @@ STAGE_ORDER = ("decode", "filters", "pose", "scale", "depth")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageShare:
-    """Core-seconds of one stage and its share, 0 to 1, of all stages."""
+    """Core-seconds of one stage and its share, 0 to 1, of all stages; `colour` is the same on every bar."""
 
     stage: str
     core_s: float
     share: float
+    colour: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +151,12 @@ def stage_shares(timings: Mapping[str, float]) -> tuple[StageShare, ...]:
     total = sum(merged.values())
     if total <= 0:
         return ()
-    known = [stage for stage in STAGE_ORDER if stage in merged]
-    order = known + sorted(merged.keys() - set(known))
-    return tuple(StageShare(stage=stage, core_s=merged[stage], share=merged[stage] / total) for stage in order)
+    order = [*STAGE_ORDER, *sorted(merged.keys() - set(STAGE_ORDER))]
+    return tuple(
+        StageShare(stage=stage, core_s=merged[stage], share=merged[stage] / total, colour=min(place, len(STAGE_ORDER)))
+        for place, stage in enumerate(order)
+        if stage in merged
+    )
 
 
 def _verdict_words(verdict: Verdict) -> tuple[str, str, str]:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from wmkit.annotate.report.cards import Card, card_of, stage_shares, video_config
 from wmkit.annotate.report.data import choose_cards, histograms, totals, waterfall
 from wmkit.annotate.report.svg import histogram_svg, number
-from wmkit.corpus import Corpus, LedgerRow
+from wmkit.corpus import Corpus, LedgerRow, SourceRow
 from wmkit.corpus.atomic import write_atomic
 from wmkit.corpus.store import CONVENTIONS
 from wmkit.errors import InputError
@@ -44,7 +44,7 @@ def write_report(corpus: Path, max_cards: int = MAX_CARDS) -> Path:
             totals=counted,
             stages=stage_shares(counted.core_s),
             histograms=[(data, histogram_svg(data)) for data in histograms(latest.values())],
-            cards=_cards(opened, choice.rows),
+            cards=_cards(opened, choice.rows, sources),
             note=choice.note,
             conventions=CONVENTIONS,
             config=json.dumps(opened.config, indent=1, sort_keys=True),
@@ -61,10 +61,10 @@ def write_report(corpus: Path, max_cards: int = MAX_CARDS) -> Path:
     return path
 
 
-def _cards(corpus: Corpus, rows: tuple[LedgerRow, ...]) -> Iterator[Card]:
+def _cards(corpus: Corpus, rows: Sequence[LedgerRow], sources: Sequence[SourceRow]) -> Iterator[Card]:
     """One card at a time, so that no more than one clip's arrays are in memory."""
     paths: dict[str, list[str]] = {}
-    for source in corpus.sources():
+    for source in sources:
         paths.setdefault(source.clip_id, []).append(source.path)
     letters = {letter.clip_id: letter for letter in corpus.dead_letters()}
     video = video_config(corpus.config)
