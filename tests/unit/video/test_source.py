@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -85,6 +85,7 @@ def test_all_damaged_selects_nothing() -> None:
     assert picked(np.arange(5) / 60, 16.0, corrupt=(0, 1, 2, 3, 4)) == []
 
 
+@settings(deadline=None)  # no test asserts wall-clock time
 @given(
     steps=st.lists(st.floats(min_value=1e-3, max_value=0.5), min_size=1, max_size=80),
     fps=st.floats(min_value=0.5, max_value=60),
