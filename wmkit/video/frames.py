@@ -82,7 +82,7 @@ class DecodeFacts:
 
     pts_s        (M,) float64: presentation times of every frame that decodes, in the source's own seconds,
                  increasing, edit lists applied: the true pts index.
-    corrupt      (M,) bool: the decoder flagged the frame as damaged; all false where it has no such flag (all but pyav).
+    corrupt      (M,) bool: the decoder flagged the frame as damaged; always false with all but pyav.
     errors       decode errors met and survived, one line each.
     Sizes, rotation and sample aspect ratio as in `SourceView`.
     """
