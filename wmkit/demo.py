@@ -10,6 +10,7 @@ The truth is only read after the annotator has finished. The same call again ren
 import dataclasses
 import hashlib
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +177,7 @@ def _sha256(path: Path) -> str:
 
 
 def _compared(clip: WorldClip, out: Path, corpus: Corpus) -> DemoClip:
-    video = str((out / "clips" / f"{clip.name}.mp4").absolute())
+    video = os.path.abspath(out / "clips" / f"{clip.name}.mp4")
     clip_id = next(row.clip_id for row in corpus.sources() if row.path == video)
     row = corpus.latest()[clip_id]
     if row.status is not Status.OK:

@@ -8,6 +8,7 @@ it. Every frame is used, at the native rate, and a frame without a camera counts
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ def _sequences(folders: Sequence[Path], limits: dict[str, SequenceLimits]) -> li
     sequences = []
     for folder in folders:
         reference = read_reference(folder)
-        name = folder.resolve().name
+        name = os.path.basename(os.path.abspath(folder))
         clip = find_clip(folder, reference.image_folder)
         sequences.append(_Sequence(name=name, clip=clip, reference=reference, limits=limits.get(name)))
     if not sequences:
@@ -116,8 +117,9 @@ def find_clip(folder: Path, image_folder: str | None) -> FoundClip:
     """
     clips = discover([folder]).clips
     folders = [clip for clip in clips if clip.images]
-    named = [clip for clip in folders if Path(clip.path) == (folder / (image_folder or "")).absolute()]
-    candidates = (image_folder is not None and named) or folders or list(clips)
+    place = os.path.abspath(folder / (image_folder or ""))
+    named = [clip for clip in folders if image_folder is not None and clip.path == place]
+    candidates = named or folders or list(clips)
     if len(candidates) != 1:
         found = ", ".join(clip.name for clip in candidates)
         raise InputError(f"{folder}: expected one clip beside its reference, got {found}; keep one")

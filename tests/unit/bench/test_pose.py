@@ -135,7 +135,9 @@ def test_the_image_folder_the_reference_names_is_taken(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one clip"):
         find_clip(folder, None)
     write_poses(folder, arc(), prefix="right/")
-    assert run(folder).sequences[0].clip == "right"
+    roundabout = folder / "images" / ".."
+    (result,) = run(roundabout).sequences
+    assert (result.name, result.clip) == ("arc", "right")
 
 
 def test_images_beside_their_reference(tmp_path: Path) -> None:
