@@ -96,7 +96,7 @@ def hall(name: str = "hall", seed: int = 0) -> World:
     build.box((-1.35, 0.0, 5.6), (0.45, 3.0, 0.45), Faces(side=stone, top=stone))
     _table(build, (-0.1, 0.75, 7.6), (1.6, 0.9), (wood, dark), -12.0)
     build.box((-0.2, 0.75, 7.5), (0.3, 0.28, 0.2), Faces(side=shelf, top=wood), 30.0)
-    for index, (x, z, turn) in enumerate(((-0.9, 7.1, 20.0), (0.75, 7.9, 200.0))):
+    for index, (x, z, turn) in enumerate(((-0.55, 6.6, 190.0), (0.7, 8.6, 10.0))):
         _armchair(build, paint(indoor.fabric(painter, (256, 512), ((142, 60, 50), (60, 92, 96))[index])), (x, z), turn)
     _plant(build, (1.95, 3.9), leaf, dark)
     _plant(build, (-1.95, 1.4), leaf, dark)
