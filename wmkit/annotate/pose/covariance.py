@@ -66,8 +66,11 @@ def _linearise(scene: Scene) -> _Linear:
     pose = np.concatenate([by_point @ cross, -by_point], axis=2)
     point = by_point @ scene.cam_from_world[seen.obs_frame][:, :3, :3]
     by_focal = np.stack([x / z, y / z], axis=1)[:, :, None]
-    # one axis of the error, robustly: the median of a Rayleigh variable is 1.1774 sigma
-    sigma_px = max(float(np.median(seen.error_px())) / 1.1774, 1e-3)
+    # one axis of the error, robustly: the median of a Rayleigh variable is 1.1774 sigma; what the fit itself
+    # absorbed (poses, points, focal length) is missing from the residuals and is put back
+    unknowns = 6 * scene.posed.sum() + 3 * len(np.unique(seen.obs_track)) - 6
+    freedom = max(2 * len(at) - unknowns, 1) / (2 * len(at))
+    sigma_px = max(float(np.median(seen.error_px())) / 1.1774, 1e-3) / np.sqrt(freedom)
     return _Linear(
         frame=seen.obs_frame,
         track=seen.obs_track,
@@ -79,9 +82,6 @@ def _linearise(scene: Scene) -> _Linear:
 
 def _joint(linear: _Linear, joint: Indices, scene: Scene) -> Array:
     """(len(joint), 6, 6) marginal covariances of the poses in `joint`, using their observations alone."""
-    position = invert_rigid(scene.cam_from_world)[joint, :3, 3]
-    if len(joint) < 2:
-        return np.zeros((len(joint), 6, 6))
     at = np.flatnonzero(np.isin(linear.frame, joint))
     slot = np.searchsorted(joint, linear.frame[at])
     _, point_slot = np.unique(linear.track[at], return_inverse=True)
@@ -92,13 +92,11 @@ def _joint(linear: _Linear, joint: Indices, scene: Scene) -> Array:
     point_rows = _sparse_rows(linear.point[at], point_slot, 3 * points)
     block = np.zeros((points, 3, 3))
     np.add.at(block, point_slot, np.einsum("kri,krj->kij", linear.point[at], linear.point[at]))
-    block += 1e-9 * np.trace(block, axis1=1, axis2=2)[:, None, None] * np.eye(3)  # a point seen along one ray only
+    block += 1e-13 * np.trace(block, axis1=1, axis2=2)[:, None, None] * np.eye(3)  # a point seen along one ray only
     inverse = sparse.block_diag(list(np.linalg.inv(block)), format="csr")
     cross = (camera_rows.T @ point_rows).tocsr()
     schur = ((camera_rows.T @ camera_rows) - cross @ inverse @ cross.T).toarray()
-    schur += _scale_gauge(scene, joint, position, size) * np.abs(np.diag(schur)).max()
-    free = schur[6:, 6:]
-    solution = np.linalg.inv((free + free.T) / 2)
+    solution = _constrained_inverse(schur[6:, 6:], _spread_gradient(scene, joint)[6:])
     result = np.zeros((len(joint), 6, 6))
     for index in range(1, len(joint)):
         begin = 6 * (index - 1)
@@ -114,15 +112,22 @@ def _sparse_rows(jacobian: Array, slot: Indices, width: int) -> sparse.csr_matri
     return sparse.csr_matrix((jacobian.ravel(), column, start), shape=(count * rows, width))
 
 
-def _scale_gauge(scene: Scene, joint: Indices, position: Array, size: int) -> Array:
-    """Rank-one term (size, size) that holds the cameras' RMS distance from the first one."""
-    away = position - position[0]
-    rotation = invert_rigid(scene.cam_from_world)[joint, :3, :3]
-    gradient = np.zeros(size)
-    for index in range(len(joint)):
-        gradient[6 * index + 3 : 6 * index + 6] = rotation[index].T @ away[index]
-    length = np.linalg.norm(gradient)
-    return np.outer(gradient, gradient) / length**2 if length > 0 else np.zeros((size, size))
+def _spread_gradient(scene: Scene, joint: Indices) -> Array:
+    """(6 len(joint) + 1,) how the cameras' mean square distance from the first one grows with each unknown."""
+    world_from_cam = invert_rigid(scene.cam_from_world)[joint]
+    away = world_from_cam[:, :3, 3] - world_from_cam[0, :3, 3]
+    gradient = np.zeros((len(joint), 6))
+    gradient[:, 3:] = np.einsum("nji,nj->ni", world_from_cam[:, :3, :3], away)
+    return np.append(gradient.ravel(), 0.0)
+
+
+def _constrained_inverse(information: Array, gradient: Array) -> Array:
+    """Covariance of unknowns that may not move along `gradient` (KKT system, rows and columns scaled to 1)."""
+    root = np.sqrt(np.diag(information))
+    across = gradient / root
+    across /= np.linalg.norm(across)
+    system = np.block([[information / root[:, None] / root, across[:, None]], [across[None], np.zeros((1, 1))]])
+    return np.linalg.inv(system)[:-1, :-1] / root[:, None] / root
 
 
 def _own_information(linear: _Linear, frames: Indices) -> Array:

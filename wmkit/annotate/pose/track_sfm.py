@@ -79,7 +79,7 @@ class TrackSfm:
             scene = bundle_adjust(scene, self.config.loss_px) if scene.posed.sum() >= 2 else scene
             scene = drop_outliers(scene, limit_px, self.config.min_angle_deg, self.config.min_inliers)
             refusal = self._degenerate(scene)
-        return refusal or finish(scene, tracks, frames.view.time_s)
+        return refusal or _finish(scene, tracks, frames.view.time_s)
 
     def _unsolvable(self, tracks: Tracks) -> NoTrajectory | None:
         """Footage no structure from motion can answer for, named instead of guessed."""
@@ -104,7 +104,7 @@ class TrackSfm:
         return None
 
 
-def finish(scene: Scene, tracks: Tracks, time_s: np.ndarray) -> PoseEstimate:
+def _finish(scene: Scene, tracks: Tracks, time_s: np.ndarray) -> PoseEstimate:
     """The scene in wmkit's terms: first posed camera at the origin, median point depth 1, colours, covariance."""
     first = int(np.flatnonzero(scene.posed)[0])
     usable = scene.usable

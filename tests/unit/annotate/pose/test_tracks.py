@@ -1,0 +1,146 @@
+"""The tracker on pictures whose motion is known, and the choice of keyframes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.unit.annotate.pose.scenes import arc_scene, tracks_of
+from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
+from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
+from wmkit.video.frames import FrameWindow
+
+WIDTH, HEIGHT = 320, 200
+
+
+@dataclass
+class Pictures:
+    """A FrameSource of ready pictures (n, h, w, 3)."""
+
+    rgb: np.ndarray
+
+    @property
+    def view(self) -> SimpleNamespace:
+        return SimpleNamespace(width=self.rgb.shape[2], height=self.rgb.shape[1])
+
+    def windows(self, size: int = 64) -> Iterator[FrameWindow]:
+        for start in range(0, len(self.rgb), size):
+            part = self.rgb[start : start + size]
+            yield FrameWindow(start=start, rgb=part, time_s=np.arange(start, start + len(part)) / 16)
+
+
+def texture(seed: int = 0) -> np.ndarray:
+    """(h, w, 3) float, periodic, with detail at every scale (amplitude 1/f, as photographs have)."""
+    spectrum = np.fft.fft2(np.random.default_rng(seed).normal(size=(HEIGHT * 2, WIDTH * 2)))
+    frequency = np.hypot(np.fft.fftfreq(HEIGHT * 2)[:, None], np.fft.fftfreq(WIDTH * 2))
+    gray = np.fft.ifft2(spectrum * np.exp(-2 * (np.pi * frequency) ** 2) / np.maximum(frequency, 0.01)).real
+    gray = (gray - gray.min()) / (gray.max() - gray.min()) * 255
+    return np.repeat(gray[..., None], 3, axis=2)
+
+
+def shifted(count: int, step: tuple[float, float]) -> Pictures:
+    """The texture's content moving by -step px a frame: shifted exactly, by the phase of its spectrum."""
+    spectrum = np.fft.fft2(texture()[..., 0])
+    turn = np.fft.fftfreq(HEIGHT * 2)[:, None] * step[1] + np.fft.fftfreq(WIDTH * 2) * step[0]
+    frames = [np.fft.ifft2(spectrum * np.exp(2j * np.pi * turn * index)).real for index in range(count)]
+    frames = np.clip(np.rint(frames), 0, 255).astype(np.uint8)[:, 40 : 40 + HEIGHT, 40 : 40 + WIDTH]
+    return Pictures(np.repeat(frames[..., None], 3, axis=3))
+
+
+@pytest.mark.parametrize("step", [(0.4, 0.25), (3.5, -1.25), (24.0, 6.0)])
+def test_tracks_follow_a_known_shift(step: tuple[float, float]) -> None:
+    tracks = track_points(shifted(4, step), TrackConfig(max_points=300))
+    for frame in range(1, 4):
+        before, after = tracks.common(frame - 1, frame)
+        assert len(after) > 100
+        motion = tracks.xy[frame][after] - tracks.xy[frame - 1][before]
+        # LK on an exactly shifted 8-bit picture is good to a hundredth of a pixel in the median
+        np.testing.assert_allclose(np.median(motion, axis=0), (-step[0], -step[1]), atol=0.02)
+        assert np.percentile(np.abs(motion + step), 90) < 0.1
+
+
+def test_ids_are_sorted_unique_and_colours_belong_to_them() -> None:
+    pictures = shifted(3, (2.0, 1.0))
+    tracks = track_points(pictures, TrackConfig(max_points=200))
+    for ids, xy in zip(tracks.ids, tracks.xy, strict=True):
+        assert (np.diff(ids) > 0).all()
+        assert len(ids) == len(xy)
+        assert (xy >= 0.5).all()
+        assert (xy <= (WIDTH - 0.5, HEIGHT - 0.5)).all()
+    assert len(tracks.rgb) == max(ids[-1] for ids in tracks.ids) + 1
+    column, row = np.floor(tracks.xy[0][:20]).astype(int).T
+    np.testing.assert_array_equal(tracks.rgb[tracks.ids[0][:20]], pictures.rgb[0][row, column])
+
+
+def test_lost_tracks_are_replaced_and_dead_ids_never_return() -> None:
+    pictures = shifted(6, (2.0, 0.0))
+    pictures.rgb[3] = 255 - np.roll(pictures.rgb[3], 60, axis=1)  # a cut
+    tracks = track_points(pictures, TrackConfig(max_points=200))
+    assert len(tracks.common(2, 3)[0]) < 0.2 * len(tracks.ids[2])
+    assert len(tracks.ids[3]) > 0.7 * len(tracks.ids[2])
+    gone = np.setdiff1d(tracks.ids[2], tracks.ids[3])
+    assert not np.isin(gone, np.concatenate(tracks.ids[3:])).any()
+
+
+def test_a_blank_picture_has_no_tracks_and_costs_no_error() -> None:
+    tracks = track_points(Pictures(np.zeros((3, HEIGHT, WIDTH, 3), np.uint8)), TrackConfig())
+    assert [len(ids) for ids in tracks.ids] == [0, 0, 0]
+    assert tracks.parallax_px(0, 2) == float("inf")
+
+
+def test_a_moving_object_is_cleaned_away() -> None:
+    """A camera moving past a textured wall at two depths, and one patch that moves against the epipolar geometry."""
+    far, near, patch = texture(1), texture(2), texture(3)
+    frames = []
+    for index in range(4):
+        picture = far[20:220, 20 + 2 * index : 340 + 2 * index].copy()
+        picture[110:200] = near[110:200, 20 + 7 * index : 340 + 7 * index]
+        picture[30 + 9 * index : 80 + 9 * index, 120:190] = patch[:50, :70]
+        frames.append(picture)
+    tracks = track_points(Pictures(np.array(frames).astype(np.uint8)), TrackConfig(max_points=600))
+    before, after = tracks.common(0, 3)
+    motion = tracks.xy[3][after] - tracks.xy[0][before]
+    vertical = np.abs(motion[:, 1]) > 5
+    assert len(motion) > 100
+    assert vertical.mean() < 0.03
+
+
+def test_two_runs_are_the_same() -> None:
+    first, second = (track_points(shifted(4, (3.0, 1.0)), TrackConfig()) for _ in range(2))
+    assert [xy.tobytes() for xy in first.xy] == [xy.tobytes() for xy in second.xy]
+
+
+def sliding_tracks(step_px: float, frames: int = 20) -> Tracks:
+    xy = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0)), -1).reshape(-1, 2).astype(np.float32) * 20
+    return Tracks(
+        ids=(np.arange(len(xy)),) * frames,
+        xy=tuple(xy + np.float32(index * step_px) * np.array([1, 0], np.float32) for index in range(frames)),
+        rgb=np.zeros((len(xy), 3), np.uint8),
+        width=600,
+        height=800,
+    )
+
+
+def test_keyframes_come_at_the_stated_parallax() -> None:
+    # the diagonal is 1000 px: 2.5 % of it is 25 px, reached every third frame of 10 px
+    assert choose_keyframes(sliding_tracks(10.0), KeyframeConfig(parallax=0.025)) == (0, 3, 6, 9, 12, 15, 18, 19)
+
+
+def test_a_still_camera_has_its_ends_as_keyframes() -> None:
+    assert choose_keyframes(sliding_tracks(0.0), KeyframeConfig()) == (0, 19)
+
+
+def test_a_frame_before_the_tracks_die_is_a_keyframe() -> None:
+    tracks = sliding_tracks(1.0)
+    ids = tuple(tracks.ids[0][: 400 if frame < 7 else 100] for frame in range(20))
+    xy = tuple(tracks.xy[frame][: len(ids[frame])] for frame in range(20))
+    dying = Tracks(ids=ids, xy=xy, rgb=tracks.rgb, width=600, height=800)
+    assert 6 in choose_keyframes(dying, KeyframeConfig())
+
+
+def test_tracks_of_a_scene_share_what_both_frames_see() -> None:
+    tracks = tracks_of(arc_scene())
+    in_first, in_last = tracks.common(0, 5)
+    np.testing.assert_array_equal(tracks.ids[0][in_first], tracks.ids[5][in_last])
