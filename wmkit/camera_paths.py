@@ -61,7 +61,7 @@ class SampledPath:
     def placed(self, position: tuple[float, float, float], heading_deg: float = 0.0) -> "SampledPath":
         """The same motion with the path's origin at `position` (m) and its +z turned right by `heading_deg`."""
         world_from_path = np.eye(4)
-        world_from_path[:3, :3] = rotation_from_angles(np.array(heading_deg), np.array(0.0), np.array(0.0))
+        world_from_path[:3, :3] = rotation_from_angles(heading_deg, 0.0, 0.0)
         world_from_path[:3, 3] = position
         return SampledPath(world_from_cam=world_from_path @ self.world_from_cam, time_s=self.time_s)
 
@@ -83,7 +83,7 @@ class CameraPath(Protocol):
         ...
 
 
-def rotation_from_angles(heading_deg: Array, pitch_deg: Array, roll_deg: Array) -> Array:
+def rotation_from_angles(heading_deg: Array | float, pitch_deg: Array | float, roll_deg: Array | float) -> Array:
     """world_from_cam rotations (..., 3, 3): turn right by heading, then look up by pitch, then roll clockwise."""
     heading, pitch, roll = (np.radians(np.asarray(a, dtype=np.float64)) for a in (heading_deg, pitch_deg, roll_deg))
     return _turn(heading, 2, 0) @ _turn(pitch, 1, 2) @ _turn(roll, 0, 1)

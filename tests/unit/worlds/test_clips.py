@@ -26,8 +26,8 @@ def median_track_error_px(clip, world, start):
     first, second = render(world, camera, poses, "numpy")
     gray = [cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
     corners = cv2.goodFeaturesToTrack(gray[0], 1000, 0.01, 7)
-    tracked, _, _ = cv2.calcOpticalFlowPyrLK(gray[0], gray[1], corners, None, winSize=(21, 21), maxLevel=3)
-    back, _, _ = cv2.calcOpticalFlowPyrLK(gray[1], gray[0], tracked, None, winSize=(21, 21), maxLevel=3)
+    tracked, _, _ = cv2.calcOpticalFlowPyrLK(gray[0], gray[1], corners, corners.copy(), winSize=(21, 21), maxLevel=3)
+    back, _, _ = cv2.calcOpticalFlowPyrLK(gray[1], gray[0], tracked, tracked.copy(), winSize=(21, 21), maxLevel=3)
     kept = np.linalg.norm(back - corners, axis=2)[:, 0] < 0.5
     at, to = corners[kept, 0].astype(float), tracked[kept, 0]
     assert kept.sum() > 200
@@ -49,7 +49,8 @@ def test_demo_worlds_are_closed_clear_of_the_camera_and_trackable(clip):
         assert frame.z.min() > 0.7  # metres: nobody walks through furniture
         assert 30 < frame.rgb.mean() < 225
         assert frame.rgb.std() > 25
-    # 0.05-0.15 px measured; what is left is the tracker's own error where the picture grows fast (road at 5 m/s).
+    # 0.06-0.17 px measured. The most is on the road at 5 m/s, where things grow by 3-10 % a frame and the tracker's
+    # window does not: 0.11 px with a window of 13 px, 0.29 px with 31 px, 0.06 px where things grow by less than 1 %.
     assert median_track_error_px(clip, world, clip.frames // 2) < 0.2
 
 
@@ -102,6 +103,8 @@ def test_a_written_clip_is_the_video_and_its_truth(tmp_path):
 
     track = read_poses_json(written.poses)
     assert track.metric is True
+    assert track.intrinsics_px is not None
+    assert track.time_s is not None
     assert np.array_equal(track.world_from_cam, clip.sampled.world_from_cam)
     assert np.array_equal(track.intrinsics_px, np.tile(clip.intrinsics.row, (clip.frames, 1)))
     assert np.array_equal(track.time_s, np.arange(12) / 16)
