@@ -15,6 +15,7 @@ from wmkit.camera import Array, Intrinsics, ScaleEstimate, ScaleKind, Trajectory
 from wmkit.errors import InputError
 
 __all__ = [
+    "Absence",
     "Annotation",
     "BackendRecord",
     "Clip",
@@ -235,12 +236,22 @@ class NoTrajectory:
     detail: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """A part that was asked for and could not answer: `part` is scale or depth, `name` the plug-in, and why."""
+
+    part: str
+    name: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Annotation:
     """Everything annotate found out about one clip.
 
     Exactly one of `trajectory` and `no_trajectory` is given; `intrinsics` has one row a frame when there is a
-    trajectory and none otherwise; `scale` is given iff the trajectory is METRIC; depth shares its unit.
+    trajectory and none otherwise; `scale` is given iff the trajectory is METRIC; depth shares its unit. `absences`
+    says of every cue and depth backend that ran in vain why it did.
     """
 
     clip: Clip
@@ -253,6 +264,7 @@ class Annotation:
     points: Points | None = None
     depth: DepthMap | None = None
     scale: ScaleEstimate | None = None
+    absences: tuple[Absence, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.trajectory is None) == (self.no_trajectory is None):

@@ -6,6 +6,7 @@ import numpy as np
 
 from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import (
+    Absence,
     Annotation,
     BackendRecord,
     Clip,
@@ -64,6 +65,7 @@ def full_annotation(number: int = 1, frames: int = 6) -> Annotation:
             valid=valid,
             scale=ScaleKind.UP_TO_SCALE,
         ),
+        absences=(Absence(part="scale", name="camera_height", reason="no ground plane"),),
     )
 
 

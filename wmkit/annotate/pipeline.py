@@ -20,7 +20,7 @@ from wmkit.annotate.protocols import (
 )
 from wmkit.annotate.scale.fuse import fuse
 from wmkit.camera import ScaleVote
-from wmkit.clip import Annotation, BackendRecord, NoTrajectory, Provenance
+from wmkit.clip import Absence, Annotation, BackendRecord, NoTrajectory, Provenance
 from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source
 
 __all__ = ["AnnotateConfig", "AnnotateResult", "StageClock", "annotate_clip", "config_dict", "config_hash"]
@@ -121,9 +121,11 @@ def _pose_fields(outcome: PoseEstimate | NoTrajectory) -> dict:
 
 
 def _scaled(annotation: Annotation, cues: tuple[ScaleConfig, ...], device: str) -> Annotation:
-    """Metric when at least one cue voted; otherwise untouched, and so UP_TO_SCALE."""
-    opinions = [cue.build(device).vote(annotation) for cue in cues]
-    estimate = fuse(tuple(vote for vote in opinions if isinstance(vote, ScaleVote)))
+    """Metric when at least one cue voted; otherwise UP_TO_SCALE. A cue that could not vote says why."""
+    opinions = [(cue.name, cue.build(device).vote(annotation)) for cue in cues]
+    absent = [Absence(part="scale", name=name, reason=o.reason) for name, o in opinions if isinstance(o, Unmeasured)]
+    annotation = dataclasses.replace(annotation, absences=(*annotation.absences, *absent))
+    estimate = fuse(tuple(vote for _, vote in opinions if isinstance(vote, ScaleVote)))
     return annotation if estimate is None else annotation.to_metric(estimate)
 
 
@@ -134,7 +136,10 @@ def _with_depth(
         return annotation
     with clock.stage("depth"):
         depth = config.build(device).estimate(frames, annotation)
-    return annotation if isinstance(depth, Unmeasured) else dataclasses.replace(annotation, depth=depth)
+    if isinstance(depth, Unmeasured):
+        absent = Absence(part="depth", name=config.name, reason=depth.reason)
+        return dataclasses.replace(annotation, absences=(*annotation.absences, absent))
+    return dataclasses.replace(annotation, depth=depth)
 
 
 def _provenance(file: ClipFile, config: AnnotateConfig) -> Provenance:

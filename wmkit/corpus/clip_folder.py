@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import (
+    Absence,
     Annotation,
     BackendRecord,
     Clip,
@@ -154,6 +155,7 @@ def _record(annotation: Annotation) -> dict[str, Any]:
         "depth": None
         if annotation.depth is None
         else {"scale": str(annotation.depth.scale), "maps": len(annotation.depth.frame)},
+        "absences": [asdict(absence) for absence in annotation.absences],
     }
 
 
@@ -179,6 +181,7 @@ def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
         points=None if record["points"] is None else points_from_bytes((folder / POINTS).read_bytes()),
         depth=depth,
         scale=None if scale is None else _scale(scale),
+        absences=tuple(Absence(**row) for row in record["absences"]),
     )
 
 

@@ -126,9 +126,9 @@ def scale_words(annotation: Annotation) -> tuple[str, ...]:
         return ()
     if annotation.scale is not None:
         return _metric_words(annotation.scale)
-    cues = [record.name for record in annotation.provenance.backends if record.part == "scale"]
-    if cues:
-        return ("up to scale", f"no cue could vote: {', '.join(cues)}", "unit: median depth of the sparse points")
+    why = [f"{absence.name}: {absence.reason}" for absence in annotation.absences if absence.part == "scale"]
+    if why:
+        return ("up to scale", f"no cue could vote: {'; '.join(why)}", "unit: median depth of the sparse points")
     return ("up to scale", "no scale cue was given", "unit: median depth of the sparse points")
 
 

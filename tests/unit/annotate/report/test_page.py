@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tests.unit.annotate.report.samples import (
 )
 from wmkit.annotate.report import write_report
 from wmkit.annotate.report.cards import scale_words, stage_shares, video_config
-from wmkit.clip import BackendRecord
+from wmkit.clip import Absence
 from wmkit.corpus import Corpus
 from wmkit.errors import ConfigError, InputError
 
@@ -221,9 +222,9 @@ def test_not_a_corpus_other_schema_and_unwritable(corpus: Corpus, tmp_path: Path
 
 def test_scale_words_name_the_cues_that_could_not_vote(tmp_path: Path) -> None:
     annotation = posed(opened(write_pictures(tmp_path / "a", 3)))
-    record = BackendRecord(part="scale", name="camera_height", version="0", licence="Apache-2.0")
-    object.__setattr__(annotation.provenance, "backends", (record,))
-    assert scale_words(annotation)[:2] == ("up to scale", "no cue could vote: camera_height")
+    absent = Absence(part="scale", name="camera_height", reason="no ground plane")
+    annotation = replace(annotation, absences=(absent,))
+    assert scale_words(annotation)[:2] == ("up to scale", "no cue could vote: camera_height: no ground plane")
     assert scale_words(still(opened(write_pictures(tmp_path / "b", 3)))) == ()
 
 
