@@ -159,6 +159,8 @@ def _summary_lines(summary: "RunSummary") -> list[str]:
         + (f"; {summary.resumed} of them done by an earlier run" if summary.resumed else ""),
         f"{summary.posed_frames} of {summary.frames} frames posed; {summary.seconds:.1f} s",
     ]
+    if summary.ok:
+        lines.append(f"scale: {summary.metric} metric, {summary.ok - summary.metric} up to scale for want of a cue")
     if summary.duplicates:
         lines.append(f"duplicates of another source's content: {summary.duplicates}")
     told = (("no trajectory", summary.reasons), ("failed", summary.codes), ("skipped", summary.skipped))

@@ -51,6 +51,7 @@ class RunSummary:
     codes              failed by "stage/code".
     unfinished         clips left without an outcome by an interrupt.
     frames             output frames of the ok and no_trajectory clips; posed_frames of them have a camera.
+    metric             trajectories in metres; the other ok ones are up to scale.
     seconds            wall time of this call; clips_per_s counts the clips it worked on.
     """
 
@@ -68,6 +69,7 @@ class RunSummary:
     codes: dict[str, int]
     frames: int
     posed_frames: int
+    metric: int
     seconds: float
     clips_per_s: float
     interrupted: bool
@@ -255,6 +257,7 @@ def _summary(run: _Run, discovery: Discovery, seconds: float, interrupted: bool)
         codes=_count(f"{row.stage}/{row.code}" for row in final.values() if row.status is Status.FAILED),
         frames=sum(row.frames or 0 for row in final.values()),
         posed_frames=sum(row.posed_frames or 0 for row in final.values()),
+        metric=sum(row.scale_value is not None for row in final.values()),
         seconds=round(seconds, 3),
         clips_per_s=round(len(run.final) / seconds, 4) if seconds > 0 else 0.0,
         interrupted=interrupted,

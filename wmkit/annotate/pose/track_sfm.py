@@ -33,6 +33,7 @@ class TrackSfmConfig:
     min_inliers     points a frame must see to be posed.
     still_share     median displacement, as a share of the diagonal, below which a camera counts as static.
     min_parallax_deg  upper-quartile triangulation angle below which translation is not observable.
+    focal_share     focal lengths believed, as shares of the long side: fields of view of 127 down to 11 degrees.
     """
 
     name: ClassVar[str] = "track-sfm"
@@ -47,6 +48,7 @@ class TrackSfmConfig:
     min_inliers: int = 20
     still_share: float = 0.004
     min_parallax_deg: float = 1.0
+    focal_share: tuple[float, float] = (0.25, 5.0)
 
     def build(self, device: str) -> "TrackSfm":
         """The estimator; it runs on the CPU whatever `device` says."""
@@ -99,6 +101,11 @@ class TrackSfm:
         if scene.posed.sum() >= 2 and parallax_deg < self.config.min_parallax_deg:
             detail = f"upper-quartile parallax {parallax_deg:.2f} deg: the camera turns but hardly moves"
             return NoTrajectory(reason="no_parallax", detail=detail)
+        low, high = self.config.focal_share
+        focal = float(scene.params[0]) / max(scene.size)
+        if not low <= focal <= high:
+            detail = f"self-calibration ran off to a focal length of {focal:.2f} times the long side"
+            return NoTrajectory(reason="focal_diverged", detail=detail)
         if scene.posed.sum() < 2 or len(alive) < 2 * self.config.min_inliers:
             return NoTrajectory(reason="no_model", detail=f"only {len(alive)} points hold the frames together")
         return None

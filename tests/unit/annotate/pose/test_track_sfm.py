@@ -88,6 +88,12 @@ def test_footage_without_translation_is_named(clip: WorldClip, reason: str) -> N
     assert outcome.reason == reason
 
 
+def test_a_focal_length_nobody_believes_is_no_trajectory() -> None:
+    outcome = TrackSfmConfig(focal_share=(2.0, 5.0)).build("cpu").estimate(Rendered(ROOM), 0)
+    assert isinstance(outcome, NoTrajectory)
+    assert outcome.reason == "focal_diverged"
+
+
 def test_a_blank_clip_has_too_few_tracks() -> None:
     blank = Rendered(replace(ROOM, frames=3))
     blank.rgb[:] = 128
