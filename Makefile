@@ -17,7 +17,7 @@ setup: # PYTHON=... names an interpreter; without it the first of 3.11 or newer 
 demo: setup
 	@$(BIN)/python -m wmkit demo
 
-# Both halves run even if the first says no: one look shows everything that is wrong.
+# Everything runs even if something before it says no: one look shows all that is wrong.
 test: setup
 	@rc=0; $(MAKE) --no-print-directory lint || rc=1; $(PYTEST) -n 2 || rc=1; exit $$rc
 
@@ -25,10 +25,12 @@ slow: setup
 	@$(PYTEST) -m slow
 
 lint: setup
-	@$(BIN)/ruff check --quiet
-	@$(BIN)/ruff format --check --quiet
-	@$(BIN)/basedpyright
-	@$(BIN)/lint-imports --no-cache --no-logo
+	@rc=0; \
+	$(BIN)/ruff check --quiet || rc=1; \
+	$(BIN)/ruff format --check --quiet || rc=1; \
+	$(BIN)/basedpyright || rc=1; \
+	$(BIN)/lint-imports --no-cache --no-logo || rc=1; \
+	exit $$rc
 
 clean:
 	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A slow machine is no failure, and the same commit draws the same examples everywhere.
+settings.register_profile("wmkit", deadline=None, derandomize=True, database=None)
+settings.load_profile("wmkit")
 
 
 @pytest.fixture(scope="session")
