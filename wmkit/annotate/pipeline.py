@@ -1,4 +1,4 @@
-"""`annotate_clip`: one clip in, one Annotation out. Pure: it writes nothing and knows no corpus, worker or threshold."""
+"""`annotate_clip`: one clip in, one Annotation out. Pure: it writes nothing, knows no corpus, worker or threshold."""
 
 import dataclasses
 import hashlib
