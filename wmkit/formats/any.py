@@ -1,0 +1,126 @@
+"""`read_trajectory`: the cameras of any file wmkit knows, told apart by extension and, where it must, by content.
+
+    .npz     keys as in a corpus' trajectory.npz: world_from_cam (N, 4, 4); posed, time_s, intrinsics optional
+    .json    poses.json (frames with T_c2w) or nerfstudio's transforms.json (frames with transform_matrix)
+    .txt     TUM (8 numbers a line), KITTI (12) or RealEstate10K (19)
+    folder   a COLMAP model, or one with it in sparse/0
+
+What comes back is a whole path: at least two cameras, every one of them known.
+"""
+
+import dataclasses
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wmkit.camera import Array
+from wmkit.errors import InputError
+from wmkit.formats.colmap import read_colmap
+from wmkit.formats.kitti import read_kitti
+from wmkit.formats.nerfstudio import read_nerfstudio
+from wmkit.formats.poses_json import read_poses_json
+from wmkit.formats.re10k import read_re10k
+from wmkit.formats.text import read_json, read_lines
+from wmkit.formats.track import CameraTrack, naming_file, nearest_rotation, rigid_matrices
+from wmkit.formats.tum import read_tum
+
+__all__ = ["read_trajectory"]
+
+KNOWN = ".npz, .json (poses.json, transforms.json), .txt (TUM, KITTI, RE10K) or a COLMAP folder"
+
+
+def read_trajectory(path: Path, size_px: tuple[int, int] | None = None) -> CameraTrack:
+    """Read cameras in the order of the file; what it does not hold is None in the track.
+
+    `size_px` (width, height) is the size of the images of an RE10K file, whose intrinsics are fractions of it; without
+    it they are left out. Raises InputError, one line naming the file, when it is missing, of no known kind, damaged,
+    has a frame without a finite pose, or fewer than two poses.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: expected a trajectory ({KNOWN}), found no such file")
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        beneath = path / "sparse" / "0"
+        track = read_colmap(beneath if beneath.is_dir() else path)
+    elif suffix == ".npz":
+        track = _read_npz(path)
+    elif suffix == ".json":
+        track = _read_json(path)
+    elif suffix == ".txt":
+        track = _read_text(path, size_px)
+    else:
+        raise InputError(f"{path}: expected {KNOWN}, got the extension {suffix or 'of none'!r}")
+    if len(track) < 2:
+        raise InputError(f"{path}: expected a trajectory of at least 2 poses, got {len(track)}")
+    return track
+
+
+def _read_npz(path: Path) -> CameraTrack:
+    arrays = _arrays(path)
+    if "world_from_cam" not in arrays:
+        raise InputError(f"{path}: expected an array world_from_cam, got {', '.join(sorted(arrays)) or 'none'}")
+    with naming_file(path):
+        poses = _numeric(arrays, "world_from_cam", (4, 4))
+        posed = arrays.get("posed", np.ones(len(poses), np.bool_))
+        if posed.dtype != np.bool_ or posed.shape != (len(poses),):
+            raise InputError(f"expected posed to be {len(poses)} booleans, got {posed.dtype} of shape {posed.shape}")
+        missing = np.flatnonzero(~posed | ~np.isfinite(poses).all(axis=(1, 2)))
+        if len(missing):
+            raise InputError(
+                f"expected a finite pose in every frame, but {len(missing)} of {len(poses)} have none "
+                f"(first: frame {missing[0]}); cut the path to frames that have one"
+            )
+        if (poses[:, 3] != [0, 0, 0, 1]).any():
+            raise InputError("expected world_from_cam rows to end with 0 0 0 1; is it transposed?")
+        return CameraTrack(
+            world_from_cam=rigid_matrices(nearest_rotation(poses[:, :3, :3]), poses[:, :3, 3]),
+            time_s=_numeric(arrays, "time_s", ()) if "time_s" in arrays else None,
+            intrinsics_px=_numeric(arrays, "intrinsics", (4,)) if "intrinsics" in arrays else None,
+        )
+
+
+def _arrays(path: Path) -> dict[str, NDArray]:
+    try:
+        archive = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise InputError(f"{path}: expected named arrays, got one without a name; write it with numpy.savez")
+        with archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: expected a readable .npz without pickled objects, got: {error}") from error
+
+
+def _numeric(arrays: dict[str, NDArray], name: str, shape: tuple[int, ...]) -> Array:
+    """`arrays[name]` as float64 (N, *shape)."""
+    array = arrays[name]
+    if array.dtype.kind not in "fiu" or array.shape[1:] != shape or array.ndim == 0:
+        want = ", ".join(["N", *map(str, shape)])
+        raise InputError(f"expected {name} to be numbers of shape ({want}), got {array.dtype} of shape {array.shape}")
+    return array.astype(np.float64)
+
+
+def _read_json(path: Path) -> CameraTrack:
+    frames = read_json(path).get("frames")
+    first = frames[0] if isinstance(frames, list) and frames else None
+    if isinstance(first, dict) and "T_c2w" in first:
+        return read_poses_json(path)
+    if isinstance(first, dict) and "transform_matrix" in first:
+        return read_nerfstudio(path)
+    raise InputError(f"{path}: expected frames with T_c2w (poses.json) or transform_matrix (transforms.json)")
+
+
+def _read_text(path: Path, size_px: tuple[int, int] | None) -> CameraTrack:
+    lines = [text.split() for _, text in read_lines(path) if text.strip() and not text.lstrip().startswith("#")]
+    fields = len(lines[-1]) if lines else 0  # of the last line: RE10K's first is a title of any length
+    match fields:
+        case 8:
+            return read_tum(path)
+        case 12:
+            return read_kitti(path)
+        case 19:
+            track = read_re10k(path, *(size_px or (1, 1)))
+            return track if size_px else dataclasses.replace(track, intrinsics_px=None, size_px=None)
+    raise InputError(f"{path}: expected lines of 8 (TUM), 12 (KITTI) or 19 (RE10K) numbers, got {fields} fields")
