@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.annotate.export_names import export_names
-from wmkit.annotate.refind import SourceGone, reopen_source
 from wmkit.clip import Annotation
 from wmkit.corpus import Corpus, LedgerRow, SourceRow
+from wmkit.corpus.refind import SourceGone, reopen_source
 from wmkit.errors import ClipError, InputError
 from wmkit.formats.colmap import write_colmap
 from wmkit.formats.kitti import frames_path, write_kitti

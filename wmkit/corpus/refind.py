@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wmkit.clip import Annotation
-from wmkit.corpus import SourceRow
+from wmkit.corpus.ledger import SourceRow
 from wmkit.errors import ClipError, ConfigError, InputError
 from wmkit.video import DecodeLimits, FrameSource, VideoConfig, discover, identify, open_source
 
