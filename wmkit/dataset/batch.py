@@ -1,0 +1,46 @@
+"""`Batch`: what a training step is given, as torch tensors; frames first, (B, T, …)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wmkit.errors import InputError
+
+__all__ = ["Batch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """B crops of T consecutive posed frames.
+
+    video           RGB in [-1, 1], float32.
+    world_from_cam  float32, OpenCV axes; the world is the first camera of the crop, so row 0 is the identity.
+                    Translations are metres where `metric`, else in median depths of the clip.
+    intrinsics      fx fy cx cy in px of the H x W frames, float32; pixel (0,0) covers [0,1)².
+    keys            clip id of every crop.
+    metric          whether the crop's unit is the metre.
+
+    Raises InputError when the shapes do not agree.
+    """
+
+    video: Float[Tensor, "B T 3 H W"]
+    world_from_cam: Float[Tensor, "B T 4 4"]
+    intrinsics: Float[Tensor, "B T 4"]
+    keys: tuple[str, ...]
+    metric: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if self.video.ndim != 5 or self.video.shape[2] != 3:
+            raise InputError(f"batch video: expected shape (B, T, 3, H, W), got {tuple(self.video.shape)}")
+        head = tuple(self.video.shape[:2])
+        want = {"world_from_cam": (*head, 4, 4), "intrinsics": (*head, 4)}
+        for name, shape in want.items():
+            got = tuple(getattr(self, name).shape)
+            if got != shape:
+                raise InputError(f"batch {name}: expected shape {shape}, got {got}")
+        if not len(self.keys) == len(self.metric) == head[0]:
+            raise InputError(f"batch: expected {head[0]} keys and metric flags, got {len(self.keys)}")
+        if any(tensor.dtype != torch.float32 for tensor in (self.video, self.world_from_cam, self.intrinsics)):
+            raise InputError("batch: expected float32 tensors")

@@ -1,0 +1,181 @@
+"""Shards to batches: random access by the index, every byte checked, the batch a pure function of (seed, step).
+
+Nothing is remembered between steps, so a resumed run, on any number of machines, sees what the first one saw. A
+plain streaming reader loses samples on a cut tar without a word; this one reads by offset and says which is gone.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wmkit.camera import Array, Intrinsics, ScaleKind, invert_rigid
+from wmkit.clip import rng_for
+from wmkit.dataset.batch import Batch
+from wmkit.dataset.schema import Sample, open_shards, read_part
+from wmkit.errors import CorruptShardError, InputError
+
+__all__ = ["ClipLoader", "LoaderConfig", "decode_frames", "fit_frames", "load_array"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderConfig:
+    """What a crop is: `frames` consecutive posed frames, covering and centre-cropped to `height` x `width` px."""
+
+    frames: int
+    height: int
+    width: int
+    batch_size: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "height", "width", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"loader {name}: expected at least 1, got {getattr(self, name)}")
+
+
+class _Crop(NamedTuple):
+    """One element of a batch: (T, 3, H, W) float32 in [-1, 1], (T, 4, 4), (T, 4)."""
+
+    video: NDArray[np.float32]
+    world_from_cam: Array
+    intrinsics: Array
+
+
+class ClipLoader:
+    """Random crops of the samples of a shards folder, every sample once an epoch in a shuffled order.
+
+    skipped  samples that never give a crop, by reason: `too_short`, or `unposed` when no run of `frames` consecutive
+             posed frames exists.
+    """
+
+    __slots__ = ("_config", "_folder", "_order", "_samples", "_starts", "skipped")
+
+    def __init__(self, shards: Path, config: LoaderConfig) -> None:
+        """Opens head and index; InputError when no sample gives a crop, else what `open_shards` raises."""
+        folder = open_shards(shards)
+        self._config, self._folder = config, folder.path
+        starts = [(sample, _crop_starts(sample.posed, config.frames)) for sample in folder.samples]
+        kept = [(sample, start) for sample, start in starts if len(start)]
+        self._samples = tuple(sample for sample, _ in kept)
+        self._starts = tuple(start for _, start in kept)
+        short = sum(1 for sample in folder.samples if sample.frames < config.frames)
+        self.skipped: Mapping[str, int] = {"too_short": short, "unposed": len(starts) - len(kept) - short}
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+        if not kept:
+            raise InputError(
+                f"{shards}: expected a sample with {config.frames} consecutive posed frames, got none of "
+                f"{len(starts)} ({short} too short); ask for fewer frames"
+            )
+
+    def __len__(self) -> int:
+        """Samples that give crops: one epoch."""
+        return len(self._samples)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of one step, the same whenever and wherever it is asked for.
+
+        Raises CorruptShardError naming shard and sample when bytes differ from what the index promises.
+        """
+        first = step * self._config.batch_size
+        draws = range(first, first + self._config.batch_size)
+        samples = [self._samples[self._sample_of(draw)] for draw in draws]
+        crops = [self._crop(draw) for draw in draws]
+        return Batch(
+            video=torch.from_numpy(np.stack([crop.video for crop in crops])),
+            world_from_cam=torch.from_numpy(np.stack([crop.world_from_cam for crop in crops]).astype(np.float32)),
+            intrinsics=torch.from_numpy(np.stack([crop.intrinsics for crop in crops]).astype(np.float32)),
+            keys=tuple(sample.key for sample in samples),
+            metric=tuple(sample.scale is ScaleKind.METRIC for sample in samples),
+        )
+
+    def _sample_of(self, draw: int) -> int:
+        """Which sample the draw-th crop of the run is cut from: a fresh permutation every epoch."""
+        epoch, place = divmod(draw, len(self._samples))
+        if self._order is None or self._order[0] != epoch:
+            rng = rng_for(self._config.seed, f"epoch {epoch}", "sample order")
+            self._order = (epoch, rng.permutation(len(self._samples)))
+        return int(self._order[1][place])
+
+    def _crop(self, draw: int) -> _Crop:
+        config, number = self._config, self._sample_of(draw)
+        sample, starts = self._samples[number], self._starts[number]
+        start = int(starts[rng_for(config.seed, sample.key, f"crop {draw}").integers(len(starts))])
+        rows = slice(start, start + config.frames)
+        poses = load_array(self._folder, sample, "trajectory.npy", (sample.frames, 4, 4))[rows]
+        cameras = load_array(self._folder, sample, "intrinsics.npy", (sample.frames, 4))[rows]
+        if not np.isfinite(poses).all():
+            raise CorruptShardError(f"{sample.shard}: expected poses where the index says so of sample {sample.key}")
+        rgb = decode_frames(self._folder, sample, start, config.frames)
+        picture, cameras = fit_frames(rgb, cameras, config.width, config.height)
+        relative = invert_rigid(poses[:1]) @ poses
+        relative[0] = np.eye(4)  # what rounding leaves of it is not worth having
+        video = picture.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1)
+        return _Crop(video, relative, cameras)
+
+
+def load_array(folder: Path, sample: Sample, name: str, shape: tuple[int, ...]) -> Array:
+    """A float64 array part, checked against `shape`; CorruptShardError when it is none or has another one."""
+    data = read_part(folder, sample, name)
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise CorruptShardError(f"{sample.shard}: expected {sample.key}.{name} to be an array, got {error}") from None
+    if array.shape != shape or array.dtype != np.float64:
+        got = f"{array.dtype} {array.shape}"
+        raise CorruptShardError(f"{sample.shard}: expected {sample.key}.{name} as float64 {shape}, got {got}")
+    return array
+
+
+def decode_frames(folder: Path, sample: Sample, start: int, count: int) -> NDArray[np.uint8]:
+    """(count, height, width, 3) RGB of consecutive frames; CorruptShardError when the mp4 does not hold them."""
+    data = read_part(folder, sample, "mp4")
+    rgb = np.empty((count, sample.height, sample.width, 3), dtype=np.uint8)
+    found = 0
+    try:
+        with av.open(io.BytesIO(data), format="mp4") as container:
+            for index, frame in enumerate(container.decode(video=0)):
+                if index < start:
+                    continue
+                if found == count:
+                    break
+                rgb[found] = frame.to_ndarray(format="rgb24")
+                found += 1
+    except (av.FFmpegError, IndexError, ValueError) as error:
+        raise CorruptShardError(f"{sample.shard}: expected {sample.key}.mp4 to decode, got {error}") from None
+    if found != count:
+        got = f"{found} of frames {start} to {start + count - 1}"
+        raise CorruptShardError(f"{sample.shard}: expected {sample.key}.mp4 to have {sample.frames} frames, got {got}")
+    return rgb
+
+
+def fit_frames(rgb: NDArray[np.uint8], cameras: Array, width: int, height: int) -> tuple[NDArray[np.uint8], Array]:
+    """Frames (T, h, w, 3) resized to cover `width` x `height` px and cropped around the centre, cameras (T, 4) with them.
+
+    The area filter shrinks, the bilinear one enlarges; both keep [0, w) on [0, w'), as `Intrinsics.resized` does.
+    """
+    h, w = rgb.shape[1:3]
+    factor = max(width / w, height / h)
+    size = (max(width, round(w * factor)), max(height, round(h * factor)))
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    if size != (w, h):
+        how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+        rgb = np.stack([cv2.resize(frame, size, interpolation=how) for frame in rgb])  # pyright: ignore
+    rows = [Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=w, height=h) for fx, fy, cx, cy in cameras.tolist()]
+    moved = np.array([row.resized(*size).row for row in rows]) - np.array([0, 0, left, top], dtype=np.float64)
+    return rgb[:, top : top + height, left : left + width], moved
+
+
+def _crop_starts(posed: NDArray[np.bool_], frames: int) -> NDArray[np.int64]:
+    """Every index at which `frames` consecutive posed frames begin."""
+    if len(posed) < frames:
+        return np.zeros(0, dtype=np.int64)
+    total = np.concatenate([[0], np.cumsum(posed)])
+    return np.flatnonzero(total[frames:] - total[:-frames] == frames)

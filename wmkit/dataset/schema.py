@@ -1,0 +1,244 @@
+"""What a shards folder holds, and how its parts are read: nothing is trusted that its index does not vouch for.
+
+::
+
+    <split>-000000.tar   WebDataset: the parts of a sample follow one another, named <key>.<part>; key = clip id
+        .mp4             H.264, one frame a trajectory row, at the constant mean rate of the clip
+        .json            clip, view, frames (size, crop, fps, true time_s), scale, verdicts, provenance, caption
+        .trajectory.npy  (N, 4, 4) f8 world_from_cam, in the unit of .json: scale.unit; NaN rows are unposed frames
+        .intrinsics.npy  (N, 4) f8 fx fy cx cy in px of the mp4's frames
+    index.parquet        one row a sample: shard, key, frames, size, scale, which frames are posed, and of every part
+                         its offset and size in the shard and its xxh3
+    shards.json          counts, bytes and sha256 a shard and of the index, thresholds and options used, corpus hash,
+                         what was dropped by reason, conventions in words; written last: without it nothing is there
+    dropped.jsonl        one line a dropped clip: id, source, reason, detail
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from numpy.typing import NDArray
+
+from wmkit.camera import ScaleKind
+from wmkit.errors import ConfigError, CorruptShardError, InputError
+
+__all__ = [
+    "CONVENTIONS",
+    "INDEX_NAME",
+    "INDEX_SCHEMA",
+    "PARTS",
+    "SCHEMA_VERSION",
+    "SHARDS_NAME",
+    "Part",
+    "Sample",
+    "Shard",
+    "ShardsFolder",
+    "checksum",
+    "index_bytes",
+    "open_shards",
+    "read_head",
+    "read_part",
+]
+
+SCHEMA_VERSION = 1
+SHARDS_NAME, INDEX_NAME = "shards.json", "index.parquet"
+PARTS = ("mp4", "json", "trajectory.npy", "intrinsics.npy")  # in the order they lie in a shard
+CONVENTIONS = {
+    "axes": "OpenCV: x right, y down, z forward",
+    "trajectory.npy": "(N, 4, 4) world_from_cam: maps a point in camera coordinates to world coordinates; NaN rows "
+    "are frames without a pose",
+    "translation": "metres if scale.kind is metric, else the median depth of the clip's points is 1",
+    "intrinsics.npy": "(N, 4) fx fy cx cy in px of the mp4's frames; pixel (0,0) covers [0,1)^2, its centre is "
+    "(0.5, 0.5)",
+    "mp4": "frame k belongs to row k of both arrays; its true time is frames.time_s[k] of the json, and the mp4 "
+    "shows it at k / fps",
+    "xxh3": "XXH3 with 128 bits over a part's bytes, hexadecimal",
+}
+
+PART = pa.struct([("name", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("xxh3", pa.string())])
+INDEX_SCHEMA = pa.schema(
+    [
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("frames", pa.int32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("scale", pa.string()),
+        ("posed", pa.list_(pa.bool_())),
+        ("parts", pa.list_(PART)),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Where one part of a sample lies in its shard: `offset` and `size` in bytes of the payload, and its XXH3-128."""
+
+    name: str
+    offset: int
+    size: int
+    xxh3: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sample:
+    """One row of the index.
+
+    width, height  px, of the mp4's frames.
+    posed          (N,) bool.
+    parts          in the order they lie in the shard.
+    """
+
+    shard: str
+    key: str
+    frames: int
+    width: int
+    height: int
+    scale: ScaleKind
+    posed: NDArray[np.bool_]
+    parts: tuple[Part, ...]
+
+    def part(self, name: str) -> Part:
+        """Where the part `name` lies; CorruptShardError when the index has none."""
+        for part in self.parts:
+            if part.name == name:
+                return part
+        raise CorruptShardError(f"{self.shard}: expected a part .{name} of sample {self.key}, the index lists none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One tar: its file name, size in bytes, sha256 and number of samples."""
+
+    name: str
+    size: int
+    sha256: str
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShardsFolder:
+    """An opened shards folder: `head` is shards.json, the samples are in the order of the shards."""
+
+    path: Path
+    head: Mapping[str, Any]
+    shards: tuple[Shard, ...]
+    samples: tuple[Sample, ...]
+
+
+def checksum(data: bytes) -> str:
+    """XXH3-128 of a part, 32 hex digits."""
+    return xxhash.xxh3_128_hexdigest(data)
+
+
+def index_bytes(samples: Sequence[Sample]) -> bytes:
+    """The index as parquet; the same samples give the same bytes."""
+    records = [
+        {
+            "shard": sample.shard,
+            "key": sample.key,
+            "frames": sample.frames,
+            "width": sample.width,
+            "height": sample.height,
+            "scale": str(sample.scale),
+            "posed": sample.posed.tolist(),
+            "parts": [{name.name: getattr(part, name.name) for name in PART} for part in sample.parts],
+        }
+        for sample in samples
+    ]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(records, schema=INDEX_SCHEMA), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def read_head(path: Path) -> dict[str, Any]:
+    """shards.json of the folder `path`.
+
+    InputError when it is no shards folder, ConfigError for another schema version, CorruptShardError when damaged.
+    """
+    file = path / SHARDS_NAME
+    if not file.is_file():
+        hint = "an unfinished one; run" if (path / "building.json").exists() else "found none; run"
+        raise InputError(f"{path}: expected a shards folder (with {SHARDS_NAME}), {hint} wmkit build-shards")
+    try:
+        head = json.loads(file.read_bytes())
+        version = head["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        raise CorruptShardError(f"{file}: expected a JSON head with a schema_version; rebuild the shards") from None
+    if version != SCHEMA_VERSION:
+        raise ConfigError(f"{file}: expected schema version {SCHEMA_VERSION}, got {version}; rebuild the shards")
+    return head
+
+
+def open_shards(path: Path) -> ShardsFolder:
+    """Head and index of the folder `path`; every shard is there at its full size.
+
+    Raises what `read_head` raises, and CorruptShardError naming the index or the shard that is damaged or short.
+    """
+    head = read_head(path)
+    try:
+        shards = tuple(
+            Shard(name=row["name"], size=row["bytes"], sha256=row["sha256"], samples=row["samples"])
+            for row in head["shards"]
+        )
+        index_sha256 = head["index"]["sha256"]
+    except (KeyError, TypeError):
+        raise CorruptShardError(f"{path / SHARDS_NAME}: expected shards and index; rebuild the shards") from None
+    for shard in shards:
+        size = (path / shard.name).stat().st_size if (path / shard.name).is_file() else None
+        if size != shard.size:
+            got = "no such file" if size is None else f"{size}"
+            raise CorruptShardError(f"{path / shard.name}: expected {shard.size} bytes, got {got}; rebuild the shards")
+    return ShardsFolder(path=path, head=head, shards=shards, samples=_read_index(path / INDEX_NAME, index_sha256))
+
+
+def read_part(folder: Path, sample: Sample, name: str) -> bytes:
+    """One part's bytes by its offset, checked; CorruptShardError naming shard, sample and part when they differ."""
+    part = sample.part(name)
+    try:
+        descriptor = os.open(folder / sample.shard, os.O_RDONLY)
+        try:
+            data = os.pread(descriptor, part.size, part.offset)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise CorruptShardError(f"{folder / sample.shard}: expected a readable shard, got {error.strerror}") from None
+    if len(data) != part.size:
+        got = f"{len(data)} of {part.size} bytes"
+    elif checksum(data) != part.xxh3:
+        got = "other bytes than its checksum says"
+    else:
+        return data
+    raise CorruptShardError(
+        f"{folder / sample.shard}: expected {sample.key}.{name} whole, got {got}; run wmkit verify shards and rebuild"
+    )
+
+
+def _read_index(path: Path, sha256: str) -> tuple[Sample, ...]:
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise CorruptShardError(f"{path}: expected the bytes {SHARDS_NAME} vouches for; rebuild the shards")
+        table = pq.ParquetFile(pa.BufferReader(data)).read().cast(INDEX_SCHEMA)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise CorruptShardError(f"{path}: expected a readable index, got {error}; rebuild the shards") from None
+    return tuple(
+        Sample(
+            **{
+                **row,
+                "scale": ScaleKind(row["scale"]),
+                "posed": np.array(row["posed"], dtype=np.bool_),
+                "parts": tuple(Part(**part) for part in row["parts"]),
+            }
+        )
+        for row in table.to_pylist()
+    )
