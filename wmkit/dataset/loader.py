@@ -157,7 +157,7 @@ def decode_frames(folder: Path, sample: Sample, start: int, count: int) -> NDArr
 
 
 def fit_frames(rgb: NDArray[np.uint8], cameras: Array, width: int, height: int) -> tuple[NDArray[np.uint8], Array]:
-    """Frames (T, h, w, 3) resized to cover `width` x `height` px and cropped around the centre, cameras (T, 4) with them.
+    """Frames (T, h, w, 3) resized to cover `width` x `height` px, centre-cropped; cameras (T, 4) follow.
 
     The area filter shrinks, the bilinear one enlarges; both keep [0, w) on [0, w'), as `Intrinsics.resized` does.
     """
@@ -167,7 +167,7 @@ def fit_frames(rgb: NDArray[np.uint8], cameras: Array, width: int, height: int) 
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     if size != (w, h):
         how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-        rgb = np.stack([cv2.resize(frame, size, interpolation=how) for frame in rgb])  # pyright: ignore
+        rgb = np.stack([cv2.resize(frame, size, interpolation=how) for frame in rgb])
     rows = [Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=w, height=h) for fx, fy, cx, cy in cameras.tolist()]
     moved = np.array([row.resized(*size).row for row in rows]) - np.array([0, 0, left, top], dtype=np.float64)
     return rgb[:, top : top + height, left : left + width], moved
