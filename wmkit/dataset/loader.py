@@ -14,6 +14,7 @@ import av
 import cv2
 import numpy as np
 import torch
+from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from wmkit.camera import Array, Intrinsics, ScaleKind, invert_rigid
@@ -140,7 +141,7 @@ def decode_frames(folder: Path, sample: Sample, start: int, count: int) -> NDArr
     rgb = np.empty((count, sample.height, sample.width, 3), dtype=np.uint8)
     found = 0
     try:
-        with av.open(io.BytesIO(data), format="mp4") as container:
+        with av.open(io.BytesIO(data), "r", format="mp4") as container:
             for index, frame in enumerate(container.decode(video=0)):
                 if index < start:
                     continue
@@ -148,7 +149,7 @@ def decode_frames(folder: Path, sample: Sample, start: int, count: int) -> NDArr
                     break
                 rgb[found] = frame.to_ndarray(format="rgb24")
                 found += 1
-    except (av.FFmpegError, IndexError, ValueError) as error:
+    except (FFmpegError, IndexError, ValueError) as error:
         raise CorruptShardError(f"{sample.shard}: expected {sample.key}.mp4 to decode, got {error}") from None
     if found != count:
         got = f"{found} of frames {start} to {start + count - 1}"
