@@ -1,0 +1,158 @@
+"""Self-attention of a block: frame-wise GDN or softmax over all tokens, with its camera half, one output gate.
+
+Parameter names are those of the released SANA-WM. Both kinds own the same weights (a GDN checkpoint becomes a
+hybrid one), but softmax blocks have no temporal convolution on keys and leave the beta and decay gates unused.
+Shapes: B batch, T frames, S tokens a frame, C width, H heads, D channels of a head.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as nnf
+
+from wmkit.model.camera_branches.protocol import TokenMaps
+from wmkit.model.config import ModelConfig
+from wmkit.model.ops.frame_gdn import bidirectional_read, frame_gdn, key_scale
+from wmkit.model.rope import rotate_pairs
+
+__all__ = ["FrameAttention", "Gates", "symmetric_conv"]
+
+NORM_EPS = 1e-5
+GATE_BIAS = 1.27846454  # SiLU of it is 1: the output gate starts open
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gates:
+    """beta (B, H, T, S) in (0, 1): how much a token writes; decay (B, H, T) in (0, 1): what a frame keeps."""
+
+    beta: Float[Tensor, "B H T S"]
+    decay: Float[Tensor, "B H T"]
+
+
+def symmetric_conv(x_BTSC: Float[Tensor, "B T S C"], weight: Float[Tensor, "C 1 K"]) -> Float[Tensor, "B T S C"]:
+    """Depthwise convolution over time, causal plus anti-causal with the same taps, the centre counted once.
+
+    The last tap is the frame itself. y = causal(x) + flip(causal(flip x)) - centre * x.
+    """
+    taps_KC = weight[:, 0].T
+    K = len(taps_KC)
+    padded = nnf.pad(x_BTSC, (0, 0, 0, 0, K - 1, K - 1))
+    T = x_BTSC.shape[1]
+    y = x_BTSC * taps_KC[-1]
+    for back in range(1, K):
+        tap = taps_KC[K - 1 - back]
+        y = y + tap * (padded[:, K - 1 - back : K - 1 - back + T] + padded[:, K - 1 + back : K - 1 + back + T])
+    return y
+
+
+class FrameAttention(nn.Module):
+    """Self-attention over (B, T, S, C) tokens with an optional camera half that shares gates and projection."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        C, H = config.width, config.heads
+        self.heads, self.softmax = H, config.is_softmax(layer)
+        self.qkv = nn.Linear(C, 3 * C, bias=False)
+        self.q_norm, self.k_norm = nn.RMSNorm(C, NORM_EPS), nn.RMSNorm(C, NORM_EPS)
+        self.beta_proj, self.gate_proj = nn.Linear(C, H), nn.Linear(C, H)
+        self.A_log, self.dt_bias = nn.Parameter(torch.zeros(H)), nn.Parameter(torch.zeros(H))
+        self.output_gate, self.proj = nn.Linear(C, C), nn.Linear(C, C)
+        self.conv_k = None if self.softmax else _key_conv(C, config.conv_kernel)
+        self.has_camera = config.camera_attention is not None
+        if self.has_camera:
+            self.q_proj_cam, self.k_proj_cam, self.v_proj_cam = nn.Linear(C, C), nn.Linear(C, C), nn.Linear(C, C)
+            self.q_norm_cam, self.k_norm_cam = nn.RMSNorm(C, NORM_EPS), nn.RMSNorm(C, NORM_EPS)
+            self.conv_k_cam = None if self.softmax else _key_conv(C, config.conv_kernel)
+            self.out_proj_cam = nn.Linear(C, C)
+
+    def reset_parameters(self) -> None:
+        """Gates start as linear attention (beta 0.993, decay 0.9933, output gate 1), the camera half adds zero.
+
+        Camera q, k, v start as copies of the main ones.
+        """
+        for linear, bias in ((self.beta_proj, 5.0), (self.gate_proj, 0.0), (self.output_gate, GATE_BIAS)):
+            nn.init.zeros_(linear.weight)
+            nn.init.constant_(linear.bias, bias)
+        nn.init.zeros_(self.A_log)
+        nn.init.constant_(self.dt_bias, -5.0)
+        convolutions = [self.conv_k]
+        if self.has_camera:
+            convolutions.append(self.conv_k_cam)
+            parts = self.qkv.weight.detach().chunk(3)
+            for linear, part in zip((self.q_proj_cam, self.k_proj_cam, self.v_proj_cam), parts, strict=True):
+                linear.weight.data.copy_(part)
+                nn.init.zeros_(linear.bias)
+            nn.init.zeros_(self.out_proj_cam.weight)
+            nn.init.zeros_(self.out_proj_cam.bias)
+        for conv in convolutions:
+            if conv is not None:
+                nn.init.zeros_(conv.weight)
+                conv.weight.data[..., -1] = 1.0
+
+    def forward(
+        self, x_BTSC: Float[Tensor, "B T S C"], angles_TSP: Float[Tensor, "T S P"], maps: TokenMaps | None
+    ) -> Float[Tensor, "B T S C"]:
+        """Gated, projected sum of the main and the camera half; `maps` None leaves the camera half out."""
+        gates = None if self.softmax else self.gates(x_BTSC)
+        raw_BTSC = self._main(x_BTSC, angles_TSP, gates)
+        if self.has_camera and maps is not None:
+            raw_BTSC = raw_BTSC + self.out_proj_cam(self._camera(x_BTSC, maps, gates))
+        return self.proj(raw_BTSC * nnf.silu(self.output_gate(x_BTSC)))
+
+    def gates(self, x_BTSC: Float[Tensor, "B T S C"]) -> Gates:
+        """beta from every token, decay from the mean token of a frame: exp(-exp(A_log) softplus(... + dt_bias))."""
+        beta_BTSH = self.beta_proj(x_BTSC).sigmoid()
+        rate_BTH = nnf.softplus(self.gate_proj(x_BTSC.mean(dim=2)) + self.dt_bias)
+        decay_BTH = torch.exp(-self.A_log.exp() * rate_BTH)
+        return Gates(beta=beta_BTSH.permute(0, 3, 1, 2), decay=decay_BTH.permute(0, 2, 1))
+
+    def _main(self, x_BTSC: Tensor, angles_TSP: Tensor, gates: Gates | None) -> Tensor:
+        q, k, v = self.qkv(x_BTSC).chunk(3, dim=-1)
+        q, k, v = self._heads(self.q_norm(q)), self._keys(k, self.conv_k, self.k_norm), self._heads(v)
+        if gates is None:
+            return _merge(_softmax(rotate_pairs(q, angles_TSP), rotate_pairs(k, angles_TSP), v))
+        q, k = q.relu(), k.relu() * key_scale(k.shape[-1], k.shape[-2])
+        rotated = rotate_pairs(q, angles_TSP), rotate_pairs(k, angles_TSP)
+        return _merge(frame_gdn(rotated, (q, k), v, gates.beta, gates.decay))
+
+    def _camera(self, x_BTSC: Tensor, maps: TokenMaps, gates: Gates | None) -> Tensor:
+        q = self._heads(self.q_norm_cam(self.q_proj_cam(x_BTSC)))
+        k = self._keys(self.k_proj_cam(x_BTSC), self.conv_k_cam, self.k_norm_cam)
+        v = maps.on_key(self._heads(self.v_proj_cam(x_BTSC)))
+        if gates is None:
+            return _merge(maps.on_output(_softmax(maps.on_query(q), maps.on_key(k), v)))
+        q, k = q.relu(), k.relu() * key_scale(k.shape[-1], k.shape[-2])
+        mapped_k = maps.on_key(k)
+        beta = gates.beta / _key_gain(k, mapped_k)[..., None]
+        return _merge(maps.on_output(bidirectional_read(maps.on_query(q), mapped_k, v, beta, gates.decay)))
+
+    def _keys(self, k_BTSC: Tensor, conv: nn.Conv1d | None, norm: nn.RMSNorm) -> Tensor:
+        mixed = k_BTSC if conv is None else symmetric_conv(k_BTSC, conv.weight)
+        return self._heads(norm(mixed))
+
+    def _heads(self, x_BTSC: Tensor) -> Tensor:
+        return x_BTSC.unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2, 4)
+
+
+def _key_conv(channels: int, kernel: int) -> nn.Conv1d:
+    return nn.Conv1d(channels, channels, kernel, groups=channels, bias=False)
+
+
+def _merge(x_BHTSD: Tensor) -> Tensor:
+    return x_BHTSD.permute(0, 2, 3, 1, 4).flatten(-2)
+
+
+def _softmax(q_BHTSD: Tensor, k_BHTSD: Tensor, v_BHTSD: Tensor) -> Tensor:
+    flat = [x.flatten(2, 3) for x in (q_BHTSD, k_BHTSD, v_BHTSD)]
+    return nnf.scaled_dot_product_attention(*flat).unflatten(2, q_BHTSD.shape[2:4])
+
+
+def _key_gain(before_BHTSD: Tensor, after_BHTSD: Tensor) -> Tensor:
+    """How much the camera maps enlarged a frame's keys, at least 1: D⁻¹ holds translations, so it is no rotation.
+
+    Dividing beta by it keeps the transition's norm bounded as in Eq. 5.
+    """
+    ratio_BHTS = after_BHTSD.square().sum(-1) / before_BHTSD.square().sum(-1).clamp(min=1e-12)
+    return ratio_BHTS.mean(-1).clamp(min=1.0)

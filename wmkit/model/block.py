@@ -1,0 +1,99 @@
+"""One block of the model: modulated attention, ray mixing, modulated gated MLP. Names are the released ones.
+
+Shapes: B batch, T frames, S = h w tokens a frame, C width.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as nnf
+
+from wmkit.model.attention import FrameAttention
+from wmkit.model.camera_branches.protocol import TokenMaps
+from wmkit.model.config import ModelConfig
+
+__all__ = ["Block", "GatedConvMlp", "modulate"]
+
+
+class Block(nn.Module):
+    """x += gate * attention(modulated x); x += rays; x += gate * MLP(modulated x), modulated per frame by sigma.
+
+    The released block attends to text between the rays and the MLP; that joins with the text encoder.
+    """
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        C = config.width
+        self.norm1 = nn.LayerNorm(C, eps=1e-6, elementwise_affine=False)
+        self.attn = FrameAttention(config, layer)
+        self.plucker_proj = None if config.camera_map is None else nn.Linear(C, C)
+        self.norm2 = nn.LayerNorm(C, eps=1e-6, elementwise_affine=False)
+        self.mlp = GatedConvMlp(C, config.hidden)
+        self.scale_shift_table = nn.Parameter(torch.zeros(6, C))
+
+    def reset_parameters(self) -> None:
+        """Released initial values of what this block owns itself, and of its parts."""
+        nn.init.normal_(self.scale_shift_table, std=self.scale_shift_table.shape[1] ** -0.5)
+        self.attn.reset_parameters()
+        self.mlp.reset_parameters()
+
+    def forward(
+        self,
+        x_BThwC: Float[Tensor, "B T h w C"],
+        style_BT6C: Float[Tensor, "B T 6 C"],
+        angles_TSP: Float[Tensor, "T S P"],
+        maps: TokenMaps | None,
+        rays_BThwC: Float[Tensor, "B T h w C"] | None,
+    ) -> Float[Tensor, "B T h w C"]:
+        """Tokens of the next layer. `style_BT6C` is the shared adaLN-single signal, the table this block's own part."""
+        parts = (style_BT6C + self.scale_shift_table)[:, :, None, None].unbind(-2)
+        shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = parts
+        size = x_BThwC.shape[2:4]
+        attended = self.attn(modulate(self.norm1(x_BThwC), shift_attn, scale_attn).flatten(2, 3), angles_TSP, maps)
+        x_BThwC = x_BThwC + gate_attn * attended.unflatten(2, size)
+        if self.plucker_proj is not None and rays_BThwC is not None:
+            x_BThwC = x_BThwC + self.plucker_proj(rays_BThwC)
+        return x_BThwC + gate_mlp * self.mlp(modulate(self.norm2(x_BThwC), shift_mlp, scale_mlp))
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """x (1 + scale) + shift, the adaLN form."""
+    return x * (1 + scale) + shift
+
+
+class GatedConvMlp(nn.Module):
+    """GLUMBConvTemp: 1x1 up, 3x3 depthwise in the frame, gate, 1x1 down, then a residual convolution over time."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.inverted_conv = _Conv(nn.Conv2d(width, 2 * hidden, 1))
+        self.depth_conv = _Conv(nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden))
+        self.point_conv = _Conv(nn.Conv2d(hidden, width, 1, bias=False))
+        self.t_conv = nn.Conv2d(width, width, (3, 1), padding=(1, 0), bias=False)
+
+    def reset_parameters(self) -> None:
+        """The convolution over time starts at zero, so frames start independent."""
+        nn.init.zeros_(self.t_conv.weight)
+
+    def forward(self, x_BThwC: Float[Tensor, "B T h w C"]) -> Float[Tensor, "B T h w C"]:
+        """Same shape; rows, columns and neighbouring frames mix."""
+        B, T, h, w, _ = x_BThwC.shape
+        up = nnf.silu(_pointwise(self.inverted_conv.conv, x_BThwC))
+        local = self.depth_conv.conv(up.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        value, gate = local.unflatten(0, (B, T)).chunk(2, dim=-1)
+        y_BThwC = _pointwise(self.point_conv.conv, value * nnf.silu(gate))
+        over_time = self.t_conv(y_BThwC.flatten(2, 3).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return y_BThwC + over_time.unflatten(2, (h, w))
+
+
+class _Conv(nn.Module):
+    """Holds a convolution under the released name `....conv`."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+
+def _pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution on channels-last tokens is a matrix product."""
+    return nnf.linear(x, conv.weight.flatten(1), conv.bias)

@@ -1,0 +1,149 @@
+"""Cameras as the model sees them: rays, ray frames, Plücker maps and rotary angles. The one place that packs them.
+
+Pixel (0, 0) covers [0, 1)², so the ray of latent cell (row, column) goes through the middle of the pixels it covers.
+A latent frame t > 0 covers video frames stride*(t-1)+1 .. stride*t; its camera is the last of them. Latent frame 0
+covers video frame 0 alone. Poses are taken relative to video frame 0, so the world axes of the input do not matter.
+Shapes: B batch, F video frames, T latent frames, h w latent rows and columns.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as nnf
+
+from wmkit.errors import ConfigError, InputError
+
+__all__ = ["CameraBatch", "LatentGrid", "plucker_map", "ray_directions", "ray_from_world", "relative_to_first"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CameraBatch:
+    """Cameras of B clips of F video frames.
+
+    world_from_cam  (B, F, 4, 4), OpenCV axes; metres, or median depths of an up-to-scale clip.
+    intrinsics      (B, F, 4) fx fy cx cy in px of the width x height frames.
+
+    Raises InputError when shapes disagree, a number is not finite, or a focal length or size is not positive.
+    """
+
+    world_from_cam: Float[Tensor, "B F 4 4"]
+    intrinsics: Float[Tensor, "B F 4"]
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        poses, rows = tuple(self.world_from_cam.shape), tuple(self.intrinsics.shape)
+        if len(poses) != 4 or poses[2:] != (4, 4) or rows != (*poses[:2], 4) or 0 in poses:
+            raise InputError(
+                f"cameras: expected world_from_cam (B, F, 4, 4) and intrinsics (B, F, 4), got {poses}, {rows}"
+            )
+        if not (torch.isfinite(self.world_from_cam).all() and torch.isfinite(self.intrinsics).all()):
+            raise InputError("cameras: expected finite numbers; crop to frames that have a camera")
+        if self.width <= 0 or self.height <= 0 or not (self.intrinsics[..., :2] > 0).all():
+            raise InputError(f"cameras: expected positive focal lengths and size, got size {self.width}x{self.height}")
+
+    @property
+    def frames(self) -> int:
+        """Number of video frames."""
+        return self.world_from_cam.shape[1]
+
+    def to(self, device: torch.device | str) -> "CameraBatch":
+        """The same cameras on another device."""
+        return CameraBatch(
+            world_from_cam=self.world_from_cam.to(device),
+            intrinsics=self.intrinsics.to(device),
+            width=self.width,
+            height=self.height,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentGrid:
+    """Size of a latent: `frames` T x `rows` h x `columns` w, each latent frame after the first `stride` video frames."""
+
+    frames: int
+    rows: int
+    columns: int
+    stride: int
+
+    @property
+    def video_frames(self) -> int:
+        """F = 1 + stride (T - 1)."""
+        return 1 + self.stride * (self.frames - 1)
+
+    def check(self, cameras: CameraBatch) -> None:
+        """Raise ConfigError unless `cameras` has one camera for each video frame of this grid."""
+        if cameras.frames != self.video_frames:
+            raise ConfigError(
+                f"cameras: expected {self.video_frames} video frames for {self.frames} latent frames of stride "
+                f"{self.stride}, got {cameras.frames}"
+            )
+
+
+def relative_to_first(world_from_cam: Float[Tensor, "B F 4 4"]) -> Float[Tensor, "B F 4 4"]:
+    """first_from_cam = first_from_world @ world_from_cam: the first camera becomes the origin, exactly."""
+    first_from_world = _invert_rigid(world_from_cam[:, :1])
+    relative = first_from_world @ world_from_cam
+    eye = torch.eye(4, dtype=relative.dtype, device=relative.device).expand(relative.shape[0], 1, 4, 4)
+    return torch.cat([eye, relative[:, 1:]], dim=1)
+
+
+def ray_directions(
+    intrinsics: Float[Tensor, "B F 4"], size_px: tuple[int, int], cells: tuple[int, int]
+) -> Float[Tensor, "B F h w 3"]:
+    """Unit ray directions in camera axes through the middle of each of `cells` = (rows, columns).
+
+    `size_px` is (width, height) of the frames that `intrinsics` belong to.
+    """
+    (width, height), (rows, columns) = size_px, cells
+    options = {"dtype": intrinsics.dtype, "device": intrinsics.device}
+    u_px = (torch.arange(columns, **options) + 0.5) * (width / columns)
+    v_px = (torch.arange(rows, **options) + 0.5) * (height / rows)
+    fx, fy, cx, cy = intrinsics[..., None, None].unbind(2)
+    x, y = torch.broadcast_tensors((u_px - cx) / fx, (v_px[:, None] - cy) / fy)
+    return nnf.normalize(torch.stack([x, y, torch.ones_like(x)], dim=-1), dim=-1)
+
+
+def ray_from_world(cameras: CameraBatch, grid: LatentGrid) -> Float[Tensor, "B T h w 4 4"]:
+    """D of UCPE (arXiv 2605.15178 section 3; `sana-wm.md` 3.2): world to the frame of each latent cell's own ray.
+
+    The ray frame has z along the ray, x = camera's y axis x z, y = z x x, and its origin in the camera centre.
+    """
+    grid.check(cameras)
+    step = slice(None, None, grid.stride)
+    world_from_cam = relative_to_first(cameras.world_from_cam)[:, step]
+    z_cam = ray_directions(cameras.intrinsics[:, step], (cameras.width, cameras.height), (grid.rows, grid.columns))
+    rotation = world_from_cam[:, :, None, None, :3, :3]
+    z = (rotation @ z_cam[..., None])[..., 0]
+    x = nnf.normalize(torch.linalg.cross(rotation[..., 1].expand_as(z), z), dim=-1)
+    world_from_ray = z.new_zeros(*z.shape[:-1], 4, 4)
+    world_from_ray[..., :3, :3] = torch.stack([x, torch.linalg.cross(z, x), z], dim=-1)
+    world_from_ray[..., :3, 3] = world_from_cam[:, :, None, None, :3, 3]
+    world_from_ray[..., 3, 3] = 1.0
+    return _invert_rigid(world_from_ray)
+
+
+def plucker_map(cameras: CameraBatch, grid: LatentGrid) -> Float[Tensor, "B T c h w"]:
+    """Plücker coordinates (d, o x d) of every video frame a latent frame covers: c = 6 stride, frame-major.
+
+    d is the unit ray in the first camera's axes, o its origin. Latent frame 0 repeats video frame 0; it never sees
+    a later camera.
+    """
+    grid.check(cameras)
+    first_from_cam = relative_to_first(cameras.world_from_cam)
+    d_cam = ray_directions(cameras.intrinsics, (cameras.width, cameras.height), (grid.rows, grid.columns))
+    d = (first_from_cam[:, :, None, None, :3, :3] @ d_cam[..., None])[..., 0]
+    o = first_from_cam[:, :, None, None, :3, 3].expand_as(d)
+    coordinates = torch.cat([d, torch.linalg.cross(o, d)], dim=-1)
+    padded = torch.cat([coordinates[:, :1].expand(-1, grid.stride - 1, -1, -1, -1), coordinates], dim=1)
+    by_latent = padded.unflatten(1, (grid.frames, grid.stride))
+    return by_latent.permute(0, 1, 2, 5, 3, 4).flatten(2, 3)
+
+
+def _invert_rigid(b_from_a: Tensor) -> Tensor:
+    """Inverse of rigid transforms (..., 4, 4) by transposition."""
+    rotation_t = b_from_a[..., :3, :3].mT
+    top = torch.cat([rotation_t, -(rotation_t @ b_from_a[..., :3, 3:])], dim=-1)
+    return torch.cat([top, b_from_a[..., 3:, :]], dim=-2)
