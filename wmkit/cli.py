@@ -224,6 +224,22 @@ def pose(
     return result.exit_code
 
 
+@app.command("eval")
+def evaluate(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video to judge.")],
+    trajectory: Annotated[Path, typer.Option(help="The cameras asked for: .npz, .json, .txt or a COLMAP folder.")],
+    json_output: JsonFlag = False,
+) -> int:
+    """Find a video's cameras again and hold them against those asked for: RotErr, TransErr, CamMC."""
+    from wmkit.evaluate.video import eval_video
+
+    print(f"annotating {video}", file=sys.stderr)
+    with _stdout_for(json_output):
+        result = eval_video(video, trajectory)
+    _tell(result.to_json(), result.lines(), json_output)
+    return result.exit_code
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for clips, corpus and report.")] = Path("demo"),

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wmkit.annotate.isolated import annotate_pixels, camera_config
 from wmkit.bench.peer import run_peer
-from wmkit.bench.pose import BenchOptions, annotate_pixels, bench_config, bench_pose, find_clip
+from wmkit.bench.pose import BenchOptions, bench_pose, find_clip
 from wmkit.bench.reference import match, read_reference
 from wmkit.bench.score import score
 from wmkit.camera import Intrinsics
@@ -51,7 +52,7 @@ def test_the_reference_beside_the_clip_does_not_reach_the_engine(room: Path, tmp
 
     (lied / "poses.json").unlink()
     (tmp_path / "alone").mkdir()
-    _, alone = annotate_pixels(find_clip(lied, None), bench_config(), tmp_path / "alone")
+    _, alone = annotate_pixels(find_clip(lied, None), camera_config(), tmp_path / "alone")
     trajectory, before = alone.annotation.trajectory, honest.estimate.trajectory
     assert trajectory is not None
     assert before is not None
@@ -59,7 +60,7 @@ def test_the_reference_beside_the_clip_does_not_reach_the_engine(room: Path, tmp
 
 
 def test_the_peer_solves_the_same_frames_in_the_same_convention(room: Path, tmp_path: Path) -> None:
-    config = bench_config()
+    config = camera_config()
     file, result = annotate_pixels(find_clip(room, None), config, tmp_path)
     peer = run_peer("pycolmap", open_source(file, config.video))
     assert set(peer.timings) == {"features", "matching", "mapping"}

@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +16,18 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from wmkit.annotate.defaults import default_config, scale_cues
-from wmkit.annotate.pipeline import AnnotateConfig, AnnotateResult, annotate_clip
+from wmkit.annotate.defaults import scale_cues
+from wmkit.annotate.isolated import annotate_pixels, camera_config
+from wmkit.annotate.pipeline import AnnotateConfig, AnnotateResult
 from wmkit.bench.limits import SequenceLimits, judge, read_limits
 from wmkit.bench.peer import PEERS, run_peer
 from wmkit.bench.reference import Reference, match, read_reference
 from wmkit.bench.report import BenchReport, EngineResult, SequenceResult
 from wmkit.bench.score import Estimate, Score, score
 from wmkit.errors import ClipError, InputError
-from wmkit.video import ClipFile, FoundClip, VideoConfig, discover, identify, open_source
+from wmkit.video import ClipFile, FoundClip, discover, open_source
 
-__all__ = ["BenchOptions", "annotate_pixels", "bench_config", "bench_pose", "find_clip"]
+__all__ = ["BenchOptions", "bench_pose", "find_clip"]
 
 Progress = Callable[[str], None]
 
@@ -36,7 +36,7 @@ Progress = Callable[[str], None]
 class BenchOptions:
     """What to run besides the annotator and what to hold it to.
 
-    config  None is `bench_config()`.
+    config  None is `wmkit.annotate.isolated.camera_config()`.
     peer    one of `wmkit.bench.peer.PEERS`.
     limits  TOML as in `wmkit.bench.limits`.
     out     where the JSON is also written.
@@ -58,19 +58,13 @@ class _Sequence:
     limits: SequenceLimits | None
 
 
-def bench_config() -> AnnotateConfig:
-    """The default annotator at the native rate; no depth and no filters, which no pose depends on."""
-    config = default_config(video=VideoConfig(fps=None), depth=False)
-    return dataclasses.replace(config, footage_filters=(), trajectory_filters=())
-
-
 def bench_pose(folders: Sequence[Path], options: BenchOptions, progress: Progress | None = None) -> BenchReport:
     """Run and score every folder; `progress` gets one line as each begins.
 
     Everything given is checked first: InputError for a folder without clip or reference, an unknown peer or an
     unwritable `out`, ConfigError for a limits file that says something else. A clip that cannot be used is a result.
     """
-    config = options.config or bench_config()
+    config = options.config or camera_config()
     if options.peer is not None and options.peer not in PEERS:
         raise InputError(f"--peer: expected one of {', '.join(PEERS)}, got {options.peer!r}")
     limits = {} if options.limits is None else read_limits(options.limits)
@@ -124,24 +118,6 @@ def find_clip(folder: Path, image_folder: str | None) -> FoundClip:
         found = ", ".join(clip.name for clip in candidates)
         raise InputError(f"{folder}: expected one clip beside its reference, got {found}; keep one")
     return candidates[0]
-
-
-def annotate_pixels(clip: FoundClip, config: AnnotateConfig, folder: Path) -> tuple[ClipFile, AnnotateResult]:
-    """Annotate a copy of the clip's own files in `folder`, which must be empty; also the copy, to open it again.
-
-    Raises ClipError as `annotate_clip` does.
-    """
-    source = Path(clip.path)
-    copy = folder / f"clip{'' if clip.images else source.suffix}"
-    try:
-        if clip.images:
-            copy.mkdir()
-        for name in clip.images or ("",):
-            shutil.copyfile(source / name if name else source, copy / name if name else copy)
-    except OSError as error:
-        raise ClipError("discover", "unreadable", f"{clip.name}: expected readable files, got {error}") from error
-    file = identify(dataclasses.replace(clip, path=str(copy)))
-    return file, annotate_clip(file, config)
 
 
 def _run(sequence: _Sequence, config: AnnotateConfig, peer: str | None) -> SequenceResult:

@@ -20,13 +20,15 @@ from tests.bench_doubles import (
     write_images,
     write_poses,
 )
+from wmkit.annotate import isolated
+from wmkit.annotate.isolated import annotate_pixels, camera_config
 from wmkit.annotate.pipeline import AnnotateConfig, AnnotateResult
 from wmkit.annotate.protocols import PoseEstimate
 from wmkit.annotate.scale import CameraHeightConfig
 from wmkit.bench import peer as peer_module
 from wmkit.bench import pose as bench
 from wmkit.bench.peer import PeerRun
-from wmkit.bench.pose import BenchOptions, annotate_pixels, bench_config, bench_pose, find_clip
+from wmkit.bench.pose import BenchOptions, bench_pose, find_clip
 from wmkit.bench.report import BenchReport
 from wmkit.bench.score import METRIC_NAMES, Estimate
 from wmkit.clip import NoTrajectory
@@ -171,7 +173,7 @@ def test_a_given_camera_height_is_a_cue_of_that_sequence_alone(tmp_path: Path, m
         cues.append(config.scale)
         raise ClipError("pose", "boom", "made to fail")
 
-    monkeypatch.setattr(bench, "annotate_clip", note_cues)
+    monkeypatch.setattr(isolated, "annotate_clip", note_cues)
     limits = limits_file(tmp_path, WALK + "[arc.given]\ncamera_height_m = 1.5\n")
     folders = [sequence(tmp_path, "arc"), sequence(tmp_path, "other")]
     bench_pose(folders, BenchOptions(config=config_of(), limits=limits))
@@ -217,7 +219,7 @@ def test_a_reference_of_other_images_is_that_sequences_failure(tmp_path: Path) -
 def test_everything_is_checked_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = sequence(tmp_path)
     ran: list[Any] = []
-    monkeypatch.setattr(bench, "annotate_clip", lambda *args: ran.append(args))
+    monkeypatch.setattr(isolated, "annotate_clip", lambda *args: ran.append(args))
     config = config_of()
     wrong_name = limits_file(tmp_path, "[ark]\nate_m_max = 1")
     (tmp_path / "bare").mkdir()
@@ -324,7 +326,7 @@ def test_the_table_fits_120_columns(tmp_path: Path) -> None:
 
 
 def test_the_default_is_every_frame_and_pose_alone() -> None:
-    config = bench_config()
+    config = camera_config()
     assert config.video.fps is None
     assert config.depth is None
     assert (config.scale, config.footage_filters, config.trajectory_filters) == ((), (), ())

@@ -1,0 +1,101 @@
+"""What an evaluation found: every figure with its definition, or the reason why there is none."""
+
+from dataclasses import dataclass
+
+from wmkit import __version__
+from wmkit.metrics import CAMERA_CONTROL_CONVENTIONS, Metric
+
+__all__ = ["FIGURES", "EvalReport"]
+
+CONTROL = ("rot_err", "trans_err", "cam_mc")
+FIGURES = (
+    *(f"{name}_{convention}" for convention in CAMERA_CONTROL_CONVENTIONS for name in CONTROL),
+    "ate_sim3",
+    "rotation_error",
+    "path_length",
+)
+HEAD = ("convention", "RotErr", "TransErr", "CamMC")
+NEARLY_STRAIGHT = (
+    "sana_wm_paper fits its rotation to positions alone: on a nearly straight path its RotErr is the fit's, "
+    "not the cameras'; sana_wm_code's is not"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EvalReport:
+    """One video against one trajectory.
+
+    frames      of the video.
+    judged      frames for which the trajectory says where the camera should be.
+    posed       those of them whose camera was found.
+    scale       unit of the estimate, `metric` or `up_to_scale`; None without one.
+    metrics     by name; each of FIGURES is here or in `unmeasured`, which says why it is not.
+    problem     why nothing could be measured, one line; "" when something was.
+    """
+
+    video: str
+    trajectory: str
+    annotator: str
+    frames: int
+    judged: int
+    posed: int
+    scale: str | None
+    metrics: dict[str, Metric]
+    unmeasured: dict[str, str]
+    problem: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """0 when measured, 1 when not."""
+        return 1 if self.problem else 0
+
+    def value(self, name: str) -> float | None:
+        """A figure, None when it was not measured."""
+        metric = self.metrics.get(name)
+        return None if metric is None else metric.value
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON values; the keys are frozen by a test."""
+        return {
+            "wmkit": __version__,
+            "video": self.video,
+            "trajectory": self.trajectory,
+            "annotator": self.annotator,
+            "frames": self.frames,
+            "judged": self.judged,
+            "posed": self.posed,
+            "scale": self.scale,
+            "metrics": {
+                name: {"value": m.value, "unit": m.unit, "count": m.count, "definition": m.definition}
+                for name, m in self.metrics.items()
+            },
+            "unmeasured": dict(self.unmeasured),
+            "problem": self.problem or None,
+            "exit_code": self.exit_code,
+        }
+
+    def lines(self) -> list[str]:
+        """For people: a row a convention, then what each means; or `UNMEASURED: reason`."""
+        head = f"{self.video}: {self.frames} frames, {self.judged} judged, {self.posed} posed"
+        if self.problem:
+            return [head, f"UNMEASURED: {self.problem}"]
+        rows: list[tuple[str, ...]] = [HEAD]
+        for convention in CAMERA_CONTROL_CONVENTIONS:
+            rows.append((convention, *(self._shown(f"{name}_{convention}") for name in CONTROL)))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+        table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = [f"{head}; estimate {self.scale}", *table]
+        for name, title in (("ate_sim3", "ATE"), ("rotation_error", "rotation"), ("path_length", "path")):
+            metric = self.metrics.get(name)
+            shown = self._shown(name) if metric is None else f"{self._shown(name)}: {metric.definition}"
+            lines.append(f"{title} {shown}")
+        lines.append("RotErr: geodesic angle; TransErr: L2 distance; CamMC: Frobenius norm of the [R|t] difference")
+        for convention in CAMERA_CONTROL_CONVENTIONS:
+            name = f"{CONTROL[1]}_{convention}"
+            metric = self.metrics.get(name)
+            lines.append(f"{convention}: {metric.definition if metric else 'UNMEASURED: ' + self.unmeasured[name]}")
+        return [*lines, NEARLY_STRAIGHT]
+
+    def _shown(self, name: str) -> str:
+        metric = self.metrics.get(name)
+        return "-" if metric is None else f"{metric.value:.4g} {metric.unit}".rstrip()
