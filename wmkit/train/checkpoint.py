@@ -1,0 +1,244 @@
+"""A run's checkpoints: folders that appear by one rename, complete or not at all; safetensors and JSON only.
+
+    RUN/checkpoints/step-000100/model.safetensors       parameters and buffers by their names
+                                optimizer.safetensors   AdamW's moments: exp_avg.NAME, exp_avg_sq.NAME, step.NAME
+                                config.json             the run's TrainConfig
+                                state.json              step, what the data was, versions
+    RUN/latest                                          name of the newest complete checkpoint, one line
+
+The same step of equal runs has the same bytes: neither time nor host is in them.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from wmkit.errors import ConfigError, InputError
+from wmkit.model.config import ModelConfig
+from wmkit.model.dit import CameraDiT
+from wmkit.train.config import TrainConfig
+from wmkit.train.draws import generator_for
+
+__all__ = [
+    "DataFacts",
+    "RunState",
+    "build_model",
+    "find_checkpoint",
+    "load_model",
+    "read_config",
+    "read_state",
+    "restore",
+    "save_checkpoint",
+]
+
+MODEL, OPTIMIZER, CONFIG, STATE = "model.safetensors", "optimizer.safetensors", "config.json", "state.json"
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts:
+    """What a run is trained on.
+
+    digest       identity of the shards: another one is another run.
+    metric       samples whose unit is metres.
+    up_to_scale  samples whose unit is their own median depth.
+    """
+
+    digest: str
+    metric: int
+    up_to_scale: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """Where a run stands: steps done, on which data, and what wrote it."""
+
+    step: int
+    data: DataFacts
+    torch: str = field(default_factory=lambda: torch.__version__)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def build_model(config: ModelConfig, seed: int) -> CameraDiT:
+    """A fresh model whose parameters are a pure function of config and seed; torch's global state is left as found."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator_for(seed, 0, 0, "model").initial_seed())
+        return CameraDiT(config)
+
+
+def save_checkpoint(
+    run: Path, model: CameraDiT, optimizer: torch.optim.Optimizer, config: TrainConfig, state: RunState
+) -> Path:
+    """Write one checkpoint, point `latest` at it, and remove those beyond `config.keep`; returns its folder."""
+    files = {
+        MODEL: save({name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}),
+        OPTIMIZER: save(_moments(model, optimizer)),
+        CONFIG: _json_bytes(config.to_json()),
+        STATE: _json_bytes(state.to_json()),
+    }
+    folder = run / "checkpoints" / f"step-{state.step:06d}"
+    scratch = folder.with_name(f".{folder.name}.tmp")
+    for stale in folder.parent.glob(".step-*.tmp"):  # of a run that was killed while it wrote
+        shutil.rmtree(stale)
+    scratch.mkdir(parents=True)
+    for name, data in files.items():
+        _write_synced(scratch / name, data)
+    _sync_folder(scratch)
+    if folder.exists():  # a run killed between this rename and `latest` does the step again, to the same bytes
+        shutil.rmtree(folder)
+    os.replace(scratch, folder)
+    _sync_folder(folder.parent)
+    pointer = run / ".latest.tmp"
+    _write_synced(pointer, f"{folder.name}\n".encode())
+    os.replace(pointer, run / "latest")
+    _sync_folder(run)
+    for old in sorted(folder.parent.glob("step-*"), key=_step_of)[: -config.keep]:
+        if old != folder:
+            shutil.rmtree(old)
+    return folder
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint folder that `path` means: itself, or the latest of a run; InputError when there is none."""
+    if (path / MODEL).is_file():
+        return path
+    pointer = path / "latest"
+    if not pointer.is_file():
+        what = "a folder without a checkpoint" if path.is_dir() else "no such folder"
+        raise InputError(f"{path}: expected a run that `wmkit train` wrote or one of its checkpoints, found {what}")
+    folder = path / "checkpoints" / pointer.read_text(encoding="utf-8").strip()
+    absent = [name for name in (MODEL, OPTIMIZER, CONFIG, STATE) if not (folder / name).is_file()]
+    if absent:
+        raise InputError(f"{folder}: expected a complete checkpoint, found no {absent[0]}; train again, or name another")
+    return folder
+
+
+def read_config(checkpoint: Path) -> TrainConfig:
+    """The config of a checkpoint folder; InputError when it cannot be read, ConfigError when it is of another shape."""
+    path = checkpoint / CONFIG
+    return TrainConfig.from_json(_read_json(path), str(path))
+
+
+def read_state(checkpoint: Path) -> RunState:
+    """How far a checkpoint folder is; InputError when its state.json is not one of ours."""
+    path = checkpoint / STATE
+    plain = _read_json(path)
+    try:
+        return RunState(step=int(plain["step"]), data=DataFacts(**plain["data"]), torch=str(plain["torch"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: expected step, data and torch, got {type(error).__name__}: {error}") from error
+
+
+def load_model(checkpoint: Path) -> tuple[CameraDiT, TrainConfig]:
+    """The model of a run or checkpoint folder, in evaluation mode, and the config it was trained with.
+
+    Raises InputError when there is none or a file is damaged, ConfigError when the weights are another model's.
+    """
+    folder = find_checkpoint(checkpoint)
+    config = read_config(folder)
+    model = build_model(config.model, config.seed)
+    _load_weights(model, folder)
+    return model.eval(), config
+
+
+def restore(checkpoint: Path, model: CameraDiT, optimizer: torch.optim.Optimizer) -> None:
+    """Put the weights and moments of a checkpoint folder into a model and the AdamW made for its parameters.
+
+    Raises InputError when a file is damaged, ConfigError when names or shapes are another model's.
+    """
+    _load_weights(model, checkpoint)
+    moments = _load_tensors(checkpoint / OPTIMIZER)
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    wanted = {f"{moment}.{name}" for moment in MOMENTS for name in names}
+    _check_names(checkpoint / OPTIMIZER, wanted, set(moments))
+    plain = optimizer.state_dict()
+    plain["state"] = {
+        index: {moment: moments[f"{moment}.{name}"] for moment in MOMENTS} for index, name in enumerate(names)
+    }
+    optimizer.load_state_dict(plain)
+
+
+def _moments(model: CameraDiT, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    found = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            # A parameter that no loss reached yet has no state; AdamW would begin with these.
+            zeros = torch.zeros_like(parameter)
+            fresh = {"exp_avg": zeros, "exp_avg_sq": zeros.clone(), "step": torch.zeros(())}
+            state = optimizer.state.get(parameter) or fresh
+            found |= {f"{moment}.{name}": state[moment].detach().contiguous() for moment in MOMENTS}
+    return found
+
+
+def _load_weights(model: CameraDiT, folder: Path) -> None:
+    path = folder / MODEL
+    weights, own = _load_tensors(path), model.state_dict()
+    _check_names(path, set(own), set(weights))
+    for name, tensor in own.items():
+        if tensor.shape != weights[name].shape:
+            raise ConfigError(
+                f"{path}: expected {name} of shape {tuple(tensor.shape)}, got {tuple(weights[name].shape)}; "
+                f"weights and {CONFIG} are of two models"
+            )
+    model.load_state_dict(weights)
+
+
+def _check_names(path: Path, wanted: set[str], found: set[str]) -> None:
+    odd = sorted(wanted ^ found)
+    if odd:
+        what = "lacks" if odd[0] in wanted else "has the unknown"
+        raise ConfigError(f"{path}: {what} tensor {odd[0]} ({len(odd)} differ); it is of another model")
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: expected whole safetensors, got: {error}; use another checkpoint") from error
+
+
+def _step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
+
+
+def _json_bytes(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        plain = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: expected the file of a checkpoint, got: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON, got: {error}; use another checkpoint") from error
+    if not isinstance(plain, dict):
+        raise InputError(f"{path}: expected a JSON object, got {type(plain).__name__}")
+    return plain
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

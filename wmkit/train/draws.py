@@ -1,0 +1,23 @@
+"""Random numbers of training and sampling: each draw a pure function of its address, none of what was drawn before."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+__all__ = ["generator_for", "normal"]
+
+
+def generator_for(seed: int, step: int, slot: int, purpose: str) -> torch.Generator:
+    """CPU generator of (run seed, step, slot in the global batch, purpose), the same on any number of workers.
+
+    The draw happens on the CPU and is moved, so that a GPU run starts from the same noise.
+    """
+    digest = hashlib.sha256(f"{seed}\0{step}\0{slot}\0{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)  # a seed is a signed 64-bit number
+
+
+def normal(seed: int, step: int, purpose: str, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal float32 of `shape`, whose first axis is the batch: one generator a sample."""
+    rows = [torch.randn(shape[1:], generator=generator_for(seed, step, slot, purpose)) for slot in range(shape[0])]
+    return torch.stack(rows)

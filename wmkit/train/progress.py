@@ -1,0 +1,150 @@
+"""How training tells its state: a bar on a terminal, one line every 30 s elsewhere, nothing in a library call."""
+
+import time
+from typing import Protocol, TextIO
+
+from wmkit.train.metrics_log import StepMetrics
+
+__all__ = ["LineProgress", "SilentProgress", "TerminalProgress", "TrainProgress", "progress_for"]
+
+LINE_EVERY_S = 30.0
+SMOOTH = 0.9  # weight of the past in the shown loss: single losses jump with their noise level
+
+
+class TrainProgress(Protocol):
+    """What a run calls, always from one thread."""
+
+    def note(self, text: str) -> None:
+        """Something to know, in one line."""
+        ...
+
+    def start(self, steps: int, done: int) -> None:
+        """Training begins: `steps` in all, of which `done` were done by earlier runs."""
+        ...
+
+    def advance(self, row: StepMetrics) -> None:
+        """One more step is done."""
+        ...
+
+    def stop(self) -> None:
+        """Training ended, finished or not; called exactly once after `start`."""
+        ...
+
+
+class SilentProgress:
+    """Tells nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def start(self, steps: int, done: int) -> None:
+        """Nothing."""
+
+    def advance(self, row: StepMetrics) -> None:
+        """Nothing."""
+
+    def stop(self) -> None:
+        """Nothing."""
+
+
+class _Pace:
+    """Steps, smoothed loss, rate and time left."""
+
+    def __init__(self, steps: int, done: int) -> None:
+        self.steps, self.done, self._first = steps, done, done
+        self._loss: float | None = None
+        self._start_s = time.monotonic()
+
+    def add(self, row: StepMetrics) -> None:
+        self.done = row.step
+        self._loss = row.loss if self._loss is None else SMOOTH * self._loss + (1 - SMOOTH) * row.loss
+
+    def told(self) -> str:
+        """As `loss 0.512, 3.1 steps/s`."""
+        if self._loss is None:
+            return "loss unknown, rate unknown"
+        return f"loss {self._loss:.3f}, {self._rate():.2f} steps/s"
+
+    def line(self) -> str:
+        """One line for a log."""
+        if self.done == self._first:
+            return f"step {self.done}/{self.steps}"
+        left_s = round((self.steps - self.done) / self._rate())
+        return f"step {self.done}/{self.steps}, {self.told()}, ETA {left_s // 60}:{left_s % 60:02d}"
+
+    def _rate(self) -> float:
+        return (self.done - self._first) / max(time.monotonic() - self._start_s, 1e-3)
+
+
+class LineProgress:
+    """One line every 30 s, for logs: told by the step that ends after the time is up."""
+
+    def __init__(self, stream: TextIO, every_s: float = LINE_EVERY_S) -> None:
+        self._stream, self._every_s = stream, every_s
+        self._pace = _Pace(0, 0)
+        self._told_s = 0.0
+
+    def note(self, text: str) -> None:
+        """One line."""
+        print(text, file=self._stream, flush=True)
+
+    def start(self, steps: int, done: int) -> None:
+        """Starts the clock."""
+        self._pace, self._told_s = _Pace(steps, done), time.monotonic()
+
+    def advance(self, row: StepMetrics) -> None:
+        """Counts, and tells when it is time."""
+        self._pace.add(row)
+        if time.monotonic() - self._told_s >= self._every_s:
+            self._told_s = time.monotonic()
+            self.note(self._pace.line())
+
+    def stop(self) -> None:
+        """Tells a last time."""
+        self.note(self._pace.line())
+
+
+class TerminalProgress:
+    """A rich bar: steps, loss, rate, time left."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._console = Console(file=stream)
+        self._bar = Bar(
+            TextColumn("steps"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._pace = _Pace(0, 0)
+        self._id = self._bar.add_task("steps", total=None, start=False, visible=False, told="")
+
+    def note(self, text: str) -> None:
+        """One line above the bar."""
+        self._console.print(text, highlight=False, markup=False)
+
+    def start(self, steps: int, done: int) -> None:
+        """Shows the bar."""
+        self._pace = _Pace(steps, done)
+        self._bar.update(self._id, total=steps, completed=done, visible=True)
+        self._bar.start_task(self._id)
+        self._bar.start()
+
+    def advance(self, row: StepMetrics) -> None:
+        """Moves the bar by one step."""
+        self._pace.add(row)
+        self._bar.update(self._id, completed=row.step, told=self._pace.told())
+
+    def stop(self) -> None:
+        """Leaves the bar as it stands."""
+        self._bar.stop()
+
+
+def progress_for(stream: TextIO) -> TrainProgress:
+    """The bar when `stream` (stderr, mostly) is a terminal, lines when it is a file or a pipe."""
+    return TerminalProgress(stream) if stream.isatty() else LineProgress(stream)

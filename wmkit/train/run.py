@@ -1,0 +1,110 @@
+"""`wmkit train`: a recipe and a shards folder, to a run folder."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wmkit.camera import ScaleKind
+from wmkit.dataset.loader import ClipLoader, LoaderConfig
+from wmkit.dataset.schema import SHARDS_NAME, open_shards
+from wmkit.train.checkpoint import DataFacts
+from wmkit.train.config import TrainConfig
+from wmkit.train.loop import TrainResult, train
+from wmkit.train.progress import SilentProgress, TrainProgress
+from wmkit.train.recipes import recipe
+
+__all__ = ["TrainOptions", "TrainSummary", "run_train"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """What to train, on what, into where; `settings` are `key=value` texts applied to the recipe."""
+
+    recipe: str = "tiny-cpu"
+    data: Path = Path("shards")
+    out: Path = Path("run")
+    settings: Sequence[str] = ()
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainSummary:
+    """What a run did and on what; see `TrainResult` and `DataFacts`.
+
+    skipped  samples that give no clip of the wanted length, by reason.
+    """
+
+    config: TrainConfig
+    result: TrainResult
+    data: DataFacts
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON values; the keys are frozen by a test."""
+        result = self.result
+        return {
+            "recipe": self.config.recipe,
+            "parameters": self.result.parameters,
+            "samples": {"metric": self.data.metric, "up_to_scale": self.data.up_to_scale},
+            "skipped": dict(self.skipped),
+            "steps": result.steps,
+            "resumed": result.resumed,
+            "first_loss": result.first_loss,
+            "last_loss": result.last_loss,
+            "seconds": result.seconds,
+            "checkpoint": str(result.checkpoint),
+        }
+
+    def lines(self) -> list[str]:
+        """For people; the last line names the checkpoint."""
+        result = self.result
+        fresh = result.steps - result.resumed
+        if result.first_loss is None or result.last_loss is None:
+            told = f"{result.steps} steps were done already"
+        else:
+            told = f"{fresh} steps in {result.seconds:.0f} s, loss {result.first_loss:.3f} -> {result.last_loss:.3f}"
+            told += f" (after {result.resumed} steps of earlier runs)" if result.resumed else ""
+        return [told, f"checkpoint: {result.checkpoint}"]
+
+
+def run_train(options: TrainOptions, progress: TrainProgress | None = None) -> TrainSummary:
+    """Train or resume; says on `progress` what the data's units are.
+
+    Raises InputError for a missing folder, or a run where none or one was expected; ConfigError for a setting that
+    is none, or a run of another config; CorruptShardError when a sample's bytes are damaged.
+    """
+    progress = progress or SilentProgress()
+    config = recipe(options.recipe).with_settings(options.settings)
+    data = config.data
+    loader = ClipLoader(
+        options.data,
+        LoaderConfig(
+            frames=data.frames, height=data.height, width=data.width, batch_size=data.batch_size, seed=config.seed
+        ),
+    )
+    facts = _facts(options.data)
+    skipped = {reason: count for reason, count in loader.skipped.items() if count}
+    progress.note(_units(facts, skipped, data.frames))
+    result = train(config, loader.batch, facts, options.out, resume=options.resume, progress=progress)
+    return TrainSummary(config=config, result=result, data=facts, skipped=skipped)
+
+
+def _facts(shards: Path) -> DataFacts:
+    kinds = [sample.scale for sample in open_shards(shards).samples]
+    metric = sum(kind is ScaleKind.METRIC for kind in kinds)
+    # The head vouches for the index and every shard by sha256, so its own names all of them.
+    digest = hashlib.sha256((shards / SHARDS_NAME).read_bytes()).hexdigest()
+    return DataFacts(digest=digest, metric=metric, up_to_scale=len(kinds) - metric)
+
+
+def _units(facts: DataFacts, skipped: Mapping[str, int], frames: int) -> str:
+    """As `4 samples: 1 in metres, 3 up to scale, normalised by their median depth; 1 not used: 1 too_short ...`."""
+    text = (
+        f"{facts.metric + facts.up_to_scale} samples: {facts.metric} metric, "
+        f"{facts.up_to_scale} up to scale, normalised by their median depth"
+    )
+    if skipped:
+        told = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+        text += f"; without {frames} posed frames in a row, so not used: {told}"
+    return text
