@@ -12,6 +12,7 @@
     shards.json          counts, bytes and sha256 a shard and of the index, thresholds and options used, corpus hash,
                          what was dropped by reason, conventions in words; written last: without it nothing is there
     dropped.jsonl        one line a dropped clip: id, source, reason, detail
+    building.json        only while shards are being built, or after a build was killed
 """
 
 import hashlib
@@ -32,6 +33,7 @@ from wmkit.camera import ScaleKind
 from wmkit.errors import ConfigError, CorruptShardError, InputError
 
 __all__ = [
+    "BUILDING_NAME",
     "CONVENTIONS",
     "INDEX_NAME",
     "INDEX_SCHEMA",
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-SHARDS_NAME, INDEX_NAME = "shards.json", "index.parquet"
+SHARDS_NAME, INDEX_NAME, BUILDING_NAME = "shards.json", "index.parquet", "building.json"
 PARTS = ("mp4", "json", "trajectory.npy", "intrinsics.npy")  # in the order they lie in a shard
 CONVENTIONS = {
     "axes": "OpenCV: x right, y down, z forward",
@@ -167,7 +169,7 @@ def read_head(path: Path) -> dict[str, Any]:
     """
     file = path / SHARDS_NAME
     if not file.is_file():
-        hint = "an unfinished one; run" if (path / "building.json").exists() else "found none; run"
+        hint = "an unfinished one; run" if (path / BUILDING_NAME).exists() else "found none; run"
         raise InputError(f"{path}: expected a shards folder (with {SHARDS_NAME}), {hint} wmkit build-shards")
     try:
         head = json.loads(file.read_bytes())

@@ -1,0 +1,167 @@
+"""The output folder of a build: whose it is, when it counts as built, and how it becomes so."""
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from wmkit import __version__
+from wmkit.corpus.atomic import json_bytes, write_atomic
+from wmkit.dataset.plan import Dropped, Plan, count_reasons
+from wmkit.dataset.schema import (
+    BUILDING_NAME,
+    CONVENTIONS,
+    INDEX_NAME,
+    SCHEMA_VERSION,
+    SHARDS_NAME,
+    Sample,
+    Shard,
+    index_bytes,
+    open_shards,
+    read_head,
+)
+from wmkit.errors import ConfigError, CorruptShardError, InputError
+
+__all__ = [
+    "DROPPED_NAME",
+    "Built",
+    "Recipe",
+    "begin",
+    "check_output",
+    "earlier_result",
+    "file_sha256",
+    "finish",
+    "unseal",
+]
+
+DROPPED_NAME = "dropped.jsonl"
+_LOCK, _SCRATCH = ".lock", ".tmp"
+
+Built = tuple[tuple[Shard, ...], tuple[Sample, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What decides the bytes of the shards, sources apart: a folder is only ever written again by its own recipe."""
+
+    corpus_hash: str
+    thresholds: list[dict[str, Any]]
+    options: dict[str, Any]
+    split: str
+
+
+def check_output(out: Path, recipe: Recipe) -> None:
+    """InputError unless `out` is new, empty, an unfinished build, or shards of this very recipe."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out}: expected a folder or a new path, got a file; pass another --out")
+    if (out / SHARDS_NAME).exists():
+        try:
+            head = read_head(out)
+            then = {name: head[name] for name in asdict(recipe)}
+        except (ConfigError, CorruptShardError, KeyError) as error:
+            raise InputError(f"{error}; delete the folder or pass another --out") from None
+        now = json.loads(json_bytes(asdict(recipe)))
+        differing = [name for name in now if then[name] != now[name]]
+        if differing:
+            words = ", ".join(name.replace("_", " ") for name in differing)
+            raise InputError(
+                f"{out}: expected shards of the same corpus and options, got another {words}; "
+                "delete the folder or pass another --out"
+            )
+    elif not (out / BUILDING_NAME).exists() and any(entry.name != _LOCK for entry in out.iterdir()):
+        raise InputError(f"{out}: expected shards, an empty folder or a new path; pass another --out")
+
+
+def earlier_result(out: Path, plan: Plan) -> Built | None:
+    """What is in `out` already, when a build would write it again: the plan's clips, all of them, every byte whole."""
+    if not (out / SHARDS_NAME).exists():
+        return None
+    try:
+        folder = open_shards(out)
+    except CorruptShardError:
+        return None
+    if {sample.key for sample in folder.samples} != {candidate.clip_id for candidate in plan.passed}:
+        return None
+    if folder.head["dropped"] != count_reasons(plan.dropped):
+        return None
+    if any(file_sha256(out / shard.name) != shard.sha256 for shard in folder.shards):
+        return None
+    return folder.shards, folder.samples
+
+
+@contextmanager
+def begin(out: Path, recipe: Recipe) -> Iterator[Path]:
+    """Hold `out` for one build and yield a scratch folder in it; building.json marks it until `finish`.
+
+    InputError when another build holds it, OSError when the disk refuses.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / _LOCK, "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{out}: another build is writing it; wait for it or pass another --out") from None
+        scratch = out / _SCRATCH
+        shutil.rmtree(scratch, ignore_errors=True)
+        for left in out.glob(".*.tar.tmp"):  # of a killed build
+            left.unlink()
+        write_atomic(out / BUILDING_NAME, json_bytes(asdict(recipe)))
+        scratch.mkdir()
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            if (out / SHARDS_NAME).exists() or not any(out.glob(f"{recipe.split}-*.tar")):
+                (out / BUILDING_NAME).unlink(missing_ok=True)
+            (out / _LOCK).unlink(missing_ok=True)
+            with suppress(OSError):
+                out.rmdir()  # nothing passed: no folder is better than an empty one
+
+
+def unseal(out: Path) -> None:
+    """Before the first shard changes: without its head the folder is nothing, and says so."""
+    (out / SHARDS_NAME).unlink(missing_ok=True)
+
+
+def finish(out: Path, recipe: Recipe, built: Built, dropped: Sequence[Dropped]) -> None:
+    """Write index, drops and head, and remove shards that an earlier build had more."""
+    shards, samples = built
+    index = index_bytes(samples)
+    write_atomic(out / INDEX_NAME, index)
+    lines = [json.dumps(asdict(drop), sort_keys=True, ensure_ascii=False) + "\n" for drop in dropped]
+    write_atomic(out / DROPPED_NAME, "".join(lines).encode())
+    keep = {shard.name for shard in shards}
+    for path in out.glob(f"{recipe.split}-*.tar"):
+        if path.name not in keep:
+            path.unlink()
+    head = {
+        "schema_version": SCHEMA_VERSION,
+        "tool_version": __version__,
+        "conventions": CONVENTIONS,
+        **asdict(recipe),
+        "clips": len(samples) + len(dropped),
+        "samples": len(samples),
+        "frames": sum(sample.frames for sample in samples),
+        "posed_frames": sum(int(sample.posed.sum()) for sample in samples),
+        "dropped": count_reasons(dropped),
+        "bytes": sum(shard.size for shard in shards),
+        "index": {"sha256": hashlib.sha256(index).hexdigest()},
+        "shards": [
+            {"name": shard.name, "bytes": shard.size, "sha256": shard.sha256, "samples": shard.samples}
+            for shard in shards
+        ],
+    }
+    write_atomic(out / SHARDS_NAME, json_bytes(head))
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, read in blocks."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

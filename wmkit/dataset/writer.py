@@ -1,0 +1,234 @@
+"""`build_shards`: a corpus and its thresholds become WebDataset tars with an index; what is dropped is counted.
+
+The folder is good when shards.json is there, which comes last; a killed build leaves whole shards and building.json
+and is done again by the same command. Clips are prepared on threads and written in the order of their ids, so the
+bytes do not depend on how many threads there are.
+"""
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from wmkit.camera import ScaleKind
+from wmkit.corpus import Corpus
+from wmkit.dataset.output import Built, Recipe, begin, check_output, earlier_result, finish, unseal
+from wmkit.dataset.plan import Candidate, Dropped, Plan, count_reasons, plan_clips
+from wmkit.dataset.sample import Prepared, check_copy, prepare_sample
+from wmkit.dataset.schema import PARTS, Part, Sample, Shard, checksum
+from wmkit.dataset.tar import ShardFile, padded
+from wmkit.errors import InputError
+from wmkit.thresholds import read_thresholds
+
+__all__ = ["BuildOptions", "BuildSummary", "build_shards"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What becomes a sample, and how.
+
+    thresholds   TOML file; None is the default one.
+    scale        "metric" drops clips whose trajectory is up to scale.
+    video        "copy" puts the source file itself in the shard; refused unless every transform is the identity.
+    split        first part of the shards' names.
+    shard_bytes  a shard ends before the sample that would make it larger; a larger sample has a shard of its own.
+    """
+
+    thresholds: Path | None = None
+    scale: Literal["any", "metric"] = "any"
+    video: Literal["encode", "copy"] = "encode"
+    split: str = "train"
+    shard_bytes: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        if not self.split or set(self.split) & set("./\\") or self.split.startswith("_"):
+            raise InputError(f"split: expected a word without dots, slashes or a leading _, got {self.split!r}")
+        if self.shard_bytes < 1:
+            raise InputError(f"shard_bytes: expected at least 1, got {self.shard_bytes}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSummary:
+    """What became of every clip: clips = samples + the sum of `dropped`.
+
+    dropped    reason -> clips.
+    bytes      of all shards.
+    metric     samples whose unit is the metre.
+    unchanged  the same shards were there already, whole, and nothing was written.
+    """
+
+    out: str
+    clips: int
+    samples: int
+    metric: int
+    frames: int
+    posed_frames: int
+    shards: int
+    bytes: int
+    dropped: dict[str, int]
+    unchanged: bool
+
+    @property
+    def exit_code(self) -> int:
+        """1 when nothing passed, else 0."""
+        return 0 if self.samples else 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under exactly the field names."""
+        return asdict(self)
+
+
+def build_shards(
+    corpus: Path, out: Path, options: BuildOptions = BuildOptions(), progress: Callable[[int, int], None] | None = None
+) -> BuildSummary:
+    """Write the shards of a corpus; when nothing passes, nothing is written.
+
+    progress  called with (clips done, clips that passed the thresholds), from this thread.
+
+    Raises InputError when there is no corpus, a thresholds file is wrong, `out` holds anything but shards of this
+    corpus with these options, `--video copy` is not possible, or the disk refuses.
+    """
+    store = Corpus.open(corpus)
+    thresholds = read_thresholds(options.thresholds)
+    recipe = Recipe(
+        corpus_hash=store.corpus_hash(),
+        thresholds=thresholds.to_json(),
+        options={"scale": options.scale, "video": options.video, "shard_bytes": options.shard_bytes},
+        split=options.split,
+    )
+    plan = plan_clips(store, thresholds, options.scale)
+    check_output(out, recipe)
+    earlier = earlier_result(out, plan)
+    if earlier is not None:
+        return _summary(out, plan, plan.dropped, earlier, unchanged=True)
+    if options.video == "copy":
+        for candidate in plan.passed:
+            check_copy(store, candidate)
+    if not plan.passed:
+        return _summary(out, plan, plan.dropped, ((), ()), unchanged=False)
+    try:
+        return _build(store, plan, out, recipe, options, progress)
+    except OSError as error:
+        raise InputError(f"{out}: expected a folder that can be written, got {error.strerror or error}") from error
+
+
+def _build(
+    store: Corpus,
+    plan: Plan,
+    out: Path,
+    recipe: Recipe,
+    options: BuildOptions,
+    progress: Callable[[int, int], None] | None,
+) -> BuildSummary:
+    with begin(out, recipe) as scratch, contextlib.closing(_Writer(out, options)) as writer:
+        dropped: list[Dropped] = []
+        for done, result in enumerate(_prepared(store, plan.passed, options, scratch), start=1):
+            if isinstance(result, Dropped):
+                dropped.append(result)
+            else:
+                writer.add(result)
+            if progress is not None:
+                progress(done, len(plan.passed))
+        writer.end_shard()
+        dropped = sorted((*plan.dropped, *dropped), key=lambda drop: drop.clip_id)
+        built: Built = (tuple(writer.shards), tuple(writer.samples))
+        if built[1]:
+            finish(out, recipe, built, dropped)
+    return _summary(out, plan, dropped, built, unchanged=False)
+
+
+def _prepared(
+    store: Corpus, candidates: Sequence[Candidate], options: BuildOptions, scratch: Path
+) -> Iterator[Prepared | Dropped]:
+    """Samples in the order of `candidates`, a few of them in work at a time; an encoder is one thread."""
+    workers = min(len(os.sched_getaffinity(0)), len(candidates))
+    with ThreadPoolExecutor(workers) as threads:
+        waiting: deque[Future[Prepared | Dropped]] = deque()
+        try:
+            for candidate in candidates:
+                waiting.append(threads.submit(prepare_sample, store, candidate, options.video, scratch))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+class _Writer:
+    """Samples into shards of bounded size, with the index rows that go with them."""
+
+    def __init__(self, out: Path, options: BuildOptions) -> None:
+        self.shards: list[Shard] = []
+        self.samples: list[Sample] = []
+        self._out, self._options = out, options
+        self._file: ShardFile | None = None
+        self._held = 0
+
+    def add(self, sample: Prepared) -> None:
+        """Append one sample, in a new shard if it would make the open one too large."""
+        size = sum(padded(len(data)) for data in sample.parts.values())
+        if self._file is not None and self._file.offset + size > self._options.shard_bytes:
+            self.end_shard()
+        if self._file is None:
+            self._name = f"{self._options.split}-{len(self.shards):06d}.tar"
+            self._file = ShardFile(self._out / self._name)
+        parts = []
+        for name in PARTS:
+            data = sample.parts[name]
+            offset = self._file.add(f"{sample.key}.{name}", data)
+            parts.append(Part(name=name, offset=offset, size=len(data), xxh3=checksum(data)))
+        self._held += 1
+        self.samples.append(
+            Sample(
+                shard=self._name,
+                key=sample.key,
+                frames=len(sample.trajectory),
+                width=sample.width,
+                height=sample.height,
+                scale=ScaleKind(sample.trajectory.scale),
+                posed=sample.trajectory.posed,
+                parts=tuple(parts),
+            )
+        )
+
+    def end_shard(self) -> None:
+        """Finish the open shard, if there is one."""
+        if self._file is not None:
+            if not self.shards:
+                unseal(self._out)
+            self.shards.append(self._file.close(self._held))
+            self._file, self._held = None, 0
+
+    def close(self) -> None:
+        """Forget a shard that was not finished."""
+        if self._file is not None:
+            self._file.discard()
+
+
+def _summary(
+    out: Path,
+    plan: Plan,
+    dropped: Sequence[Dropped],
+    built: Built,
+    *,
+    unchanged: bool,
+) -> BuildSummary:
+    shards, samples = built
+    return BuildSummary(
+        out=str(out),
+        clips=plan.clips,
+        samples=len(samples),
+        metric=sum(1 for sample in samples if sample.scale is ScaleKind.METRIC),
+        frames=sum(sample.frames for sample in samples),
+        posed_frames=sum(int(sample.posed.sum()) for sample in samples),
+        shards=len(shards),
+        bytes=sum(shard.size for shard in shards),
+        dropped=count_reasons(dropped),
+        unchanged=unchanged,
+    )
