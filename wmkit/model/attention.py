@@ -145,8 +145,8 @@ def _merge(x_BHTSD: Tensor) -> Tensor:
 
 
 def _softmax(q_BHTSD: Tensor, k_BHTSD: Tensor, v_BHTSD: Tensor) -> Tensor:
-    flat = [x.flatten(2, 3) for x in (q_BHTSD, k_BHTSD, v_BHTSD)]
-    return nnf.scaled_dot_product_attention(*flat).unflatten(2, q_BHTSD.shape[2:4])
+    q, k, v = (x.flatten(2, 3) for x in (q_BHTSD, k_BHTSD, v_BHTSD))
+    return nnf.scaled_dot_product_attention(q, k, v).unflatten(2, q_BHTSD.shape[2:4])
 
 
 def _key_gain(before_BHTSD: Tensor, after_BHTSD: Tensor) -> Tensor:

@@ -49,9 +49,12 @@ class CameraDiT(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.xavier_uniform_(self.x_embedder.proj.weight.data.flatten(1))
         nn.init.zeros_(self.x_embedder.bias)
-        for linear in (self.t_embedder.linear_1, self.t_embedder.linear_2, self.t_block[1]):
+        style = self.t_block[1]
+        assert isinstance(style, nn.Linear)
+        for linear in (self.t_embedder.linear_1, self.t_embedder.linear_2, style):
             nn.init.normal_(linear.weight, std=0.02)
         for block in self.blocks:
+            assert isinstance(block, Block)
             block.reset_parameters()
         if self.plucker_embedder is not None:
             nn.init.zeros_(self.plucker_embedder.proj.weight)

@@ -15,7 +15,15 @@ from torch.nn import functional as nnf
 
 from wmkit.errors import ConfigError, InputError
 
-__all__ = ["CameraBatch", "LatentGrid", "plucker_map", "ray_directions", "ray_from_world", "relative_to_first"]
+__all__ = [
+    "CameraBatch",
+    "LatentGrid",
+    "invert_rigid",
+    "plucker_map",
+    "ray_directions",
+    "ray_from_world",
+    "relative_to_first",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,7 +69,7 @@ class CameraBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentGrid:
-    """Size of a latent: `frames` T x `rows` h x `columns` w, each latent frame after the first `stride` video frames."""
+    """Size of a latent: `frames` T x `rows` h x `columns` w; a latent frame covers `stride` video frames, the first 1."""
 
     frames: int
     rows: int
@@ -84,7 +92,7 @@ class LatentGrid:
 
 def relative_to_first(world_from_cam: Float[Tensor, "B F 4 4"]) -> Float[Tensor, "B F 4 4"]:
     """first_from_cam = first_from_world @ world_from_cam: the first camera becomes the origin, exactly."""
-    first_from_world = _invert_rigid(world_from_cam[:, :1])
+    first_from_world = invert_rigid(world_from_cam[:, :1])
     relative = first_from_world @ world_from_cam
     eye = torch.eye(4, dtype=relative.dtype, device=relative.device).expand(relative.shape[0], 1, 4, 4)
     return torch.cat([eye, relative[:, 1:]], dim=1)
@@ -122,7 +130,7 @@ def ray_from_world(cameras: CameraBatch, grid: LatentGrid) -> Float[Tensor, "B T
     world_from_ray[..., :3, :3] = torch.stack([x, torch.linalg.cross(z, x), z], dim=-1)
     world_from_ray[..., :3, 3] = world_from_cam[:, :, None, None, :3, 3]
     world_from_ray[..., 3, 3] = 1.0
-    return _invert_rigid(world_from_ray)
+    return invert_rigid(world_from_ray)
 
 
 def plucker_map(cameras: CameraBatch, grid: LatentGrid) -> Float[Tensor, "B T c h w"]:
@@ -142,8 +150,8 @@ def plucker_map(cameras: CameraBatch, grid: LatentGrid) -> Float[Tensor, "B T c 
     return by_latent.permute(0, 1, 2, 5, 3, 4).flatten(2, 3)
 
 
-def _invert_rigid(b_from_a: Tensor) -> Tensor:
-    """Inverse of rigid transforms (..., 4, 4) by transposition."""
+def invert_rigid(b_from_a: Float[Tensor, "*lead 4 4"]) -> Float[Tensor, "*lead 4 4"]:
+    """a_from_b of rigid transforms, by transposition: no matrix solve."""
     rotation_t = b_from_a[..., :3, :3].mT
     top = torch.cat([rotation_t, -(rotation_t @ b_from_a[..., :3, 3:])], dim=-1)
     return torch.cat([top, b_from_a[..., 3:, :]], dim=-2)

@@ -5,6 +5,7 @@ Shapes: B batch, T latent frames, C latent channels, h w latent rows and columns
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -76,7 +77,7 @@ def sample_latents(
     noise = torch.randn(B, T - 1, C, h, w, generator=torch.Generator().manual_seed(config.seed))
     moving = noise.to(first)
     sigmas = shifted_sigmas(config.steps, config.shift).tolist()
-    for done, (sigma, next_sigma) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True), start=1):
+    for done, (sigma, next_sigma) in enumerate(pairwise(sigmas), start=1):
         sigma_BT = first.new_full((B, T), sigma)
         sigma_BT[:, 0] = 0.0
         velocity = model(torch.cat([first, moving], dim=1), sigma_BT, cameras)

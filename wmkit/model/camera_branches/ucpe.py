@@ -7,10 +7,8 @@ q_iᵀ D_i D_j⁻¹ k_j: the world cancels. The first half of a head is geometri
 
 from dataclasses import dataclass
 
-import torch
-
 from wmkit.model.camera_branches.protocol import TokenMaps
-from wmkit.model.rays import CameraBatch, LatentGrid, ray_from_world
+from wmkit.model.rays import CameraBatch, LatentGrid, invert_rigid, ray_from_world
 from wmkit.model.rope import rope_angles
 
 __all__ = ["UcpeConfig"]
@@ -25,7 +23,7 @@ class UcpeConfig:
         d_BTS44 = ray_from_world(cameras, grid).flatten(2, 3)
         return TokenMaps(
             query=d_BTS44.mT,
-            key=torch.linalg.inv(d_BTS44),
+            key=invert_rigid(d_BTS44),
             output=d_BTS44,
             angles=rope_angles(grid, head_dim, theta, keep=head_dim // 2).to(d_BTS44.device),
         )
