@@ -16,8 +16,8 @@ FIGURES = (
 )
 HEAD = ("convention", "RotErr", "TransErr", "CamMC")
 NEARLY_STRAIGHT = (
-    "sana_wm_paper fits its rotation to positions alone: on a nearly straight path its RotErr is the fit's, "
-    "not the cameras'; sana_wm_code's is not"
+    "sana_wm_paper fits its rotation to positions alone: on a short or straight path its RotErr is mostly the fit's; "
+    "sana_wm_code's is the cameras'"
 )
 
 
@@ -79,22 +79,27 @@ class EvalReport:
         head = f"{self.video}: {self.frames} frames, {self.judged} judged, {self.posed} posed"
         if self.problem:
             return [head, f"UNMEASURED: {self.problem}"]
+        measured = [name for name in CAMERA_CONTROL_CONVENTIONS if f"{CONTROL[0]}_{name}" in self.metrics]
         rows: list[tuple[str, ...]] = [HEAD]
-        for convention in CAMERA_CONTROL_CONVENTIONS:
-            rows.append((convention, *(self._shown(f"{name}_{convention}") for name in CONTROL)))
+        rows += [(name, *(self._shown(f"{figure}_{name}") for figure in CONTROL)) for name in measured]
         widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
         table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines = [f"{head}; estimate {self.scale}", *table]
         for name, title in (("ate_sim3", "ATE"), ("rotation_error", "rotation"), ("path_length", "path")):
             metric = self.metrics.get(name)
-            shown = self._shown(name) if metric is None else f"{self._shown(name)}: {metric.definition}"
-            lines.append(f"{title} {shown}")
+            lines.append(f"{title} {self._shown(name)}: {metric.definition if metric else self.unmeasured[name]}")
         lines.append("RotErr: geodesic angle; TransErr: L2 distance; CamMC: Frobenius norm of the [R|t] difference")
-        for convention in CAMERA_CONTROL_CONVENTIONS:
-            name = f"{CONTROL[1]}_{convention}"
-            metric = self.metrics.get(name)
-            lines.append(f"{convention}: {metric.definition if metric else 'UNMEASURED: ' + self.unmeasured[name]}")
-        return [*lines, NEARLY_STRAIGHT]
+        lines += [f"{name}: {self.metrics[f'{CONTROL[1]}_{name}'].definition}" for name in measured]
+        return [*lines, *self._unmeasured_lines(), NEARLY_STRAIGHT]
+
+    def _unmeasured_lines(self) -> list[str]:
+        """One line a reason, naming the conventions it holds back."""
+        reasons: dict[str, list[str]] = {}
+        for name in CAMERA_CONTROL_CONVENTIONS:
+            reason = self.unmeasured.get(f"{CONTROL[0]}_{name}")
+            if reason is not None:
+                reasons.setdefault(reason, []).append(name)
+        return [f"{', '.join(names)}: UNMEASURED: {reason}" for reason, names in reasons.items()]
 
     def _shown(self, name: str) -> str:
         metric = self.metrics.get(name)

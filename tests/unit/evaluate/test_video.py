@@ -177,7 +177,7 @@ def test_lines_define_every_figure_they_show(clip: Path) -> None:
     assert lines[1].split() == ["convention", "RotErr", "TransErr", "CamMC"]
     for convention in ("cami2v_relative", "sana_wm_paper", "sana_wm_code"):
         assert f"{convention}: " in text
-    assert "metric: UNMEASURED: " in text
+    assert "cami2v_absolute, metric: UNMEASURED: " in text
     assert "chordal" in text
     assert max(map(len, lines[1:])) <= 160
 
