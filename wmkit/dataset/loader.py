@@ -4,26 +4,23 @@ Nothing is remembered between steps, so a resumed run, on any number of machines
 plain streaming reader loses samples on a cut tar without a word; this one reads by offset and says which is gone.
 """
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import av
-import cv2
 import numpy as np
 import torch
-from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from wmkit.camera import Array, Intrinsics, ScaleKind, invert_rigid
+from wmkit.camera import Array, ScaleKind, invert_rigid
 from wmkit.clip import rng_for
 from wmkit.dataset.batch import Batch
-from wmkit.dataset.schema import Sample, open_shards, read_part
+from wmkit.dataset.decode import decode_frames, fit_frames, load_array
+from wmkit.dataset.schema import open_shards
 from wmkit.errors import CorruptShardError, InputError
 
-__all__ = ["ClipLoader", "LoaderConfig", "decode_frames", "fit_frames", "load_array"]
+__all__ = ["ClipLoader", "LoaderConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,58 +117,6 @@ class ClipLoader:
         relative[0] = np.eye(4)  # what rounding leaves of it is not worth having
         video = picture.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1)
         return _Crop(video, relative, cameras)
-
-
-def load_array(folder: Path, sample: Sample, name: str, shape: tuple[int, ...]) -> Array:
-    """A float64 array part, checked against `shape`; CorruptShardError when it is none or has another one."""
-    data = read_part(folder, sample, name)
-    try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise CorruptShardError(f"{sample.shard}: expected {sample.key}.{name} to be an array, got {error}") from None
-    if array.shape != shape or array.dtype != np.float64:
-        got = f"{array.dtype} {array.shape}"
-        raise CorruptShardError(f"{sample.shard}: expected {sample.key}.{name} as float64 {shape}, got {got}")
-    return array
-
-
-def decode_frames(folder: Path, sample: Sample, start: int, count: int) -> NDArray[np.uint8]:
-    """(count, height, width, 3) RGB of consecutive frames; CorruptShardError when the mp4 does not hold them."""
-    data = read_part(folder, sample, "mp4")
-    rgb = np.empty((count, sample.height, sample.width, 3), dtype=np.uint8)
-    found = 0
-    try:
-        with av.open(io.BytesIO(data), "r", format="mp4") as container:
-            for index, frame in enumerate(container.decode(video=0)):
-                if index < start:
-                    continue
-                if found == count:
-                    break
-                rgb[found] = frame.to_ndarray(format="rgb24")
-                found += 1
-    except (FFmpegError, IndexError, ValueError) as error:
-        raise CorruptShardError(f"{sample.shard}: expected {sample.key}.mp4 to decode, got {error}") from None
-    if found != count:
-        got = f"{found} of frames {start} to {start + count - 1}"
-        raise CorruptShardError(f"{sample.shard}: expected {sample.key}.mp4 to have {sample.frames} frames, got {got}")
-    return rgb
-
-
-def fit_frames(rgb: NDArray[np.uint8], cameras: Array, width: int, height: int) -> tuple[NDArray[np.uint8], Array]:
-    """Frames (T, h, w, 3) resized to cover `width` x `height` px, centre-cropped; cameras (T, 4) follow.
-
-    The area filter shrinks, the bilinear one enlarges; both keep [0, w) on [0, w'), as `Intrinsics.resized` does.
-    """
-    h, w = rgb.shape[1:3]
-    factor = max(width / w, height / h)
-    size = (max(width, round(w * factor)), max(height, round(h * factor)))
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    if size != (w, h):
-        how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-        rgb = np.stack([cv2.resize(frame, size, interpolation=how) for frame in rgb])
-    rows = [Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=w, height=h) for fx, fy, cx, cy in cameras.tolist()]
-    moved = np.array([row.resized(*size).row for row in rows]) - np.array([0, 0, left, top], dtype=np.float64)
-    return rgb[:, top : top + height, left : left + width], moved
 
 
 def _crop_starts(posed: NDArray[np.bool_], frames: int) -> NDArray[np.int64]:

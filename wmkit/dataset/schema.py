@@ -45,9 +45,12 @@ __all__ = [
     "Shard",
     "ShardsFolder",
     "checksum",
+    "head_shards",
     "index_bytes",
     "open_shards",
+    "part_bytes",
     "read_head",
+    "read_index",
     "read_part",
 ]
 
@@ -175,9 +178,9 @@ def read_head(path: Path) -> dict[str, Any]:
         head = json.loads(file.read_bytes())
         version = head["schema_version"]
     except (ValueError, KeyError, TypeError):
-        raise CorruptShardError(f"{file}: expected a JSON head with a schema_version; rebuild the shards") from None
+        raise CorruptShardError(f"{file}: expected a JSON head with a schema_version; build the shards again") from None
     if version != SCHEMA_VERSION:
-        raise ConfigError(f"{file}: expected schema version {SCHEMA_VERSION}, got {version}; rebuild the shards")
+        raise ConfigError(f"{file}: expected schema version {SCHEMA_VERSION}, got {version}; build the shards again")
     return head
 
 
@@ -187,25 +190,19 @@ def open_shards(path: Path) -> ShardsFolder:
     Raises what `read_head` raises, and CorruptShardError naming the index or the shard that is damaged or short.
     """
     head = read_head(path)
-    try:
-        shards = tuple(
-            Shard(name=row["name"], size=row["bytes"], sha256=row["sha256"], samples=row["samples"])
-            for row in head["shards"]
-        )
-        index_sha256 = head["index"]["sha256"]
-    except (KeyError, TypeError):
-        raise CorruptShardError(f"{path / SHARDS_NAME}: expected shards and index; rebuild the shards") from None
+    shards = head_shards(path, head)
     for shard in shards:
         size = (path / shard.name).stat().st_size if (path / shard.name).is_file() else None
         if size != shard.size:
             got = "no such file" if size is None else f"{size}"
-            raise CorruptShardError(f"{path / shard.name}: expected {shard.size} bytes, got {got}; rebuild the shards")
-    return ShardsFolder(path=path, head=head, shards=shards, samples=_read_index(path / INDEX_NAME, index_sha256))
+            raise CorruptShardError(
+                f"{path / shard.name}: expected {shard.size} bytes, got {got}; build the shards again"
+            )
+    return ShardsFolder(path=path, head=head, shards=shards, samples=read_index(path, head))
 
 
-def read_part(folder: Path, sample: Sample, name: str) -> bytes:
-    """One part's bytes by its offset, checked; CorruptShardError naming shard, sample and part when they differ."""
-    part = sample.part(name)
+def part_bytes(folder: Path, sample: Sample, part: Part) -> tuple[bytes, str | None]:
+    """What lies where a part should be, and what is wrong with it (None: nothing), for people."""
     try:
         descriptor = os.open(folder / sample.shard, os.O_RDONLY)
         try:
@@ -213,26 +210,43 @@ def read_part(folder: Path, sample: Sample, name: str) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise CorruptShardError(f"{folder / sample.shard}: expected a readable shard, got {error.strerror}") from None
+        return b"", f"expected .{part.name}, got {error.strerror}"
     if len(data) != part.size:
-        got = f"{len(data)} of {part.size} bytes"
-    elif checksum(data) != part.xxh3:
-        got = "other bytes than its checksum says"
-    else:
-        return data
-    raise CorruptShardError(
-        f"{folder / sample.shard}: expected {sample.key}.{name} whole, got {got}; run wmkit verify shards and rebuild"
-    )
+        return data, f"expected .{part.name} whole, got {len(data)} of {part.size} bytes"
+    if checksum(data) != part.xxh3:
+        return data, f"expected .{part.name} as it was written, got other bytes"
+    return data, None
 
 
-def _read_index(path: Path, sha256: str) -> tuple[Sample, ...]:
+def read_part(folder: Path, sample: Sample, name: str) -> bytes:
+    """One part's bytes by its offset, checked; CorruptShardError naming shard, sample and part when they differ."""
+    data, wrong = part_bytes(folder, sample, sample.part(name))
+    if wrong is not None:
+        raise CorruptShardError(f"{folder / sample.shard}: sample {sample.key}: {wrong}; build the shards again")
+    return data
+
+
+def head_shards(path: Path, head: Mapping[str, Any]) -> tuple[Shard, ...]:
+    """The shards that the head of the folder `path` lists; CorruptShardError when it lists none it could mean."""
+    try:
+        return tuple(
+            Shard(name=row["name"], size=row["bytes"], sha256=row["sha256"], samples=row["samples"])
+            for row in head["shards"]
+        )
+    except (KeyError, TypeError):
+        raise CorruptShardError(f"{path / SHARDS_NAME}: expected a list of shards; build the shards again") from None
+
+
+def read_index(folder: Path, head: Mapping[str, Any]) -> tuple[Sample, ...]:
+    """The rows of the index in `folder`; CorruptShardError when it is not the one that `head` vouches for."""
+    path = folder / INDEX_NAME
     try:
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise CorruptShardError(f"{path}: expected the bytes {SHARDS_NAME} vouches for; rebuild the shards")
+        if hashlib.sha256(data).hexdigest() != head["index"]["sha256"]:
+            raise CorruptShardError(f"{path}: expected the bytes {SHARDS_NAME} vouches for; build the shards again")
         table = pq.ParquetFile(pa.BufferReader(data)).read().cast(INDEX_SCHEMA)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise CorruptShardError(f"{path}: expected a readable index, got {error}; rebuild the shards") from None
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise CorruptShardError(f"{path}: expected a readable index, got {error}; build the shards again") from None
     return tuple(
         Sample(
             **{

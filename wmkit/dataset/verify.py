@@ -1,0 +1,152 @@
+"""`verify_shards`: read everything a shards folder holds and name what is not what its index promises."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmkit.dataset.decode import count_frames, load_array
+from wmkit.dataset.output import file_sha256
+from wmkit.dataset.schema import (
+    INDEX_NAME,
+    SHARDS_NAME,
+    Part,
+    Sample,
+    Shard,
+    head_shards,
+    part_bytes,
+    read_head,
+    read_index,
+    read_part,
+)
+from wmkit.dataset.tar import BLOCK, member_header
+from wmkit.errors import CorruptShardError
+
+__all__ = ["Damage", "VerifyReport", "verify_shards"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """One thing that is wrong: in which file, with which sample (empty: with the file as a whole), and what."""
+
+    file: str
+    sample: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.sample + ': ' if self.sample else ''}{self.what}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What was read, and every damage found, by file."""
+
+    path: str
+    shards: int
+    samples: int
+    frames: int
+    bytes: int
+    damage: tuple[Damage, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 when there is damage, else 0."""
+        return 1 if self.damage else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under exactly the field names."""
+        return asdict(self)
+
+
+def verify_shards(path: Path, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+    """Check sizes and sha256 of all shards, tar header and XXH3 of every part, and that the parts agree.
+
+    progress  called with (samples done, samples), from this thread.
+
+    Damage is in the report. Raises InputError when `path` is no shards folder, ConfigError when it is another
+    version's, CorruptShardError when shards.json itself cannot be read.
+    """
+    head = read_head(path)
+    shards = head_shards(path, head)
+    damage: list[Damage] = []
+    try:
+        samples = read_index(path, head)
+    except CorruptShardError as error:
+        samples, damage = (), [Damage(file=INDEX_NAME, sample="", what=str(error))]
+    for shard in shards:
+        damage += _shard_damage(path, shard)
+    for done, sample in enumerate(samples, start=1):
+        damage += [Damage(file=sample.shard, sample=sample.key, what=what) for what in _sample_damage(path, sample)]
+        if progress is not None:
+            progress(done, len(samples))
+    damage += _counts_damage(path, shards, samples) if INDEX_NAME not in {entry.file for entry in damage} else []
+    return VerifyReport(
+        path=str(path),
+        shards=len(shards),
+        samples=len(samples),
+        frames=sum(sample.frames for sample in samples),
+        bytes=sum(shard.size for shard in shards),
+        damage=tuple(sorted(damage, key=lambda entry: (entry.file, entry.sample))),
+    )
+
+
+def _shard_damage(path: Path, shard: Shard) -> list[Damage]:
+    file = path / shard.name
+    if not file.is_file():
+        return [Damage(file=shard.name, sample="", what="expected a shard, found none")]
+    size = file.stat().st_size
+    if size != shard.size:
+        return [Damage(file=shard.name, sample="", what=f"expected {shard.size} bytes, got {size}")]
+    if file_sha256(file) != shard.sha256:
+        return [Damage(file=shard.name, sample="", what=f"expected the sha256 of {SHARDS_NAME}, got another")]
+    return []
+
+
+def _counts_damage(path: Path, shards: tuple[Shard, ...], samples: tuple[Sample, ...]) -> Iterator[Damage]:
+    """Shards that nobody lists, and shards whose number of samples is not the index's."""
+    held = Counter(sample.shard for sample in samples)
+    for shard in shards:
+        if held[shard.name] != shard.samples:
+            what = f"expected {shard.samples} samples in {INDEX_NAME}, got {held[shard.name]}"
+            yield Damage(file=shard.name, sample="", what=what)
+    listed = {shard.name for shard in shards}
+    for file in sorted(path.glob("*.tar")):
+        if file.name not in listed:
+            yield Damage(file=file.name, sample="", what=f"expected only shards that {SHARDS_NAME} lists")
+
+
+def _sample_damage(path: Path, sample: Sample) -> list[str]:
+    """What is wrong with one sample, a line each; of damaged parts the first."""
+    for part in sample.parts:
+        wrong = part_bytes(path, sample, part)[1] or _header_damage(path, sample, part)
+        if wrong is not None:
+            return [wrong]
+    try:
+        record = json.loads(read_part(path, sample, "json"))
+        poses = load_array(path, sample, "trajectory.npy", (sample.frames, 4, 4))
+        load_array(path, sample, "intrinsics.npy", (sample.frames, 4))
+        frames = count_frames(path, sample)
+    except (CorruptShardError, ValueError) as error:
+        return [str(error)]
+    found = []
+    if not isinstance(record, dict) or record.get("key") != sample.key:
+        found.append(f"expected the sample's own key in the json, got {str(record)[:60]}")
+    if frames != sample.frames:
+        found.append(f"expected {sample.frames} frames in the mp4, one a trajectory row, got {frames}")
+    if not np.array_equal(np.isfinite(poses).all(axis=(1, 2)), sample.posed):
+        found.append(f"expected poses in the frames that {INDEX_NAME} calls posed, got others")
+    return found
+
+
+def _header_damage(path: Path, sample: Sample, part: Part) -> str | None:
+    """What is wrong with the tar header that other readers find the part by."""
+    with open(path / sample.shard, "rb") as file:
+        file.seek(part.offset - BLOCK)
+        header = file.read(BLOCK)
+    if header != member_header(f"{sample.key}.{part.name}", part.size):
+        return f"expected the tar header of .{part.name}, got other bytes: plain tar readers lose the sample"
+    return None
