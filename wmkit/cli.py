@@ -27,6 +27,9 @@ DepthName = Literal["keyframes", "none"]
 ExecutorName = Literal["ray", "local"]
 ExportFormat = Literal["tum", "kitti", "colmap", "nerfstudio", "re10k", "vipe", "rerun"]
 PeerName = Literal["pycolmap"]
+RecipeName = Literal["tiny-cpu"]
+ScaleChoice = Literal["any", "metric"]
+VideoChoice = Literal["encode", "copy"]
 
 # What the command that reruns one dead letter repeats: whatever changes an annotation or its time limit.
 RERUN_FLAGS = frozenset(
@@ -57,8 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         return _complain(error.format_message(), error.exit_code)
     if code == 130:
-        print("interrupted: the same command resumes where it stopped", file=sys.stderr)
+        print(f"interrupted: {_how_to_go_on(arguments)}", file=sys.stderr)
     return int(code or 0)
+
+
+def _how_to_go_on(arguments: Sequence[str]) -> str:
+    if arguments[:1] == ["train"]:
+        return "the same command with --resume goes on from the last checkpoint"
+    return "the same command resumes where it stopped"
 
 
 def _complain(message: str, exit_code: int) -> int:
@@ -206,6 +215,42 @@ def export(
     return 0 if summary.exported else 1
 
 
+@app.command("build-shards")
+def build_shards(
+    corpus: CorpusArgument = Path("corpus"),
+    out: Annotated[Path, typer.Option(help="Shards folder; written again only for the same corpus.")] = Path("shards"),
+    thresholds: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="What passes. [default: ours]")] = None,
+    scale: Annotated[ScaleChoice, typer.Option(help="metric drops clips whose scale is unknown.")] = "any",
+    video: Annotated[VideoChoice, typer.Option(help="copy takes the source file, if used as it is.")] = "encode",
+    json_output: JsonFlag = False,
+) -> int:
+    """Turn the clips of a corpus that pass the thresholds into WebDataset shards; what is dropped is counted."""
+    from wmkit.dataset.progress import counter_for
+    from wmkit.dataset.writer import BuildOptions
+    from wmkit.dataset.writer import build_shards as build
+
+    options = BuildOptions(thresholds=thresholds, scale=scale, video=video)
+    with _stdout_for(json_output):
+        summary = build(corpus, out, options, counter_for(sys.stderr, "clips"))
+    _tell(summary.to_json(), summary.lines(), json_output)
+    return summary.exit_code
+
+
+@app.command()
+def verify(
+    shards: Annotated[Path, typer.Argument(metavar="SHARDS", help="Shards folder to read whole.")] = Path("shards"),
+    json_output: JsonFlag = False,
+) -> int:
+    """Check every byte and frame of a shards folder against its index; damage makes exit 1."""
+    from wmkit.dataset.progress import counter_for
+    from wmkit.dataset.verify import verify_shards
+
+    with _stdout_for(json_output):
+        result = verify_shards(shards, counter_for(sys.stderr, "samples"))
+    _tell(result.to_json(), result.lines(), json_output)
+    return result.exit_code
+
+
 @bench_app.command()
 def pose(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Clips with a reference beside them.")],
@@ -222,6 +267,58 @@ def pose(
         result = bench_pose(folders, options, lambda line: print(line, file=sys.stderr))
     _tell(result.to_json(), [result.table()], json_output)
     return result.exit_code
+
+
+@app.command()
+def train(
+    recipe: Annotated[RecipeName, typer.Argument(metavar="RECIPE", help="What to train: tiny-cpu.")] = "tiny-cpu",
+    data: Annotated[Path, typer.Option(help="Shards folder that build-shards wrote.")] = Path("shards"),
+    out: Annotated[Path, typer.Option(help="Run folder for checkpoints and metrics.")] = Path("run"),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as steps=400 or optimizer.lr=0.001."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's latest checkpoint.")] = False,
+    json_output: JsonFlag = False,
+) -> None:
+    """Train the world model on shards; atomic checkpoints, exact resume."""
+    from wmkit.train.progress import progress_for
+    from wmkit.train.run import TrainOptions, run_train
+
+    options = TrainOptions(recipe=recipe, data=data, out=out, settings=tuple(settings or ()), resume=resume)
+    with _stdout_for(json_output):
+        summary = run_train(options, progress_for(sys.stderr))
+    _tell(summary.to_json(), summary.lines(), json_output)
+
+
+@app.command()
+def sample(
+    checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its checkpoints.")] = Path("run"),
+    image: Annotated[Path | None, typer.Option(help="The first frame. [default: a bundled picture]")] = None,
+    trajectory: Annotated[str, typer.Option(help="Camera file, or actions.")] = "w-40,dw-20",
+    intrinsics: Annotated[Path | None, typer.Option(help="fx fy cx cy of the image, px: .npy .npz .json .txt.")] = None,
+    fov_deg: Annotated[float | None, typer.Option(help="Horizontal. [default: by EXIF, else 60]")] = None,
+    out: Annotated[Path, typer.Option(help="Video; its cameras and recipe are put beside it.")] = Path("sample.mp4"),
+    steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    json_output: JsonFlag = False,
+) -> None:
+    """Make a video that begins with a picture and follows a camera path."""
+    from wmkit.sample import SampleOptions, run_sample
+
+    options = SampleOptions(
+        checkpoint=checkpoint,
+        image=image,
+        trajectory=trajectory,
+        intrinsics=intrinsics,
+        fov_deg=fov_deg,
+        out=out,
+        steps=steps,
+        seed=seed,
+    )
+    with _stdout_for(json_output):
+        summary = run_sample(options, lambda line: print(line, file=sys.stderr))
+    _tell(summary.to_json(), summary.lines(), json_output)
 
 
 @app.command("eval")
@@ -242,14 +339,15 @@ def evaluate(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for clips, corpus and report.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for clips, corpus, shards, run and sample.")] = Path("demo"),
     json_output: JsonFlag = False,
 ) -> int:
-    """Render four synthetic clips, annotate them, print the error against the truth, write the report."""
+    """Render four synthetic clips, annotate them, train on them for a minute, make a video, judge all against the truth."""
     from wmkit.annotate.progress import progress_for
     from wmkit.demo import run_demo
+    from wmkit.train.progress import progress_for as training_progress_for
 
     with _stdout_for(json_output):
-        summary = run_demo(out, progress_for(sys.stderr))
+        summary = run_demo(out, progress_for(sys.stderr), training=training_progress_for(sys.stderr))
     _tell(summary.to_json(), summary.lines(), json_output)
     return summary.exit_code

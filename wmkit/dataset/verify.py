@@ -61,6 +61,15 @@ class VerifyReport:
         """Plain values under exactly the field names."""
         return asdict(self)
 
+    def lines(self) -> list[str]:
+        """One line a damage, and the sum, for people."""
+        sum_ = f"{self.shards} shards, {self.samples} samples, {self.frames} frames, {self.bytes / 1e6:.1f} MB"
+        if not self.damage:
+            return [f"{self.path}: whole ({sum_})"]
+        hit = len({entry.sample for entry in self.damage if entry.sample})
+        verdict = f"{self.path}: DAMAGED, {hit} of {self.samples} samples hit ({sum_}); run wmkit build-shards again"
+        return [*(f"{entry}" for entry in self.damage), verdict]
+
 
 def verify_shards(path: Path, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
     """Check sizes and sha256 of all shards, tar header and XXH3 of every part, and that the parts agree.

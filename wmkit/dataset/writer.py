@@ -81,6 +81,22 @@ class BuildSummary:
         """Plain values under exactly the field names."""
         return asdict(self)
 
+    def lines(self) -> list[str]:
+        """What became of every clip, in a few lines for people."""
+        if not self.clips:
+            return [f"no clips in the corpus, no shards written to {self.out}; run wmkit annotate"]
+        lines = [f"{self.samples} of {self.clips} clips became samples" + (", as before" if self.unchanged else "")]
+        if self.dropped:
+            lines.append("dropped: " + ", ".join(f"{count} {reason}" for reason, count in self.dropped.items()))
+        if not self.samples:
+            return ["; ".join((*lines, f"no shards written to {self.out}"))]
+        lines += [
+            f"{self.posed_frames} of {self.frames} frames posed; {self.metric} samples metric, "
+            f"{self.samples - self.metric} up to scale (unit: the clip's median depth)",
+            f"shards: {self.out} ({self.shards} {'tar' if self.shards == 1 else 'tars'}, {self.bytes / 1e6:.1f} MB)",
+        ]
+        return lines
+
 
 def build_shards(
     corpus: Path, out: Path, options: BuildOptions = BuildOptions(), progress: Callable[[int, int], None] | None = None
