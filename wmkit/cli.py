@@ -342,7 +342,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for clips, corpus, shards, run and sample.")] = Path("demo"),
     json_output: JsonFlag = False,
 ) -> int:
-    """Render four synthetic clips, annotate them, train on them for a minute, make a video, judge all against the truth."""
+    """Four synthetic clips rendered, annotated, trained on for a minute; a video made; all held against the truth."""
     from wmkit.annotate.progress import progress_for
     from wmkit.demo import run_demo
     from wmkit.train.progress import progress_for as training_progress_for

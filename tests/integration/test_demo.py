@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,16 @@ from wmkit.annotate.progress import SilentProgress
 from wmkit.camera import Intrinsics
 from wmkit.corpus import Corpus
 from wmkit.demo import DemoClip, DemoOptions, DemoSummary, run_demo
-from wmkit.errors import InputError
+from wmkit.demo.model import STAMP, DemoModel, ModelOptions, make_run, make_shards
+from wmkit.errors import ConfigError, InputError
 from wmkit.executor import ExecutorOptions
+from wmkit.train.progress import SilentProgress as SilentTraining
+from wmkit.train.run import TrainOptions
 from wmkit.worlds import SMALL_CLIPS
 
 ROOM = dataclasses.replace(SMALL_CLIPS[0], name="room", intrinsics=Intrinsics.from_fov(70.0, 240, 144))
-OPTIONS = DemoOptions(clips=(ROOM,), executor=ExecutorOptions(kind="local", workers=1))
+TINY = ModelOptions(settings=("steps=2", "data.frames=9", "data.height=32", "data.width=48"), sample_steps=2)
+OPTIONS = DemoOptions(clips=(ROOM,), executor=ExecutorOptions(kind="local", workers=1), model=TINY)
 
 
 class Notes(SilentProgress):
@@ -66,18 +71,46 @@ def test_the_corpus_is_an_ordinary_one_and_its_clip_is_up_to_scale(first: tuple[
     assert Path(summary.corpus) == out / "corpus"
 
 
-def test_the_last_line_names_the_report(first: tuple[Path, DemoSummary]) -> None:
+def model_of(summary: DemoSummary) -> DemoModel:
+    """The model's half, which is there."""
+    assert summary.model is not None
+    return summary.model
+
+
+def test_the_last_lines_name_the_report_and_the_video(first: tuple[Path, DemoSummary]) -> None:
     out, summary = first
-    last = summary.lines()[-1]
-    assert last == f"report: {summary.report}"
+    report, video = summary.lines()[-2:]
+    assert report == f"report: {summary.report}"
+    assert video == f"video: {out / 'sample' / 'sample.mp4'}"
     assert (out / "corpus" / "report.html").samefile(str(summary.report))
     assert "12/12" in summary.lines()[1]
     assert max(map(len, summary.lines()[:2])) <= 120
 
 
+def test_the_world_is_measured_near_its_truth_and_the_sample_says_what_it_is(first: tuple[Path, DemoSummary]) -> None:
+    out, summary = first
+    model = model_of(summary)
+    assert (model.shards.samples, model.shards.posed_frames) == (1, 12)
+    assert model.training is not None
+    assert (model.training.result.steps, model.training.result.resumed) == (2, 0)
+    assert (model.world.posed, model.world.problem) == (12, "")
+    # three times what 12 frames of 240x144 px give; the orbit is 25 degrees and 1 m
+    assert (model.world.value("rot_err_sana_wm_code") or 9) < 1.5
+    assert (model.world.value("trans_err_sana_wm_code") or 9) < 0.01
+    assert model.sample is not None
+    assert model.sample.frames == 13  # twelve poses, held to 1 + 4 k
+    assert model.sample.trajectory == str(out / "sample" / "sample.trajectory.npz")
+    assert model.sample.problem, "two steps of training make noise, in which no camera is to be found"
+    told = "\n".join(summary.lines())
+    assert "eval of the rendered world: RotErr" in told
+    assert f"eval of the model's video: UNMEASURED: {model.sample.problem}" in told
+    assert summary.exit_code == 0
+
+
 def test_json_keys_are_frozen(first: tuple[Path, DemoSummary]) -> None:
     loaded = json.loads(json.dumps(first[1].to_json(), allow_nan=False))
-    assert set(loaded) == {"clips", "rendered", "corpus", "report", "seconds", "exit_code"}
+    assert set(loaded) == {"clips", "rendered", "corpus", "report", "model", "seconds", "exit_code"}
+    assert set(loaded["model"]) == {"shards", "training", "sample", "eval_world", "eval_sample"}
     (clip,) = loaded["clips"]
     assert set(clip) == {"name", "frames", "posed", "metrics", "problem"}
     assert {"ate_sim3", "ate_percent", "rotation_error", "focal_error", "depth_abs_rel", "depth_coverage"} <= set(
@@ -104,8 +137,43 @@ def test_run_again_it_renders_and_annotates_nothing_but_what_changed(first: tupl
     assert video.read_bytes() == pixels
     assert len(Corpus.open(out / "corpus").ledger()) == ledger_rows  # the same content has its annotation already
 
+
+def test_run_again_it_neither_builds_nor_trains(first: tuple[Path, DemoSummary]) -> None:
+    out, _ = first
     (out / "truth" / "room.stamp.json").write_text("no stamp")
-    assert run_demo(out, options=OPTIONS).rendered == 1
+    again = run_demo(out, options=OPTIONS)
+    assert again.rendered == 1
+    model = model_of(again)
+    assert model.shards.unchanged
+    assert model.training is not None
+    assert (model.training.result.steps, model.training.result.resumed) == (2, 2)
+
+
+def test_what_an_older_demo_made_gives_way_and_what_another_made_does_not(
+    first: tuple[Path, DemoSummary], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(first[0], out)
+    for name in ("clips", "shards", "run"):
+        assert (out / name).is_dir()
+    corpus = out / "corpus"
+    (annotation,) = corpus.glob("clips/*/*/annotation.json")
+    annotation.write_text(annotation.read_text() + "\n")  # another corpus by its hash, as another version makes it
+    assert make_shards(out).samples == 1
+    assert make_shards(out).unchanged
+    stamp = out / "truth" / STAMP
+    assert len(stamp.read_text().split()) == 2
+    options = TrainOptions(data=out / "shards", out=out / "run", settings=TINY.settings)
+    assert make_run(options, out, SilentTraining()).result.resumed == 0  # on other shards: begun anew
+
+    stamp.unlink()
+    annotation.write_text(annotation.read_text() + "\n")
+    with pytest.raises(InputError, match="delete the folder"):
+        make_shards(out)
+    options = dataclasses.replace(options, settings=(*TINY.settings, "optimizer.lr=0.001"))
+    with pytest.raises(ConfigError, match=r"optimizer\.lr"):
+        make_run(options, out, SilentTraining())
+    assert (out / "run" / "latest").is_file()
 
 
 def test_a_clip_without_a_trajectory_is_exit_1(tmp_path: Path) -> None:
@@ -116,6 +184,9 @@ def test_a_clip_without_a_trajectory_is_exit_1(tmp_path: Path) -> None:
     assert clip.problem.startswith("no_trajectory")
     assert any(line.startswith("still: no_trajectory") for line in summary.lines())
     assert summary.lines()[-1].startswith("report: ")
+    model = model_of(summary)
+    assert (model.shards.samples, model.training, model.made, model.sample) == (0, None, None, None)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:
@@ -142,3 +213,9 @@ def test_the_whole_demo(tmp_path: Path) -> None:
         assert figures["ate_percent"] < 1, clip.name  # what make demo shows to newcomers
         assert figures["rotation_error"] < 1, clip.name
     assert any(clip.scale for clip in summary.clips)
+    model = model_of(summary)
+    assert model.shards.samples == 4
+    assert (model.world.value("rot_err_sana_wm_code") or 9) < 0.2
+    assert (model.world.value("trans_err_sana_wm_code") or 9) < 0.02
+    assert model.made is not None
+    assert model.made.video.is_file()

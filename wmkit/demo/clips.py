@@ -1,28 +1,17 @@
-"""`wmkit demo`: four short clips of synthetic worlds, annotated as any clip is, then held against the exact truth.
-
-    OUT/clips/NAME.mp4    what the annotator is given
-    OUT/truth/            what it is not: cameras, depth, heights, and a stamp of what was rendered
-    OUT/corpus/           the annotations and report.html
-
-The truth is only read after the annotator has finished. The same call again renders and annotates what is missing.
-"""
+"""The demo's clips: rendered unless they are there, and once annotated held against their exact truth."""
 
 import dataclasses
 import hashlib
 import json
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from wmkit import __version__
-from wmkit.annotate.defaults import default_config
 from wmkit.annotate.pipeline import config_dict
-from wmkit.annotate.progress import Progress, SilentProgress
-from wmkit.annotate.report import write_report
-from wmkit.annotate.run import RunOptions, run_annotate
+from wmkit.annotate.progress import Progress
 from wmkit.annotate.scale import CameraHeightConfig, fuse
 from wmkit.bench.reference import Reference, match
 from wmkit.bench.score import Estimate, Score, score
@@ -31,24 +20,15 @@ from wmkit.camera import Array, ScaleVote, Trajectory
 from wmkit.clip import Annotation
 from wmkit.corpus import Corpus, Status
 from wmkit.errors import InputError
-from wmkit.executor import ExecutorOptions
 from wmkit.formats.poses_json import read_poses_json
 from wmkit.metrics import Metric, align, depth_errors, scale_error
-from wmkit.worlds import DEMO_CLIPS, WorldClip, render, write_world
+from wmkit.worlds import WorldClip, render, write_world
 
-__all__ = ["DemoClip", "DemoOptions", "DemoSummary", "run_demo"]
+__all__ = ["DemoClip", "clip_id_of_world", "compare", "render_missing", "table"]
 
 LEVEL_SPREAD = 0.1  # a camera whose height varies by less than this share of it can be described by one height
 COLUMNS = ("clip", "posed", "ATE cm", "ATE %", "rot °", "focal %", "depth AbsRel %", "depth cover %", "scale %")
 ABSENT = "-"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoOptions:
-    """Which clips, and how they are worked on."""
-
-    clips: tuple[WorldClip, ...] = DEMO_CLIPS
-    executor: ExecutorOptions = ExecutorOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,78 +61,14 @@ class DemoClip:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class DemoSummary:
-    """All clips, and where the corpus and its report are; `report` is None when the run was interrupted."""
-
-    clips: tuple[DemoClip, ...]
-    corpus: str
-    report: str | None
-    rendered: int
-    seconds: float
-
-    @property
-    def exit_code(self) -> int:
-        """0 when every clip has a trajectory, 1 when one has none, 130 when interrupted."""
-        if self.report is None:
-            return 130
-        return 1 if any(clip.problem for clip in self.clips) else 0
-
-    def to_json(self) -> dict[str, object]:
-        """Plain JSON values; the keys are frozen by a test."""
-        return {
-            "clips": [clip.to_json() for clip in self.clips],
-            "rendered": self.rendered,
-            "corpus": self.corpus,
-            "report": self.report,
-            "seconds": self.seconds,
-            "exit_code": self.exit_code,
-        }
-
-    def lines(self) -> list[str]:
-        """The table of errors against the truth; its last line names the report."""
-        if self.report is None:
-            return ["interrupted"]
-        lines = aligned([COLUMNS, *[_row(clip) for clip in self.clips]], left=1)
-        lines += [f"{clip.name}: {clip.problem}" for clip in self.clips if clip.problem]
-        return [
-            *lines,
-            "ATE after Sim(3) alignment, and of the path; scale: with the camera's true height given",
-            f"{self.rendered} clips rendered, {self.seconds:.0f} s; corpus: {self.corpus}",
-            f"report: {self.report}",
-        ]
+def table(clips: tuple[DemoClip, ...]) -> list[str]:
+    """Errors against the truth, a row a clip, and why a clip has none."""
+    lines = aligned([COLUMNS, *[_row(clip) for clip in clips]], left=1)
+    lines += [f"{clip.name}: {clip.problem}" for clip in clips if clip.problem]
+    return [*lines, "ATE after Sim(3) alignment, and of the path; scale: with the camera's true height given"]
 
 
-def run_demo(out: Path, progress: Progress | None = None, options: DemoOptions | None = None) -> DemoSummary:
-    """Render, annotate, score and report into `out`.
-
-    Raises InputError when `out` cannot be written or another run is using its corpus.
-    """
-    start_s = time.monotonic()
-    progress, options = progress or SilentProgress(), options or DemoOptions()
-    rendered = sum(_rendered(clip, out, progress) for clip in options.clips)
-    videos = [out / "clips" / f"{clip.name}.mp4" for clip in options.clips]
-    # update: a demo made by an older version is annotated again instead of refused
-    run_options = RunOptions(executor=options.executor, update=True)
-    summary = run_annotate(videos, out / "corpus", default_config(), run_options, progress)
-    clips: list[DemoClip] = []
-    report = None
-    if not summary.interrupted:
-        corpus = Corpus.open(out / "corpus")
-        progress.note("comparing with the truth")
-        clips = [_compared(clip, out, corpus) for clip in options.clips]
-        progress.note("writing the report")
-        report = str(write_report(out / "corpus"))
-    return DemoSummary(
-        clips=tuple(clips),
-        corpus=summary.corpus,
-        report=report,
-        rendered=rendered,
-        seconds=time.monotonic() - start_s,
-    )
-
-
-def _rendered(clip: WorldClip, out: Path, progress: Progress) -> bool:
+def render_missing(clip: WorldClip, out: Path, progress: Progress) -> bool:
     """Render a clip unless its stamp says that these very files come from this very recipe; whether it did."""
     stamp_file = out / "truth" / f"{clip.name}.stamp.json"
     recipe = {"wmkit": __version__, "clip": config_dict(clip)}
@@ -176,9 +92,15 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _compared(clip: WorldClip, out: Path, corpus: Corpus) -> DemoClip:
+def clip_id_of_world(clip: WorldClip, out: Path, corpus: Corpus) -> str:
+    """Id of a rendered clip in the corpus."""
     video = os.path.abspath(out / "clips" / f"{clip.name}.mp4")
-    clip_id = next(row.clip_id for row in corpus.sources() if row.path == video)
+    return next(row.clip_id for row in corpus.sources() if row.path == video)
+
+
+def compare(clip: WorldClip, out: Path, corpus: Corpus) -> DemoClip:
+    """The annotation of a clip against its truth; a clip without a trajectory says why."""
+    clip_id = clip_id_of_world(clip, out, corpus)
     row = corpus.latest()[clip_id]
     if row.status is not Status.OK:
         problem = f"{row.status}: {row.stage}/{row.code} {row.message}"
