@@ -1,4 +1,4 @@
-"""What is asked of the model: a camera path of a length it can make, and the picture's intrinsics, each with its source."""
+"""What is asked of the model: a camera path and the picture's intrinsics, each with its source."""
 
 import hashlib
 import json
@@ -185,8 +185,8 @@ def _checked_rows(rows: Array, size_px: tuple[int, int], name: str) -> Array:
     if (off > 0.25).any():
         cx, cy = rows[int(off.argmax()), 2:]
         raise InputError(
-            f"{name}: expected a principal point near the middle of the {width}x{height} picture, got ({cx:g}, {cy:g}); "
-            "are they of another size?"
+            f"{name}: expected a principal point near the middle of the {width}x{height} picture, got "
+            f"({cx:g}, {cy:g}); are they of another size?"
         )
     for fx, fy, cx, cy in rows.tolist():
         fov_deg = Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=width, height=height).fov_x_deg

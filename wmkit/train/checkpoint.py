@@ -29,6 +29,7 @@ from wmkit.train.config import TrainConfig
 from wmkit.train.draws import generator_for
 
 __all__ = [
+    "MODEL_NAME",
     "DataFacts",
     "RunState",
     "build_model",
@@ -40,7 +41,7 @@ __all__ = [
     "save_checkpoint",
 ]
 
-MODEL, OPTIMIZER, CONFIG, STATE = "model.safetensors", "optimizer.safetensors", "config.json", "state.json"
+MODEL_NAME, OPTIMIZER, CONFIG, STATE = "model.safetensors", "optimizer.safetensors", "config.json", "state.json"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -83,7 +84,7 @@ def save_checkpoint(
 ) -> Path:
     """Write one checkpoint, point `latest` at it, and remove those beyond `config.keep`; returns its folder."""
     files = {
-        MODEL: save({name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}),
+        MODEL_NAME: save({name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}),
         OPTIMIZER: save(_moments(model, optimizer)),
         CONFIG: _json_bytes(config.to_json()),
         STATE: _json_bytes(state.to_json()),
@@ -112,16 +113,18 @@ def save_checkpoint(
 
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint folder that `path` means: itself, or the latest of a run; InputError when there is none."""
-    if (path / MODEL).is_file():
+    if (path / MODEL_NAME).is_file():
         return path
     pointer = path / "latest"
     if not pointer.is_file():
         what = "a folder without a checkpoint" if path.is_dir() else "no such folder"
         raise InputError(f"{path}: expected a run that `wmkit train` wrote or one of its checkpoints, found {what}")
     folder = path / "checkpoints" / pointer.read_text(encoding="utf-8").strip()
-    absent = [name for name in (MODEL, OPTIMIZER, CONFIG, STATE) if not (folder / name).is_file()]
+    absent = [name for name in (MODEL_NAME, OPTIMIZER, CONFIG, STATE) if not (folder / name).is_file()]
     if absent:
-        raise InputError(f"{folder}: expected a complete checkpoint, found no {absent[0]}; train again, or name another")
+        raise InputError(
+            f"{folder}: expected a complete checkpoint, found no {absent[0]}; train again, or name another"
+        )
     return folder
 
 
@@ -183,7 +186,7 @@ def _moments(model: CameraDiT, optimizer: torch.optim.Optimizer) -> dict[str, Te
 
 
 def _load_weights(model: CameraDiT, folder: Path) -> None:
-    path = folder / MODEL
+    path = folder / MODEL_NAME
     weights, own = _load_tensors(path), model.state_dict()
     _check_names(path, set(own), set(weights))
     for name, tensor in own.items():

@@ -82,6 +82,7 @@ class TrainConfig:
     seed        of every random draw: initialisation, order of samples, noise, noise level.
     save_every  steps between checkpoints; the last step is always saved.
     keep        checkpoints that stay on disk, the newest ones.
+    threads     of torch on the CPU. Results depend on it in their last bits, so it is a setting and not the machine's.
     """
 
     recipe: str
@@ -93,9 +94,10 @@ class TrainConfig:
     seed: int = 0
     save_every: int = 50
     keep: int = 2
+    threads: int = 1
 
     def __post_init__(self) -> None:
-        _positive("", {"steps": self.steps, "save_every": self.save_every, "keep": self.keep})
+        _positive("", {"steps": self.steps, "save_every": self.save_every, "keep": self.keep, "threads": self.threads})
         if self.seed < 0:
             raise ConfigError(f"seed: expected a number of at least 0, got {self.seed}")
         codec = self.codec

@@ -10,6 +10,7 @@ import fcntl
 import math
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -34,27 +35,33 @@ from wmkit.train.config import OptimizerConfig, TrainConfig
 from wmkit.train.metrics_log import MetricsLog, StepMetrics
 from wmkit.train.objective import flow_loss, noised
 from wmkit.train.progress import SilentProgress, TrainProgress
+from wmkit.train.threads import cpu_threads
 
 __all__ = ["ClipBatch", "TrainResult", "train"]
 
 
 class ClipBatch(Protocol):
-    """What the loop reads of a batch; `wmkit.dataset.batch.Batch` is one.
-
-    video           (B, T, 3, H, W) float32 in [-1, 1].
-    world_from_cam  (B, T, 4, 4) float32, relative to the clip's first frame.
-    intrinsics      (B, T, 4) float32 fx fy cx cy, px of the H x W frames.
-    keys            (B,) names of the samples.
-    """
+    """What the loop reads of a batch; `wmkit.dataset.batch.Batch` is one."""
 
     @property
-    def video(self) -> Tensor: ...
+    def video(self) -> Tensor:
+        """(B, T, 3, H, W) float32 in [-1, 1]."""
+        ...
+
     @property
-    def world_from_cam(self) -> Tensor: ...
+    def world_from_cam(self) -> Tensor:
+        """(B, T, 4, 4) float32, relative to the clip's first frame."""
+        ...
+
     @property
-    def intrinsics(self) -> Tensor: ...
+    def intrinsics(self) -> Tensor:
+        """(B, T, 4) float32 fx fy cx cy, px of the H x W frames."""
+        ...
+
     @property
-    def keys(self) -> tuple[str, ...]: ...
+    def keys(self) -> tuple[str, ...]:
+        """(B,) names of the samples."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +102,7 @@ def train(
     progress = progress or SilentProgress()
     start_s = time.monotonic()
     _make_folder(out)
-    with _alone(out):
+    with _alone(out), cpu_threads(config.threads):
         model = build_model(config.model, config.seed)
         optimizer = _optimizer(model, config.optimizer)
         done = _begin(out, config, data, model, optimizer) if resume else _begin_fresh(out)
@@ -105,8 +112,8 @@ def train(
         model.train()
         progress.start(config.steps, done)
         try:
-            for step in range(done, config.steps):
-                row = _step(step, batches, model, optimizer, config)
+            for step, batch in _ahead(batches, range(done, config.steps)):
+                row = _step(step, batch, model, optimizer, config)
                 log.add(row)
                 losses.append(row.loss)
                 if row.step % config.save_every == 0 or row.step == config.steps:
@@ -128,16 +135,23 @@ def train(
     )
 
 
+def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[int, ClipBatch]]:
+    """Each step with its batch, the next one being made on another thread; nothing depends on which is done first."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wmkit-batch") as worker:
+        following = worker.submit(batches, steps[0]) if steps else None
+        for step in steps:
+            assert following is not None
+            batch = following.result()
+            if step + 1 in steps:
+                following = worker.submit(batches, step + 1)
+            yield step, batch
+
+
 def _step(
-    step: int,
-    batches: Callable[[int], ClipBatch],
-    model: CameraDiT,
-    optimizer: torch.optim.Optimizer,
-    config: TrainConfig,
+    step: int, batch: ClipBatch, model: CameraDiT, optimizer: torch.optim.Optimizer, config: TrainConfig
 ) -> StepMetrics:
     """Loss, gradients, clip, update."""
     start_s = time.monotonic()
-    batch = batches(step)
     lr = config.optimizer.lr_at(step)
     for group in optimizer.param_groups:
         group["lr"] = lr
@@ -182,9 +196,7 @@ def _begin_fresh(out: Path) -> int:
     return 0
 
 
-def _begin(
-    out: Path, config: TrainConfig, data: DataFacts, model: CameraDiT, optimizer: torch.optim.Optimizer
-) -> int:
+def _begin(out: Path, config: TrainConfig, data: DataFacts, model: CameraDiT, optimizer: torch.optim.Optimizer) -> int:
     """Load the latest checkpoint after checking that it is this run's; how many steps it has done."""
     folder = find_checkpoint(out)
     difference = config.differs_from(read_config(folder).to_json())

@@ -2,8 +2,8 @@
 
     {"step": 1, "loss": ..., "grad_norm": ..., "lr": ..., "seconds": ...}
 
-`step` counts from 1 (so many steps are done), `grad_norm` is before clipping, `seconds` is the step's own time, the
-wait for data included. Times make this file the one part of a run that differs between equal runs.
+`step` counts from 1 (so many steps are done), `grad_norm` is before clipping, `seconds` is the step's own time, without
+the wait for its batch. Times make this file the one part of a run that differs between equal runs.
 """
 
 import json

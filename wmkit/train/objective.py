@@ -31,7 +31,7 @@ class Noised:
     velocity: Float[Tensor, "B T C h w"]
 
 
-def sample_sigma(config: ObjectiveConfig, seed: int, step: int, batch: int) -> Float[Tensor, "B"]:
+def sample_sigma(config: ObjectiveConfig, seed: int, step: int, batch: int) -> Float[Tensor, " B"]:
     """Noise levels in (0, 1), one a clip; see `ObjectiveConfig`."""
     u = torch.sigmoid(config.sigma_mean + config.sigma_std * normal(seed, step, "sigma", (batch,)))
     return config.shift * u / (1 + (config.shift - 1) * u)

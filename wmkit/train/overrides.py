@@ -35,7 +35,11 @@ def from_plain(kind: type[Config], plain: object, where: str = "config") -> Conf
         raise ConfigError(f"{where}: expected an object of settings, got {plain!r}")
     hints = get_type_hints(kind)
     if hasattr(kind, "from_dict"):
-        simple = {key: _checked(hints[key], value, f"{where}.{key}") for key, value in plain.items() if _is_simple(hints.get(key))}
+        simple = {
+            key: _checked(hints[key], value, f"{where}.{key}")
+            for key, value in plain.items()
+            if _is_simple(hints.get(key))
+        }
         return kind.from_dict({**plain, **simple})  # pyright: ignore[reportAttributeAccessIssue]
     names = [field.name for field in dataclasses.fields(kind)]  # pyright: ignore[reportArgumentType]
     for key in plain:
@@ -43,7 +47,9 @@ def from_plain(kind: type[Config], plain: object, where: str = "config") -> Conf
             raise ConfigError(f"{where}: unknown setting {key!r}; {_nearest(str(key), names)}")
     missing = [name for name in names if name not in plain]
     if missing:
-        raise ConfigError(f"{where}: expected a value for {missing[0]!r}, found none; it was written by another version")
+        raise ConfigError(
+            f"{where}: expected a value for {missing[0]!r}, found none; it was written by another version"
+        )
     return kind(**{name: _checked(hints[name], plain[name], f"{where}.{name}") for name in names})
 
 
