@@ -1,5 +1,6 @@
 """`eval_video` with an engine that answers at once: figures, matching, what is unmeasured and what is wrong."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.bench_doubles import FRAMES, BrightnessPoseConfig, arc, config_of, wr
 from wmkit import cli
 from wmkit.annotate import isolated
 from wmkit.annotate.pipeline import AnnotateConfig, AnnotateResult, annotate_clip
+from wmkit.annotate.scale import ScaleFactorConfig
 from wmkit.camera_paths import rotation_from_angles
 from wmkit.errors import InputError
 from wmkit.evaluate import video as evaluate
@@ -56,6 +58,18 @@ def test_the_asked_path_driven_is_no_error_whatever_its_unit_and_world(clip: Pat
         else:
             assert report.value(name) == pytest.approx(0, abs=ROUNDING), name
     assert set(report.metrics) | set(report.unmeasured) == set(FIGURES)
+
+
+def test_two_metric_paths_are_judged_in_metres_too(clip: Path) -> None:
+    config = dataclasses.replace(config_of(), scale=(ScaleFactorConfig(factor=4.4),))  # the engine's unit is 4 m
+    report = eval_video(clip, write_poses(clip.parent, arc()), config)
+    assert report.scale == "metric"
+    assert report.unmeasured == {}
+    reach = np.linalg.norm(arc()[:, :3, 3] - arc()[0, :3, 3], axis=1)
+    assert report.value("trans_err_metric") == pytest.approx(0.1 * reach.mean())  # 10 % too large
+    assert report.metrics["trans_err_metric"].unit == "m"
+    assert report.value("trans_err_cami2v_absolute") == pytest.approx(0.1 * reach.sum() / reach.max())
+    assert report.value("trans_err_cami2v_relative") == pytest.approx(0, abs=ROUNDING)
 
 
 def test_errors_are_those_made(clip: Path) -> None:
