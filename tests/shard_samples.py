@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from wmkit.annotate.defaults import default_config
 from wmkit.annotate.filters import TRAJECTORY_FILTERS
-from wmkit.annotate.pipeline import config_dict, config_hash
+from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
 from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import Annotation, Clip, NoTrajectory, Points, Provenance, Verdict
 from wmkit.corpus import Corpus, LedgerRow, SourceRow
@@ -17,7 +17,18 @@ from wmkit.dataset.writer import BuildOptions, build_shards
 from wmkit.video import ClipFile, FrameSource, discover, identify, open_source
 from wmkit.video.encode import write_mp4
 
-__all__ = ["CONFIG", "FOCAL_PX", "annotate_exactly", "make_clip", "make_corpus", "make_shards"]
+__all__ = [
+    "CONFIG",
+    "FOCAL_PX",
+    "annotate_exactly",
+    "annotate_folder",
+    "bare",
+    "make_clip",
+    "make_corpus",
+    "make_shards",
+    "record",
+    "source_row",
+]
 
 CONFIG = default_config(depth=False)
 FOCAL_PX = 60.0
@@ -101,14 +112,32 @@ def make_corpus(
     """`folder`/corpus of the clips in `folder`/clips, every one of them posed but for the frames `unposed`."""
     for number in range(clips):
         make_clip(folder / "clips" / f"clip{number}.mp4", number, frames, size)
-    store = Corpus.create_or_open(folder / "corpus", config_dict(CONFIG), config_hash(CONFIG), update=False)  # type: ignore[arg-type]
-    for found in discover([folder / "clips"]).clips:
+    return annotate_folder(folder / "clips", folder / "corpus", unposed=unposed, metric=metric)
+
+
+def annotate_folder(
+    clips: Path,
+    corpus: Path,
+    *,
+    unposed: tuple[int, ...] = (),
+    metric: bool = False,
+    config: AnnotateConfig = CONFIG,
+) -> Path:
+    """A corpus of every clip below `clips`, as if the exact camera had been found."""
+    store = Corpus.create_or_open(corpus, config_dict(config), config_hash(config), update=False)  # type: ignore[arg-type]
+    for found in discover([clips]).clips:
         file = identify(found)
-        annotation = annotate_exactly(open_source(file, CONFIG.video), file, unposed, metric=metric)
-        store.write(annotation)
-        store.append_ledger([LedgerRow.of(annotation, {})])
-        store.write_sources([source_row(file)])
-    return store.path
+        annotation = annotate_exactly(open_source(file, config.video), file, unposed, metric=metric)
+        provenance = replace(annotation.provenance, config_hash=config_hash(config))
+        record(store, replace(annotation, provenance=provenance), file)
+    return corpus
+
+
+def record(store: Corpus, annotation: Annotation, file: ClipFile) -> None:
+    """Put one annotation in the corpus as a run would."""
+    store.write(annotation)
+    store.append_ledger([LedgerRow.of(annotation, {})])
+    store.write_sources([source_row(file)])
 
 
 def source_row(file: ClipFile) -> SourceRow:
