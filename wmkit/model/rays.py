@@ -69,7 +69,7 @@ class CameraBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentGrid:
-    """Size of a latent: `frames` T x `rows` h x `columns` w; a latent frame covers `stride` video frames, the first 1."""
+    """Size of a latent: `frames` T x `rows` h x `columns` w; a latent frame covers `stride` video frames."""
 
     frames: int
     rows: int

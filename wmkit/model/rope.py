@@ -30,7 +30,7 @@ def rope_angles(grid: LatentGrid, head_dim: int, theta: float, keep: int | None 
     positions = [torch.arange(n, dtype=torch.float64) for n in (grid.frames, grid.rows, grid.columns)]
     bands = []
     for axis, (pairs, count) in enumerate(zip(rope_bands(head_dim), kept, strict=True)):
-        frequency = theta ** (-torch.arange(pairs, dtype=torch.float64)[:count] / max(pairs, 1))
+        frequency = (theta ** (-torch.arange(pairs, dtype=torch.float64) / max(pairs, 1)))[:count]
         shape = [1, 1, 1, count]
         shape[axis] = len(positions[axis])
         angles = (positions[axis][:, None] * frequency).view(shape)

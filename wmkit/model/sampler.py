@@ -6,7 +6,7 @@ Shapes: B batch, T latent frames, C latent channels, h w latent rows and columns
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,7 @@ from wmkit.model.rays import CameraBatch
 __all__ = ["SamplerConfig", "VelocityModel", "sample_latents", "shifted_sigmas"]
 
 
+@runtime_checkable
 class VelocityModel(Protocol):
     """What the sampler needs of a model; `CameraDiT` is one."""
 

@@ -5,7 +5,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -43,6 +43,7 @@ class TokenMaps:
         return _apply(x, self.output, -self.angles)
 
 
+@runtime_checkable
 class AttentionBranch(Protocol):
     """Config of an attention branch: frozen, JSON-able, and itself the code (it holds no weights)."""
 
@@ -51,6 +52,7 @@ class AttentionBranch(Protocol):
         ...
 
 
+@runtime_checkable
 class MapBranch(Protocol):
     """Config of a map branch: frozen, JSON-able, and itself the code (it holds no weights)."""
 

@@ -1,0 +1,29 @@
+"""The model runs on a machine that has torch, numpy and jaxtyping alone."""
+
+import ast
+import sys
+
+from tests.unit.house.source_tree import PACKAGE, package_files, tree_of
+
+ALLOWED = {"torch", "numpy", "jaxtyping"}
+ALLOWED_OF_OURS = ("wmkit.errors", "wmkit.camera", "wmkit.model")
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or "."]
+    return []
+
+
+def test_model_imports_torch_numpy_jaxtyping_and_two_of_our_modules() -> None:
+    files = [path for path in package_files() if path.is_relative_to(PACKAGE / "model")]
+    assert len(files) > 10
+    for path in files:
+        for name in [name for node in ast.walk(tree_of(path)) for name in imported(node)]:
+            top = name.partition(".")[0]
+            if top == "wmkit":
+                assert name.startswith(ALLOWED_OF_OURS), f"{path.name} imports {name}"
+            else:
+                assert top in ALLOWED | sys.stdlib_module_names, f"{path.name} imports {name}"
