@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 CONFIG = default_config(depth=False)
-FOCAL_PX = 60.0
+FOCAL_PX = 60.0  # of frames 64 px wide; wider ones have the same field of view, 56 degrees
 
 
 def make_clip(path: Path, number: int, frames: int = 24, size: tuple[int, int] = (64, 48), fps: float = 16.0) -> Path:
@@ -60,8 +60,9 @@ def annotate_exactly(frames: FrameSource, file: ClipFile, unposed: tuple[int, ..
     poses[:, 0, 3] = 0.1 * np.arange(count)
     posed = ~np.isin(np.arange(count), unposed)
     poses[~posed] = np.nan
+    focal_px = FOCAL_PX * view.width / 64
     camera = Intrinsics(
-        fx=FOCAL_PX, fy=FOCAL_PX, cx=view.width / 2, cy=view.height / 2, width=view.width, height=view.height
+        fx=focal_px, fy=focal_px, cx=view.width / 2, cy=view.height / 2, width=view.width, height=view.height
     )
     annotation = replace(
         bare(frames.clip, frames, file),

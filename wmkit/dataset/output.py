@@ -75,7 +75,7 @@ def check_output(out: Path, recipe: Recipe) -> None:
                 f"{out}: expected shards of the same corpus and options, got another {words}; "
                 "delete the folder or pass another --out"
             )
-    elif not (out / BUILDING_NAME).exists() and any(entry.name != _LOCK for entry in out.iterdir()):
+    elif not (out / BUILDING_NAME).exists() and not all(_of_a_start(entry) for entry in out.iterdir()):
         raise InputError(f"{out}: expected shards, an empty folder or a new path; pass another --out")
 
 
@@ -110,7 +110,7 @@ def begin(out: Path, recipe: Recipe) -> Iterator[Path]:
             raise InputError(f"{out}: another build is writing it; wait for it or pass another --out") from None
         scratch = out / _SCRATCH
         shutil.rmtree(scratch, ignore_errors=True)
-        for left in out.glob(".*.tar.tmp"):  # of a killed build
+        for left in out.glob(".*.tmp"):  # files of a killed build
             left.unlink()
         write_atomic(out / BUILDING_NAME, json_bytes(asdict(recipe)))
         scratch.mkdir()
@@ -159,6 +159,11 @@ def finish(out: Path, recipe: Recipe, built: Built, dropped: Sequence[Dropped]) 
         ],
     }
     write_atomic(out / SHARDS_NAME, json_bytes(head))
+
+
+def _of_a_start(entry: Path) -> bool:
+    """Whether a build that was killed before building.json appeared may have left this."""
+    return entry.name == _LOCK or entry.name.startswith(f".{BUILDING_NAME}.")
 
 
 def file_sha256(path: Path) -> str:
