@@ -69,7 +69,7 @@ def asked_path(text: str, size_px: tuple[int, int]) -> AskedPath:
     action. `size_px` is the picture's, for files whose intrinsics are fractions of it.
     """
     path = Path(text)
-    if path.exists():
+    if text and path.exists():  # "" would be the folder we are in
         track = read_trajectory(path, size_px)
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         poses, fps = track.world_from_cam, _rate(track, text)
