@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -57,13 +58,13 @@ class OriginMap:
 
 ATTENTION = [*[kind() for kind in ATTENTION_BRANCHES.values()], RotationAttention()]
 MAPS = [*[kind() for kind in MAP_BRANCHES.values()], OriginMap()]
-CHOICES = [{"camera_attention": part, "camera_map": None} for part in ATTENTION]
+CHOICES: list[dict[str, Any]] = [{"camera_attention": part, "camera_map": None} for part in ATTENTION]
 CHOICES += [{"camera_attention": None, "camera_map": part} for part in MAPS]
 NAMES = [type(part).__name__ for part in ATTENTION + MAPS]
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=NAMES)
-def test_branch_adds_nothing_at_step_zero(choice: dict[str, object]) -> None:
+def test_branch_adds_nothing_at_step_zero(choice: dict[str, Any]) -> None:
     """The paper's promise: a camera-free checkpoint goes on as it was."""
     with_branch = open_last_layer(tiny_model(**choice))
     without = open_last_layer(tiny_model(camera_attention=None, camera_map=None))
@@ -78,7 +79,7 @@ def test_branch_adds_nothing_at_step_zero(choice: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=NAMES)
-def test_first_step_moves_the_branch(choice: dict[str, object]) -> None:
+def test_first_step_moves_the_branch(choice: dict[str, Any]) -> None:
     """Exactly one factor is zero: its gradient is not."""
     model = open_last_layer(tiny_model(**choice))
     model(noisy_latent(B, T), sigmas(B, T), moving_cameras(B, FRAMES))[:, 1:].square().mean().backward()
@@ -95,7 +96,7 @@ def test_first_step_moves_the_branch(choice: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=NAMES)
-def test_trained_branch_obeys_the_cameras(choice: dict[str, object]) -> None:
+def test_trained_branch_obeys_the_cameras(choice: dict[str, Any]) -> None:
     model = stirred(tiny_model(**choice))
     latent = noisy_latent(B, T)
     with torch.no_grad():
@@ -106,7 +107,7 @@ def test_trained_branch_obeys_the_cameras(choice: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=NAMES)
-def test_frames_that_do_not_fit_are_named(choice: dict[str, object]) -> None:
+def test_frames_that_do_not_fit_are_named(choice: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"expected {FRAMES} video frames"):
         tiny_model(**choice)(noisy_latent(B, T), sigmas(B, T), moving_cameras(B, FRAMES - 1))
 

@@ -24,7 +24,7 @@ SIZES = [(2, 3, 5, 7, 4, 4), (1, 1, 1, 3, 2, 5), (1, 2, 9, 1, 3, 1), (2, 1, 3, 2
 def nan_in_fresh_memory() -> Iterator[None]:
     """Memory that nobody wrote reads as NaN, so a forgotten frame cannot pass for zeros."""
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]  # a module of properties
     assert torch.empty(3).isnan().all()
     yield
     torch.use_deterministic_algorithms(False)

@@ -1,5 +1,7 @@
 """The sampler against a flow that is known in closed form."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -91,6 +93,6 @@ def test_frames_off_the_stride_are_named() -> None:
 
 
 @pytest.mark.parametrize("bad", [{"steps": 0}, {"shift": 0.0}, {"shift": float("nan")}, {"seed": -1}])
-def test_bad_settings_are_named(bad: dict[str, float]) -> None:
+def test_bad_settings_are_named(bad: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="sampler: expected"):
         SamplerConfig(**bad)
