@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -m pytest
 .PHONY: help setup demo test lint slow clean
 
 help:
-	@echo "make demo   render, annotate and report four short synthetic clips"
+	@echo "make demo   four synthetic clips: annotate, report, train a minute, sample, evaluate"
 	@echo "make test   lint, types, import contracts, tests (without the slow ones)"
 	@echo "make slow   the tests that take minutes"
 	@echo "make lint   lint, types and import contracts alone"

@@ -69,7 +69,9 @@ class DemoModel:
         lines = [f"shards: {built.samples} of {built.clips} clips, {built.posed_frames} posed frames: {built.out}"]
         lines += [f"not in the shards: {count} {reason}" for reason, count in built.dropped.items()]
         if self.training is not None:
-            lines.append(f"model: {'; '.join(self.training.lines())}")
+            result = self.training.result
+            fell = "" if result.last_loss is None else f", loss {result.first_loss:.3f} -> {result.last_loss:.3f}"
+            lines.append(f"model: {result.steps} steps{fell}: {result.checkpoint}")
         lines.append(_told("the rendered world", self.world))
         if self.sample is not None:
             lines.append(_told("the model's video", self.sample))
