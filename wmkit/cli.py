@@ -305,6 +305,7 @@ def sample(
 ) -> None:
     """Make a video that begins with a picture and follows a camera path."""
     from wmkit.sample import SampleOptions, run_sample
+    from wmkit.train.progress import progress_for
 
     options = SampleOptions(
         checkpoint=checkpoint,
@@ -317,7 +318,8 @@ def sample(
         seed=seed,
     )
     with _stdout_for(json_output):
-        summary = run_sample(options, lambda line: print(line, file=sys.stderr))
+        progress = progress_for(sys.stderr)
+        summary = run_sample(options, progress.note, progress)
     _tell(summary.to_json(), summary.lines(), json_output)
 
 

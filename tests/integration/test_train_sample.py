@@ -225,3 +225,15 @@ def test_a_shard_cut_short(shards: Path, tmp_path: Path, capsys: pytest.CaptureF
     code, _, err = call(capsys, "train", "--data", cut, "--out", tmp_path / "run", *SETTINGS)
     assert code == 1
     assert shard.name in err.splitlines()[-1]
+
+
+def test_an_interrupted_training_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wmkit.train.run.run_train", interrupted)
+    assert cli.main(["train"]) == 130
+    told = capsys.readouterr().err
+    assert told == "interrupted: the same command with --resume goes on from the last checkpoint\n"

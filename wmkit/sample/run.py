@@ -31,6 +31,7 @@ from wmkit.sample.picture import Picture, read_picture
 from wmkit.sample.request import AskedPath, SourceIntrinsics, asked_intrinsics, asked_path
 from wmkit.train.checkpoint import MODEL_NAME, DataFacts, find_checkpoint, load_model, read_state
 from wmkit.train.config import TrainConfig
+from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.threads import cpu_threads
 from wmkit.video.encode import write_mp4
 
@@ -101,7 +102,9 @@ class SampleSummary:
         ]
 
 
-def run_sample(options: SampleOptions, note: Callable[[str], None] | None = None) -> SampleSummary:
+def run_sample(
+    options: SampleOptions, note: Callable[[str], None] | None = None, progress: TrainProgress | None = None
+) -> SampleSummary:
     """Make the video and its two companions; `note` is told what was assumed or rounded, a line each.
 
     Raises InputError or ConfigError, before anything is computed, for a picture, path, intrinsics, checkpoint or
@@ -122,7 +125,8 @@ def run_sample(options: SampleOptions, note: Callable[[str], None] | None = None
             note(line)
     first, rows = _first_frame(picture, intrinsics.rows, config, len(held.world_from_cam))
     sampler = SamplerConfig(steps=options.steps, shift=config.objective.shift, seed=options.seed)
-    frames = _generate(model, config, first, held.world_from_cam, rows, sampler)
+    cameras = _cameras(held.world_from_cam, rows, config)
+    frames = _generate(model, config, first, cameras, sampler, progress or SilentProgress())
     height, width = frames.shape[1:3]
     write_mp4(options.out, frames, held.fps, (width, height))
     record = {
@@ -228,25 +232,32 @@ def _first_frame(picture: Picture, rows: Array, config: TrainConfig, frames: int
     return rgb[0], cameras
 
 
+def _cameras(world_from_cam: Array, rows: Array, config: TrainConfig) -> CameraBatch:
+    return CameraBatch(
+        world_from_cam=torch.from_numpy(world_from_cam).float()[None],
+        intrinsics=torch.from_numpy(rows).float()[None],
+        width=config.data.width,
+        height=config.data.height,
+    )
+
+
 def _generate(
     model: CameraDiT,
     config: TrainConfig,
     first: NDArray[np.uint8],
-    world_from_cam: Array,
-    rows: Array,
+    cameras: CameraBatch,
     sampler: SamplerConfig,
+    progress: TrainProgress,
 ) -> NDArray[np.uint8]:
     """(N, h, w, 3) RGB frames."""
     video = torch.from_numpy(first).permute(2, 0, 1).float()[None, None] / 127.5 - 1
-    height, width = first.shape[:2]
-    cameras = CameraBatch(
-        world_from_cam=torch.from_numpy(world_from_cam).float()[None],
-        intrinsics=torch.from_numpy(rows).float()[None],
-        width=width,
-        height=height,
-    )
-    with cpu_threads(config.threads):
-        latent = sample_latents(model, config.codec.encode(video), cameras, sampler)
+    progress.start(sampler.steps, 0)
+    try:
+        with cpu_threads(config.threads):
+            clean = config.codec.encode(video)
+            latent = sample_latents(model, clean, cameras, sampler, lambda done, _: progress.advance(done, None))
+    finally:
+        progress.stop()
     rgb = (config.codec.decode(latent)[0].permute(0, 2, 3, 1) + 1) * 127.5
     return rgb.round().clamp(0, 255).to(torch.uint8).numpy()
 

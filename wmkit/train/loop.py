@@ -119,7 +119,7 @@ def train(
                 if row.step % config.save_every == 0 or row.step == config.steps:
                     state = RunState(step=row.step, data=data)
                     checkpoint = save_checkpoint(out, model, optimizer, config, state)
-                progress.advance(row)
+                progress.advance(row.step, row.loss)
         finally:
             log.close()
             progress.stop()

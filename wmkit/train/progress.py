@@ -1,9 +1,7 @@
-"""How training tells its state: a bar on a terminal, one line every 30 s elsewhere, nothing in a library call."""
+"""How training and sampling tell their state: a bar on a terminal, a line every 30 s elsewhere, nothing in a library."""
 
 import time
 from typing import Protocol, TextIO
-
-from wmkit.train.metrics_log import StepMetrics
 
 __all__ = ["LineProgress", "SilentProgress", "TerminalProgress", "TrainProgress", "progress_for"]
 
@@ -12,22 +10,22 @@ SMOOTH = 0.9  # weight of the past in the shown loss: single losses jump with th
 
 
 class TrainProgress(Protocol):
-    """What a run calls, always from one thread."""
+    """What the work calls, always from one thread."""
 
     def note(self, text: str) -> None:
         """Something to know, in one line."""
         ...
 
     def start(self, steps: int, done: int) -> None:
-        """Training begins: `steps` in all, of which `done` were done by earlier runs."""
+        """Work begins: `steps` in all, of which `done` were done by earlier runs."""
         ...
 
-    def advance(self, row: StepMetrics) -> None:
-        """One more step is done."""
+    def advance(self, done: int, loss: float | None) -> None:
+        """`done` steps are done, the last of them with this loss if it has one."""
         ...
 
     def stop(self) -> None:
-        """Training ended, finished or not; called exactly once after `start`."""
+        """Work ended, finished or not; called exactly once after `start`."""
         ...
 
 
@@ -40,7 +38,7 @@ class SilentProgress:
     def start(self, steps: int, done: int) -> None:
         """Nothing."""
 
-    def advance(self, row: StepMetrics) -> None:
+    def advance(self, done: int, loss: float | None) -> None:
         """Nothing."""
 
     def stop(self) -> None:
@@ -55,15 +53,15 @@ class _Pace:
         self._loss: float | None = None
         self._start_s = time.monotonic()
 
-    def add(self, row: StepMetrics) -> None:
-        self.done = row.step
-        self._loss = row.loss if self._loss is None else SMOOTH * self._loss + (1 - SMOOTH) * row.loss
+    def add(self, done: int, loss: float | None) -> None:
+        self.done = done
+        if loss is not None:
+            self._loss = loss if self._loss is None else SMOOTH * self._loss + (1 - SMOOTH) * loss
 
     def told(self) -> str:
         """As `loss 0.512, 3.1 steps/s`."""
-        if self._loss is None:
-            return "loss unknown, rate unknown"
-        return f"loss {self._loss:.3f}, {self._rate():.2f} steps/s"
+        rate = f"{self._rate():.2f} steps/s"
+        return rate if self._loss is None else f"loss {self._loss:.3f}, {rate}"
 
     def line(self) -> str:
         """One line for a log."""
@@ -92,9 +90,9 @@ class LineProgress:
         """Starts the clock."""
         self._pace, self._told_s = _Pace(steps, done), time.monotonic()
 
-    def advance(self, row: StepMetrics) -> None:
+    def advance(self, done: int, loss: float | None) -> None:
         """Counts, and tells when it is time."""
-        self._pace.add(row)
+        self._pace.add(done, loss)
         if time.monotonic() - self._told_s >= self._every_s:
             self._told_s = time.monotonic()
             self.note(self._pace.line())
@@ -135,10 +133,10 @@ class TerminalProgress:
         self._bar.start_task(self._id)
         self._bar.start()
 
-    def advance(self, row: StepMetrics) -> None:
+    def advance(self, done: int, loss: float | None) -> None:
         """Moves the bar by one step."""
-        self._pace.add(row)
-        self._bar.update(self._id, completed=row.step, told=self._pace.told())
+        self._pace.add(done, loss)
+        self._bar.update(self._id, completed=done, told=self._pace.told())
 
     def stop(self) -> None:
         """Leaves the bar as it stands."""

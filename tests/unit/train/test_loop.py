@@ -1,6 +1,8 @@
 """The loop: it learns, stops and resumes bit for bit, and refuses another run's folder."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from wmkit.errors import ConfigError, InputError
 from wmkit.train.checkpoint import DataFacts
 from wmkit.train.loop import train
 from wmkit.train.metrics_log import StepMetrics, read_metrics
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -164,3 +168,12 @@ def test_a_line_cut_short_is_dropped(tmp_path: Path) -> None:
     whole = '{"step": 1, "loss": 1.0, "grad_norm": 1.0, "lr": 0.1, "seconds": 0.5}\n'
     path.write_text(whole + whole[:30])
     assert read_metrics(path) == [StepMetrics(step=1, loss=1.0, grad_norm=1.0, lr=0.1, seconds=0.5)]
+
+
+def test_the_loop_needs_little() -> None:
+    """What a GPU machine with torch, numpy, safetensors and jaxtyping alone does not have must not be asked for."""
+    code = "import sys, wmkit.train.loop; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(done.stdout.split())
+    assert {"torch", "safetensors", "jaxtyping"} <= loaded
+    assert not {"av", "cv2", "pyarrow", "pycolmap", "ray", "rich", "scipy", "skimage", "typer", "xxhash"} & loaded

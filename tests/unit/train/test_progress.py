@@ -2,7 +2,6 @@
 
 import io
 
-from wmkit.train.metrics_log import StepMetrics
 from wmkit.train.progress import LineProgress, SilentProgress, TerminalProgress, TrainProgress, progress_for
 
 
@@ -11,11 +10,11 @@ class Terminal(io.StringIO):
         return True
 
 
-def steps(progress: TrainProgress, first: int, last: int, total: int) -> None:
+def steps(progress: TrainProgress, first: int, last: int, total: int, loss: float | None = 0.5) -> None:
     progress.note("4 samples")
     progress.start(total, first)
     for step in range(first + 1, last + 1):
-        progress.advance(StepMetrics(step=step, loss=0.5, grad_norm=1.0, lr=0.1, seconds=0.1))
+        progress.advance(step, loss)
     progress.stop()
 
 
@@ -36,6 +35,15 @@ def test_a_log_gets_a_line_when_it_is_time_and_one_at_the_end() -> None:
     assert "loss 0.500" in last
     assert "steps/s" in last
     assert "ETA" in last
+
+
+def test_sampling_has_steps_but_no_loss() -> None:
+    stream = io.StringIO()
+    steps(LineProgress(stream), 0, 2, 2, loss=None)
+    last = stream.getvalue().splitlines()[-1]
+    assert last.startswith("step 2/2, ")
+    assert "steps/s" in last
+    assert "loss" not in last
 
 
 def test_nothing_done_has_no_rate() -> None:
