@@ -1,4 +1,4 @@
-"""How training and sampling tell their state: a bar on a terminal, a line every 30 s elsewhere, nothing in a library."""
+"""How training and sampling tell their state: a bar on a terminal, a line every 30 s elsewhere, else nothing."""
 
 import time
 from typing import Protocol, TextIO
