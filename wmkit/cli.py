@@ -160,7 +160,7 @@ def _summary_lines(summary: "RunSummary") -> list[str]:
         f"{summary.posed_frames} of {summary.frames} frames posed; {summary.seconds:.1f} s",
     ]
     if summary.ok:
-        lines.append(f"scale: {summary.metric} metric, {summary.ok - summary.metric} up to scale for want of a cue")
+        lines.append(f"scale: {summary.metric} metric, {summary.ok - summary.metric} up to scale, no cue voted")
     if summary.duplicates:
         lines.append(f"duplicates of another source's content: {summary.duplicates}")
     if summary.failed:
