@@ -169,9 +169,11 @@ def _summary_lines(summary: "RunSummary") -> list[str]:
         f"{summary.posed_frames} of {summary.frames} frames posed; {summary.seconds:.1f} s",
     ]
     if summary.ok:
-        lines.append(f"scale: {summary.metric} metric, {summary.ok - summary.metric} up to scale for want of a cue")
+        lines.append(f"scale: {summary.metric} metric, {summary.ok - summary.metric} up to scale, no cue voted")
     if summary.duplicates:
         lines.append(f"duplicates of another source's content: {summary.duplicates}")
+    if summary.failed:
+        lines.append(f"why each failed, and the command that reruns it alone: {summary.corpus}/dead-letter")
     told = (("no trajectory", summary.reasons), ("failed", summary.codes), ("skipped", summary.skipped))
     lines += [f"{title}: " + ", ".join(f"{n} {word}" for word, n in count.items()) for title, count in told if count]
     return [*lines, f"corpus: {summary.corpus}"]

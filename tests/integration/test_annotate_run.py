@@ -50,6 +50,7 @@ def test_every_source_is_accounted_for(inputs: Path, tmp_path: Path) -> None:
         "codes": {"pose/diverged": 1},
         "frames": 3 * FRAMES,
         "posed_frames": 2 * FRAMES,
+        "metric": 0,
         "seconds": 0,
         "clips_per_s": 0,
         "interrupted": False,

@@ -64,8 +64,8 @@ def test_choices_are_those_of_the_parts_behind_them() -> None:
 
 SUMMARY = RunSummary(
     corpus="/c", sources=3, clips=2, duplicates=1, skipped={"mask": 1}, resumed=0, ok=1, no_trajectory=0, failed=1,
-    unfinished=0, reasons={}, codes={"decode/empty": 1}, frames=5, posed_frames=5, metric=0, seconds=1.0, clips_per_s=2.0,
-    interrupted=False,
+    unfinished=0, reasons={}, codes={"decode/empty": 1}, frames=5, posed_frames=5, metric=0, seconds=1.0,
+    clips_per_s=2.0, interrupted=False,
 )  # fmt: skip
 
 

@@ -47,7 +47,8 @@ def test_flipped_bits_are_flagged_and_left_out(tmp_path: Path) -> None:
     assert not index(sound).corrupt.any()
     facts = index(flipped(sound, 12))
     flagged = int(facts.corrupt.sum())
-    assert len(facts.pts_s) == 150
+    # a flip may also make its picture undecodable: seen once in some hundred runs, the decoder's choice, not ours
+    assert 150 - 12 <= len(facts.pts_s) <= 150
     # 12 flips hit at most 12 pictures; a flip in a few bytes that no decoder checks goes unseen
     assert 4 <= flagged <= 12
     again = index(flipped(sound, 12))

@@ -41,7 +41,7 @@ def arc_scene(frames: int = 6, points: int = 60, noise_px: float = 0.0, seed: in
     )
     point = scene.in_camera()
     exact = FOCAL_PX * point[:, :2] / point[:, 2:] + scene.params[1:]
-    inside = (exact > 0).all(1) & (exact < SIZE).all(1)
+    inside = np.asarray(((exact > 0) & (exact < SIZE)).all(axis=1))
     noisy = exact + rng.normal(0, noise_px, exact.shape) if noise_px else exact
     return replace(scene, obs_xy=noisy).keep(inside)
 

@@ -1,6 +1,7 @@
 """The whole engine on rendered worlds with exact cameras: accuracy, refusals and sameness."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ class Rendered(Pictures):
         super().__init__(np.clip(np.array(noisy), 0, 255).astype(np.uint8))
 
     @property
-    def view(self):
+    def view(self) -> Any:
         view = super().view
         view.time_s = np.arange(len(self.rgb)) / 8.0
         return view
@@ -107,5 +108,7 @@ def test_the_same_pixels_give_the_same_bytes(room: PoseEstimate) -> None:
     assert isinstance(again, PoseEstimate)
     assert again.trajectory.world_from_cam.tobytes() == room.trajectory.world_from_cam.tobytes()
     assert again.points.xyz.tobytes() == room.points.xyz.tobytes()
+    assert again.trajectory.covariance is not None
+    assert room.trajectory.covariance is not None
     assert again.trajectory.covariance.tobytes() == room.trajectory.covariance.tobytes()
     assert again.intrinsics == room.intrinsics

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from tests.unit.annotate.pose.scenes import arc_scene, tracks_of
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
-from wmkit.video.frames import FrameWindow
+from wmkit.clip import Clip
+from wmkit.video.frames import DecodeFacts, FrameWindow
 
 WIDTH, HEIGHT = 320, 200
 
@@ -22,7 +24,15 @@ class Pictures:
     rgb: np.ndarray
 
     @property
-    def view(self) -> SimpleNamespace:
+    def clip(self) -> Clip:
+        raise NotImplementedError("the engine goes by the pictures, their size and their times alone")
+
+    @property
+    def facts(self) -> DecodeFacts:
+        raise NotImplementedError("the engine goes by the pictures, their size and their times alone")
+
+    @property
+    def view(self) -> Any:
         return SimpleNamespace(width=self.rgb.shape[2], height=self.rgb.shape[1])
 
     def windows(self, size: int = 64) -> Iterator[FrameWindow]:
@@ -116,7 +126,7 @@ def sliding_tracks(step_px: float, frames: int = 20) -> Tracks:
     xy = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0)), -1).reshape(-1, 2).astype(np.float32) * 20
     return Tracks(
         ids=(np.arange(len(xy)),) * frames,
-        xy=tuple(xy + np.float32(index * step_px) * np.array([1, 0], np.float32) for index in range(frames)),
+        xy=tuple((xy + index * step_px * np.array([1, 0])).astype(np.float32) for index in range(frames)),
         rgb=np.zeros((len(xy), 3), np.uint8),
         width=600,
         height=800,
