@@ -125,8 +125,9 @@ def apply(thresholds: Thresholds, verdicts: Sequence[Verdict]) -> Rejection | No
                 why = "the filter did not run" if verdict is None else verdict.reason
                 return Rejection(filter=row.filter, reason=f"unmeasured:{row.filter}", detail=why)
         elif not _passes(row, verdict.value):
-            limits = f"{'' if row.low is None else row.low} to {'' if row.high is None else row.high}".strip()
-            detail = f"{verdict.value:.6g} {verdict.unit} is not {limits}".replace("  ", " ")
+            too_low = row.low is not None and verdict.value < row.low
+            limit = f"below {row.low:g}" if too_low else f"above {row.high:g}"
+            detail = " ".join(f"{verdict.value:.6g} {verdict.unit} is {limit}".split())
             return Rejection(filter=row.filter, reason=f"threshold:{row.filter}", detail=detail)
     return None
 

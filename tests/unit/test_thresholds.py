@@ -45,8 +45,10 @@ def test_a_rejection_says_value_and_limits() -> None:
     rejection = apply(FOV, [Verdict.measured("fov_x", 121.5, "deg")])
     assert rejection is not None
     assert (rejection.reason, rejection.filter) == ("threshold:fov_x", "fov_x")
-    assert "121.5 deg" in rejection.detail
-    assert "120" in rejection.detail
+    assert rejection.detail == "121.5 deg is above 120"
+    rejection = apply(FOV, [Verdict.measured("fov_x", 3, "")])
+    assert rejection is not None
+    assert rejection.detail == "3 is below 25"
 
 
 @pytest.mark.parametrize("verdicts", [[], [Verdict.unmeasured("fov_x", "deg", "no_points")]])

@@ -7,6 +7,8 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
+from av.packet import Packet
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from wmkit.camera import Array, Intrinsics
@@ -30,24 +32,40 @@ def load_array(folder: Path, sample: Sample, name: str, shape: tuple[int, ...]) 
 
 
 def decode_frames(folder: Path, sample: Sample, start: int, count: int) -> NDArray[np.uint8]:
-    """(count, height, width, 3) RGB of consecutive frames; CorruptShardError when the mp4 does not hold them."""
+    """(count, height, width, 3) RGB of consecutive frames; CorruptShardError when the mp4 does not hold them.
+
+    Frames are counted by their place in presentation order; decoding begins at the last keyframe that is not later.
+    """
     data = read_part(folder, sample, "mp4")
-    rgb = np.empty((count, sample.height, sample.width, 3), dtype=np.uint8)
-    found = 0
+    rgb: list[NDArray[np.uint8]] = []
     try:
         with av.open(io.BytesIO(data), "r", format="mp4") as container:
-            for index, frame in enumerate(container.decode(video=0)):
-                if index < start:
-                    continue
-                if found == count:
-                    break
-                rgb[found] = frame.to_ndarray(format="rgb24")
-                found += 1
+            stream = container.streams.video[0]
+            timed = [(packet.pts, packet) for packet in container.demux(stream) if packet.pts is not None]
+            shown = sorted(pts for pts, packet in timed if not packet.is_discard)[start : start + count]
+            if len(shown) == count:
+                first = max(i for i, (pts, packet) in enumerate(timed) if packet.is_keyframe and pts <= shown[0])
+                rgb = _decoded([packet for _, packet in timed[first:]], stream, shown[0], shown[-1])
     except (FFmpegError, IndexError, ValueError) as error:
         raise CorruptShardError(f"{sample.shard}: expected {sample.key}.mp4 to decode, got {error}") from None
-    if found != count:
-        got = f"{found} of frames {start} to {start + count - 1}"
-        raise CorruptShardError(f"{sample.shard}: expected {sample.key}.mp4 to have {sample.frames} frames, got {got}")
+    if len(rgb) != count or rgb[0].shape != (sample.height, sample.width, 3):
+        size = f"{rgb[0].shape[1]}x{rgb[0].shape[0]} px" if rgb else "no picture"
+        raise CorruptShardError(
+            f"{sample.shard}: expected {sample.frames} frames of {sample.width}x{sample.height} px in {sample.key}.mp4"
+            f", got {len(rgb)} of frames {start} to {start + count - 1}, {size}"
+        )
+    return np.stack(rgb)
+
+
+def _decoded(packets: list[Packet], stream: VideoStream, first_pts: int, last_pts: int) -> list[NDArray[np.uint8]]:
+    """RGB of the frames from `first_pts` to `last_pts`; `packets` begin with a keyframe."""
+    rgb = []
+    for packet in (*packets, None):  # None flushes the decoder
+        for frame in stream.codec_context.decode(packet):
+            if frame.pts is not None and first_pts <= frame.pts <= last_pts:
+                rgb.append(frame.to_ndarray(format="rgb24"))
+                if frame.pts == last_pts:
+                    return rgb
     return rgb
 
 

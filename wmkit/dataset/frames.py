@@ -11,9 +11,10 @@ from wmkit.camera import Array
 from wmkit.video import FrameSource
 from wmkit.video.encode import write_mp4
 
-__all__ = ["CRF", "copy_refusal", "encode_clip", "even_size", "mean_rate"]
+__all__ = ["CRF", "GOP", "copy_refusal", "encode_clip", "even_size", "mean_rate"]
 
 CRF = 18
+GOP = 16  # frames: a crop from the middle of a clip decodes at most this many that it does not want
 
 
 def even_size(width: int, height: int) -> tuple[int, int]:
@@ -36,7 +37,7 @@ def encode_clip(frames: FrameSource, path: Path) -> int:
     Raises ClipError when the source no longer decodes to them, InputError when the disk or the encoder refuses.
     """
     size = even_size(frames.view.width, frames.view.height)
-    return write_mp4(path, _pictures(frames, size), mean_rate(frames.view.time_s), size, crf=CRF)
+    return write_mp4(path, _pictures(frames, size), mean_rate(frames.view.time_s), size, crf=CRF, gop=GOP)
 
 
 def copy_refusal(frames: FrameSource, head: bytes) -> str | None:

@@ -15,7 +15,7 @@ from wmkit.corpus import Corpus
 from wmkit.corpus.atomic import json_bytes
 from wmkit.corpus.clip_folder import read_record
 from wmkit.corpus.refind import SourceGone, reopen_source
-from wmkit.dataset.frames import CRF, copy_refusal, encode_clip, even_size, mean_rate
+from wmkit.dataset.frames import CRF, GOP, copy_refusal, encode_clip, even_size, mean_rate
 from wmkit.dataset.plan import Candidate, Dropped
 from wmkit.errors import ClipError, InputError
 from wmkit.video import FrameSource
@@ -127,7 +127,7 @@ def _record(
             "crop_px": [0, 0, *size],  # left, top, right, bottom in the frames of `view`
             "fps": f"{rate}",
             "time_s": view.time_s.tolist(),
-            "video": "the source's own bytes" if video == "copy" else f"libx264, crf {CRF}",
+            "video": "the source's own bytes" if video == "copy" else f"libx264, crf {CRF}, gop {GOP}",
         },
         "scale": {
             "kind": str(ScaleKind.METRIC if metric else ScaleKind.UP_TO_SCALE),

@@ -63,7 +63,8 @@ class VerifyReport:
 
     def lines(self) -> list[str]:
         """One line a damage, and the sum, for people."""
-        sum_ = f"{self.shards} shards, {self.samples} samples, {self.frames} frames, {self.bytes / 1e6:.1f} MB"
+        tars = "1 tar" if self.shards == 1 else f"{self.shards} tars"
+        sum_ = f"{tars}, {self.samples} samples, {self.frames} frames, {self.bytes / 1e6:.1f} MB"
         if not self.damage:
             return [f"{self.path}: whole ({sum_})"]
         hit = len({entry.sample for entry in self.damage if entry.sample})

@@ -20,13 +20,19 @@ _COLOUR = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "b
 
 
 def write_mp4(
-    path: Path, frames: Iterable[NDArray[np.uint8]], fps: float | Fraction, size: tuple[int, int], crf: int = 18
+    path: Path,
+    frames: Iterable[NDArray[np.uint8]],
+    fps: float | Fraction,
+    size: tuple[int, int],
+    crf: int = 18,
+    gop: int = 250,
 ) -> int:
     """Encodes RGB frames (h, w, 3) uint8 at a constant `fps` (1/s) and returns how many there were.
 
     size is (width, height) px, even because of 4:2:0; frame k is shown at exactly k / fps, to a denominator of 1001;
-    colours are BT.709, limited range, and tagged. The file appears by one rename, complete or not at all.
-    Raises InputError for a bad size, rate, crf, frame or an unwritable path, and when there is no frame.
+    colours are BT.709, limited range, and tagged. At least every `gop`-th frame can be decoded without those before
+    it. The file appears by one rename, complete or not at all.
+    Raises InputError for a bad size, rate, crf, gop, frame or an unwritable path, and when there is no frame.
     """
     width, height = size
     rate = Fraction(fps).limit_denominator(1001) if np.isfinite(float(fps)) else Fraction(0)
@@ -36,6 +42,8 @@ def write_mp4(
         raise InputError(f"{path}: expected a positive rate in frames a second, got {fps}")
     if not 0 <= crf <= 51:
         raise InputError(f"{path}: expected crf from 0 to 51, got {crf}")
+    if gop < 1:
+        raise InputError(f"{path}: expected gop of at least 1 frame, got {gop}")
     if path.is_dir():
         raise InputError(f"{path}: expected a file name, got a folder")
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -44,19 +52,20 @@ def write_mp4(
     except OSError as error:
         raise InputError(f"{path}: expected a writable folder, got {error.strerror}") from error
     try:
-        count = _encode(path, frames, _command(scratch, rate, size, crf))
+        count = _encode(path, frames, _command(scratch, rate, size, crf, gop))
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
     return count
 
 
-def _command(scratch: Path, rate: Fraction, size: tuple[int, int], crf: int) -> list[str]:
+def _command(scratch: Path, rate: Fraction, size: tuple[int, int], crf: int, gop: int) -> list[str]:
     from imageio_ffmpeg import get_ffmpeg_exe
 
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", f"{rate}", "-i", "-"]
     scale = "scale=out_color_matrix=bt709:out_range=tv:flags=bilinear+accurate_rnd+bitexact"
-    codec = ["-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-pix_fmt", "yuv420p", "-threads", "1"]
+    codec = ["-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-g", str(gop), "-pix_fmt", "yuv420p"]
+    codec += ["-threads", "1"]
     head = [get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-v", "error", "-y", "-filter_threads", "1"]
     tail = [*_COLOUR, *_BITEXACT, "-movflags", "+faststart", "-f", "mp4", str(scratch)]
     return [*head, *raw, "-an", "-vf", scale, *codec, *tail]

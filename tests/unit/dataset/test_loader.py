@@ -4,7 +4,9 @@ import io
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from wmkit.dataset.batch import Batch
 from wmkit.dataset.decode import decode_frames, fit_frames
 from wmkit.dataset.loader import ClipLoader, LoaderConfig
 from wmkit.dataset.schema import open_shards, read_part
-from wmkit.dataset.writer import build_shards
+from wmkit.dataset.writer import BuildOptions, build_shards
 from wmkit.errors import CorruptShardError, InputError
 
 CONFIG = LoaderConfig(frames=5, height=24, width=32, batch_size=2, seed=7)
@@ -141,6 +143,20 @@ def test_frames_and_rows_are_the_same_frames(tmp_path: Path) -> None:
         assert [read_number(frame) for frame in rgb] == numbers[start : start + 3]
 
 
+@pytest.mark.parametrize("video", ["encode", "copy"])
+def test_a_crop_from_the_middle_is_the_full_decode_cut(video: Literal["encode", "copy"], tmp_path: Path) -> None:
+    """Decoding starts at a keyframe, of which 40 frames have several (encode) or one (copy), B-frames between them."""
+    shards = make_shards(tmp_path, clips=1, frames=40, options=BuildOptions(video=video))
+    (sample,) = open_shards(shards).samples
+    with av.open(io.BytesIO(read_part(shards, sample, "mp4")), "r") as container:
+        keyframes = sum(packet.is_keyframe for packet in container.demux(video=0) if packet.pts is not None)
+    assert keyframes >= 3 if video == "encode" else keyframes == 1
+    with av.open(io.BytesIO(read_part(shards, sample, "mp4")), "r") as container:
+        full = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    for start in range(38):
+        np.testing.assert_array_equal(decode_frames(shards, sample, start, 3), full[start : start + 3])
+
+
 def test_samples_that_give_no_crop_are_counted(tmp_path: Path, sound_shards: Path) -> None:
     assert ClipLoader(sound_shards, CONFIG).skipped == {"too_short": 0, "unposed": 0}
     # Frames 0 to 2 and 4 to 23 are posed.
@@ -159,7 +175,7 @@ def test_a_config_of_nothing_is_refused(name: str) -> None:
 
 def test_an_mp4_that_lies_is_a_corrupt_shard(sound_shards: Path) -> None:
     sample = open_shards(sound_shards).samples[0]
-    with pytest.raises(CorruptShardError, match="24 frames, got 1 of frames 23 to 24"):
+    with pytest.raises(CorruptShardError, match=r"24 frames of 64x48 px .* got 0 of frames 23 to 24"):
         decode_frames(sound_shards, sample, 23, 2)
 
 

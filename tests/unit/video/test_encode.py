@@ -42,6 +42,21 @@ def test_colours_come_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(window.rgb[1].reshape(-1, 3).mean(axis=0), colour, atol=3)
 
 
+@pytest.mark.parametrize("gop", [1, 5, 250])
+def test_keyframes_come_at_least_every_gop(gop: int, tmp_path: Path) -> None:
+    import av
+
+    pictures = [numbered_picture(number, 64, 48) for number in range(24)]
+    write_mp4(tmp_path / "a.mp4", pictures, 16, (64, 48), gop=gop)
+    with av.open(str(tmp_path / "a.mp4"), "r") as container:
+        packets = [packet for packet in container.demux(video=0) if packet.pts is not None]
+    keys = [*(index for index, packet in enumerate(packets) if packet.is_keyframe), len(packets)]
+    assert keys[0] == 0
+    assert max(after - before for before, after in itertools.pairwise(keys)) <= gop
+    with pytest.raises(InputError, match="gop"):
+        write_mp4(tmp_path / "b.mp4", pictures, 16, (64, 48), gop=0)
+
+
 def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
     contents = set()
     for name in ("a.mp4", "b.mp4", "a.mp4"):
