@@ -24,7 +24,7 @@ from tests.shard_samples import (
     record,
     source_row,
 )
-from tests.video_clips import Encoding, read_number, write_clip
+from tests.video_clips import Encoding, read_number, remux, write_clip
 from wmkit import cli
 from wmkit.annotate.pipeline import config_dict, config_hash
 from wmkit.corpus import Corpus, LedgerRow, Status
@@ -222,11 +222,14 @@ def test_a_kill_at_any_rename_leaves_whole_shards_and_is_mended(tmp_path: Path) 
 def test_turned_and_stretched_sources_come_out_upright_and_even(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     ticks = list(range(0, 24, 2))
-    # 101x61 upright pixels once turned and stretched: both odd.
     odd = tmp_path / "clips" / "odd.mp4"
     write_clip(odd, ticks, (101, 61), Encoding(codec="libx264rgb", pixel_format="rgb24"))
     write_clip(tmp_path / "clips" / "wide.mp4", ticks, (96, 64), Encoding(ratio=Fraction(4, 3)))
+    stored = write_clip(tmp_path / "stored.mp4", ticks, (64, 96), Encoding(turn=1))
+    remux(stored, tmp_path / "clips" / "turned.mp4", before=("-display_rotation:v:0", "-90"))
     corpus = annotate_folder(tmp_path / "clips", tmp_path / "corpus")
+    with pytest.raises(InputError, match=r"--video copy: .* got (odd|wide|turned)\.mp4"):
+        build_shards(corpus, tmp_path / "shards", BuildOptions(video="copy"))
     build_shards(corpus, tmp_path / "shards")
     sizes = {}
     for sample in open_shards(tmp_path / "shards").samples:
@@ -240,7 +243,7 @@ def test_turned_and_stretched_sources_come_out_upright_and_even(tmp_path: Path) 
         annotation = Corpus.open(corpus).read(sample.key)
         cameras = np.load(io.BytesIO(read_part(tmp_path / "shards", sample, "intrinsics.npy")), allow_pickle=False)
         np.testing.assert_array_equal(cameras, annotation.intrinsics_rows)
-    assert sizes == {"odd.mp4": (100, 60), "wide.mp4": (128, 64)}
+    assert sizes == {"odd.mp4": (100, 60), "wide.mp4": (128, 64), "turned.mp4": (64, 96)}
     assert verify_shards(tmp_path / "shards").damage == ()
 
 
