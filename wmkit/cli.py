@@ -297,7 +297,7 @@ def train(
 def sample(
     checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its checkpoints.")] = Path("run"),
     image: Annotated[Path | None, typer.Option(help="The first frame. [default: a bundled picture]")] = None,
-    trajectory: Annotated[str, typer.Option(help="Camera file, or actions.")] = "w-40,dw-20",
+    trajectory: Annotated[str, typer.Option(help="Camera file, or actions.")] = "w-10,dw-6",
     intrinsics: Annotated[Path | None, typer.Option(help="fx fy cx cy of the image, px: .npy .npz .json .txt.")] = None,
     fov_deg: Annotated[float | None, typer.Option(help="Horizontal. [default: by EXIF, else 60]")] = None,
     out: Annotated[Path, typer.Option(help="Video; its cameras and recipe are put beside it.")] = Path("sample.mp4"),

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from wmkit.corpus import Corpus, Status
 from wmkit.dataset.schema import SHARDS_NAME
 from wmkit.dataset.writer import BuildSummary, build_shards
@@ -18,7 +20,7 @@ from wmkit.errors import ConfigError, InputError
 from wmkit.evaluate.report import EvalReport
 from wmkit.evaluate.video import eval_video
 from wmkit.sample import SampleOptions, SampleSummary, run_sample
-from wmkit.train.checkpoint import find_checkpoint, read_state
+from wmkit.train.checkpoint import find_checkpoint, read_config, read_state
 from wmkit.train.progress import TrainProgress
 from wmkit.train.run import TrainOptions, TrainSummary, run_train
 from wmkit.video import VideoConfig, discover, identify, open_source
@@ -143,30 +145,38 @@ def make_run(options: TrainOptions, out: Path, progress: TrainProgress) -> Train
 def _request(clips: tuple[WorldClip, ...], out: Path, options: ModelOptions) -> SampleOptions:
     """The first picture of the first world that has a camera for every frame, and its path as it was annotated.
 
-    The annotated path is in the unit the model was trained in, the true one in metres. Without such a world: the
-    picture and the path that the package brings.
+    Of the path, as many frames as the model was trained on: a minute of training does not carry further. The
+    annotated path is in the unit the model was trained in, the true one in metres. Without such a world: the picture
+    and the path that the package brings.
     """
-    folder = out / "sample"
+    folder, run = out / "sample", out / "run"
     folder.mkdir(exist_ok=True)
-    common = SampleOptions(checkpoint=out / "run", out=folder / "sample.mp4", steps=options.sample_steps)
+    video = folder / "sample.mp4"
+    frames = read_config(find_checkpoint(run)).data.frames
     corpus = Corpus.open(out / "corpus")
     latest = corpus.latest()
     for clip in clips:
         clip_id = clip_id_of_world(clip, out, corpus)
         trajectory = corpus.read(clip_id).trajectory if latest[clip_id].status is Status.OK else None
         if trajectory is not None and trajectory.posed.all():
-            cameras = corpus.folder(clip_id) / "trajectory.npz"
-            image = folder / "first.png"
+            image, cameras = folder / "first.png", folder / "asked.npz"
             _write_first_frame(out / "clips" / f"{clip.name}.mp4", image)
+            _write_first_cameras(corpus.folder(clip_id) / "trajectory.npz", cameras, frames)
             return SampleOptions(
-                checkpoint=common.checkpoint,
+                checkpoint=run,
                 image=image,
                 trajectory=str(cameras),
                 intrinsics=cameras,
-                out=common.out,
-                steps=common.steps,
+                out=video,
+                steps=options.sample_steps,
             )
-    return common
+    return SampleOptions(checkpoint=run, out=video, steps=options.sample_steps)
+
+
+def _write_first_cameras(trajectory: Path, cameras: Path, frames: int) -> None:
+    """The first `frames` rows of a corpus' trajectory.npz under the same keys."""
+    with np.load(trajectory, allow_pickle=False) as arrays:
+        np.savez(cameras, allow_pickle=False, **{name: arrays[name][:frames] for name in arrays.files})
 
 
 def _write_first_frame(video: Path, image: Path) -> None:
