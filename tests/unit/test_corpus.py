@@ -19,9 +19,9 @@ from tests.unit.corpus_samples import (
     full_annotation,
     metric_annotation,
 )
+from wmkit.atomic import json_bytes, npz_bytes, write_atomic
 from wmkit.clip import Annotation, Points
 from wmkit.corpus import Corpus, DeadLetter, LedgerRow, SourceRow, Status, store
-from wmkit.corpus.atomic import json_bytes, npz_bytes, write_atomic
 from wmkit.corpus.clip_folder import points_bytes, points_from_bytes
 from wmkit.errors import ConfigError, InputError
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.atomic import json_bytes, npz_bytes
 from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import (
     Absence,
@@ -40,7 +41,6 @@ from wmkit.clip import (
     SourceView,
     Verdict,
 )
-from wmkit.corpus.atomic import json_bytes, npz_bytes
 from wmkit.errors import InputError
 
 __all__ = ["annotation_files", "points_bytes", "points_from_bytes", "read_annotation", "read_record"]

@@ -26,8 +26,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wmkit.atomic import fsync_folder, json_bytes, write_atomic, write_synced
 from wmkit.clip import Annotation
-from wmkit.corpus.atomic import fsync_folder, json_bytes, write_atomic, write_synced
 from wmkit.corpus.clip_folder import annotation_files, read_annotation, read_record
 from wmkit.corpus.ledger import (
     LEDGER_SCHEMA,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wmkit import __version__
-from wmkit.corpus.atomic import json_bytes, write_atomic
+from wmkit.atomic import json_bytes, write_atomic
 from wmkit.dataset.plan import Dropped, Plan, count_reasons
 from wmkit.dataset.schema import (
     BUILDING_NAME,

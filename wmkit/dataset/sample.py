@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from wmkit.atomic import json_bytes
 from wmkit.camera import Array, ScaleKind, Trajectory
 from wmkit.clip import Annotation
 from wmkit.corpus import Corpus
-from wmkit.corpus.atomic import json_bytes
 from wmkit.corpus.clip_folder import read_record
 from wmkit.corpus.refind import SourceGone, reopen_source
 from wmkit.dataset.frames import CRF, GOP, copy_refusal, encode_clip, even_size, mean_rate

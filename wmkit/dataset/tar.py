@@ -5,7 +5,7 @@ import os
 import tarfile
 from pathlib import Path
 
-from wmkit.corpus.atomic import fsync_folder
+from wmkit.atomic import fsync_folder
 from wmkit.dataset.schema import Shard
 
 __all__ = ["BLOCK", "ShardFile", "member_header", "padded"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wmkit.atomic import npz_bytes, write_atomic
 from wmkit.corpus import Corpus, Status
 from wmkit.dataset.schema import SHARDS_NAME
 from wmkit.dataset.writer import BuildSummary, build_shards
@@ -176,7 +177,7 @@ def _request(clips: tuple[WorldClip, ...], out: Path, options: ModelOptions) -> 
 def _write_first_cameras(trajectory: Path, cameras: Path, frames: int) -> None:
     """The first `frames` rows of a corpus' trajectory.npz under the same keys."""
     with np.load(trajectory, allow_pickle=False) as arrays:
-        np.savez(cameras, allow_pickle=False, **{name: arrays[name][:frames] for name in arrays.files})
+        write_atomic(cameras, npz_bytes({name: arrays[name][:frames] for name in arrays.files}))
 
 
 def _write_first_frame(video: Path, image: Path) -> None:

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from wmkit import __version__
+from wmkit.atomic import json_bytes, npz_bytes, write_atomic
 from wmkit.camera import Array, ScaleKind
-from wmkit.corpus.atomic import json_bytes, npz_bytes, write_atomic
 from wmkit.dataset.decode import fit_frames
 from wmkit.errors import InputError
 from wmkit.model.dit import CameraDiT

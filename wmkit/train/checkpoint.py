@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from wmkit.atomic import fsync_folder, write_synced
 from wmkit.errors import ConfigError, InputError
 from wmkit.model.config import ModelConfig
 from wmkit.model.dit import CameraDiT
@@ -95,16 +96,16 @@ def save_checkpoint(
         shutil.rmtree(stale)
     scratch.mkdir(parents=True)
     for name, data in files.items():
-        _write_synced(scratch / name, data)
-    _sync_folder(scratch)
+        write_synced(scratch / name, data)
+    fsync_folder(scratch)
     if folder.exists():  # a run killed between this rename and `latest` does the step again, to the same bytes
         shutil.rmtree(folder)
     os.replace(scratch, folder)
-    _sync_folder(folder.parent)
+    fsync_folder(folder.parent)
     pointer = run / ".latest.tmp"
-    _write_synced(pointer, f"{folder.name}\n".encode())
+    write_synced(pointer, f"{folder.name}\n".encode())
     os.replace(pointer, run / "latest")
-    _sync_folder(run)
+    fsync_folder(run)
     for old in sorted(folder.parent.glob("step-*"), key=_step_of)[: -config.keep]:
         if old != folder:
             shutil.rmtree(old)
@@ -230,18 +231,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise InputError(f"{path}: expected a JSON object, got {type(plain).__name__}")
     return plain
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

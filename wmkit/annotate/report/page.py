@@ -12,8 +12,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from wmkit.annotate.report.cards import Card, card_of, stage_shares, video_config
 from wmkit.annotate.report.data import choose_cards, histograms, totals, waterfall
 from wmkit.annotate.report.svg import histogram_svg, number
+from wmkit.atomic import write_atomic
 from wmkit.corpus import Corpus, LedgerRow, SourceRow
-from wmkit.corpus.atomic import write_atomic
 from wmkit.corpus.store import CONVENTIONS
 from wmkit.errors import InputError
 
