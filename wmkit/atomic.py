@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["fsync_folder", "json_bytes", "npz_bytes", "write_atomic", "write_synced"]
+__all__ = ["HEADER_LOCK", "fsync_folder", "json_bytes", "npz_bytes", "write_atomic", "write_synced"]
+
+
+HEADER_LOCK = threading.Lock()
+"""Held while numpy reads an array in a program with threads: numpy parses the header with `ast`, and CPython 3.11
+raises "AST constructor recursion depth mismatch" when two threads do so at once (python/cpython#106905)."""
 
 
 def json_bytes(value: object) -> bytes:

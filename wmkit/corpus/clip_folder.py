@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.atomic import json_bytes, npz_bytes
+from wmkit.atomic import HEADER_LOCK, json_bytes, npz_bytes
 from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import (
     Absence,
@@ -215,5 +215,5 @@ def _scale(record: Mapping[str, Any]) -> ScaleEstimate:
 
 
 def _load_npz(path: Path) -> dict[str, NDArray]:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+    with HEADER_LOCK, np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}

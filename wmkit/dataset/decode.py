@@ -11,6 +11,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from wmkit.atomic import HEADER_LOCK
 from wmkit.camera import Array, Intrinsics
 from wmkit.dataset.schema import Sample, read_part
 from wmkit.errors import CorruptShardError
@@ -22,7 +23,8 @@ def load_array(folder: Path, sample: Sample, name: str, shape: tuple[int, ...]) 
     """A float64 array part, checked against `shape`; CorruptShardError when it is none or has another one."""
     data = read_part(folder, sample, name)
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+        with HEADER_LOCK:
+            array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise CorruptShardError(f"{sample.shard}: expected {sample.key}.{name} to be an array, got {error}") from None
     if array.shape != shape or array.dtype != np.float64:
