@@ -89,12 +89,12 @@ def test_threads_that_read_arrays_take_turns(corpus: Corpus, monkeypatch: pytest
     (clip_id,) = corpus.clip_ids()
     load, inside, most = np.load, [], []
 
-    def counted(*args: object, allow_pickle: bool) -> object:
+    def counted(file: io.BytesIO, allow_pickle: bool) -> object:
         inside.append(1)
         most.append(len(inside))
         time.sleep(0.005)  # long enough for another thread to come in
         inside.pop()
-        return load(*args, allow_pickle=allow_pickle)
+        return load(file, allow_pickle=allow_pickle)
 
     monkeypatch.setattr(np, "load", counted)
     with ThreadPoolExecutor(4) as pool:
