@@ -10,10 +10,10 @@ from wmkit.annotate.pose.scene import Scene
 __all__ = ["bundle_adjust", "to_reconstruction"]
 
 
-def bundle_adjust(scene: Scene, loss_px: float, refine_focal: bool = True) -> Scene:
+def bundle_adjust(scene: Scene, loss_px: float) -> Scene:
     """The scene with poses, points and focal length at the minimum of the Cauchy reprojection loss."""
     model, track_of_point = to_reconstruction(scene)
-    options = pycolmap.BundleAdjustmentOptions(print_summary=False, refine_focal_length=refine_focal)
+    options = pycolmap.BundleAdjustmentOptions(print_summary=False)
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = loss_px
     options.ceres.solver_options.num_threads = 1

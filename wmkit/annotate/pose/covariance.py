@@ -5,7 +5,7 @@ Schur complement. Gauge: the first posed frame is fixed, and so is the scale, as
 the cameras from it: an up-to-scale trajectory has no scale error, a metric one has its interval in ScaleEstimate.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -53,8 +53,8 @@ class _Linear:
 
 
 def _linearise(scene: Scene) -> _Linear:
-    at = np.flatnonzero(scene.usable)
-    seen = replace(scene, obs_frame=scene.obs_frame[at], obs_track=scene.obs_track[at], obs_xy=scene.obs_xy[at])
+    seen = scene.keep(scene.usable)
+    count = len(seen.obs_frame)
     x, y, z = seen.in_camera().T
     focal = scene.params[0]
     zero = np.zeros_like(z)
@@ -69,7 +69,7 @@ def _linearise(scene: Scene) -> _Linear:
     # one axis of the error, robustly: the median of a Rayleigh variable is 1.1774 sigma; what the fit itself
     # absorbed (poses, points, focal length) is missing from the residuals and is put back
     unknowns = 6 * scene.posed.sum() + 3 * len(np.unique(seen.obs_track)) - 6
-    freedom = max(2 * len(at) - unknowns, 1) / (2 * len(at))
+    freedom = max(2 * count - unknowns, 1) / (2 * count)
     sigma_px = max(float(np.median(seen.error_px())) / 1.1774, 1e-3) / np.sqrt(freedom)
     return _Linear(
         frame=seen.obs_frame,

@@ -63,8 +63,7 @@ class Scene:
 
     def keep(self, mask: NDArray[np.bool_]) -> "Scene":
         """The scene with the observations of `mask` (K,) alone."""
-        kept = {name: getattr(self, name)[mask] for name in ("obs_frame", "obs_track", "obs_xy")}
-        return replace(self, obs_frame=kept["obs_frame"], obs_track=kept["obs_track"], obs_xy=kept["obs_xy"])
+        return replace(self, obs_frame=self.obs_frame[mask], obs_track=self.obs_track[mask], obs_xy=self.obs_xy[mask])
 
 
 def scene_from_model(tracks: Tracks, model: "pycolmap.Reconstruction") -> Scene:

@@ -4,7 +4,7 @@ Weight-free, CPU, uncalibrated. Public anchors: COLMAP's incremental mapper (Sch
 tracks as in EPIC-Fields and ParticleSfM, instead of matched descriptors.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -120,15 +120,7 @@ def _finish(scene: Scene, tracks: Tracks, time_s: np.ndarray) -> PoseEstimate:
     scaled = scene.cam_from_world @ invert_rigid(first_from_world)
     scaled[:, :3, 3] /= unit
     xyz = (scene.xyz @ first_from_world[:3, :3].T + first_from_world[:3, 3]) / unit
-    normal = Scene(
-        cam_from_world=scaled,
-        params=scene.params,
-        xyz=xyz,
-        obs_frame=scene.obs_frame,
-        obs_track=scene.obs_track,
-        obs_xy=scene.obs_xy,
-        size=scene.size,
-    )
+    normal = replace(scene, cam_from_world=scaled, xyz=xyz)
     focal, cx, cy = scene.params.tolist()
     camera = Intrinsics(fx=focal, fy=focal, cx=cx, cy=cy, width=scene.size[0], height=scene.size[1])
     trajectory = Trajectory(
