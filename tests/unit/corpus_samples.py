@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
+from wmkit.camera import CameraPrior, Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import (
     Absence,
     Annotation,
@@ -66,6 +66,8 @@ def full_annotation(number: int = 1, frames: int = 6) -> Annotation:
             scale=ScaleKind.UP_TO_SCALE,
         ),
         absences=(Absence(part="scale", name="camera_height", reason="no ground plane"),),
+        prior=CameraPrior(fx=50.1, fy=51.0, cx=None, cy=None, sigma_log=0.05, source="--fov-deg 65"),
+        metric_hint_sigma_log=0.02,
     )
 
 

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from wmkit import __version__
+from wmkit.annotate.priors import PriorConfig, clip_prior
 from wmkit.annotate.protocols import (
+    LOCATION,
     DepthConfig,
     FootageFilterConfig,
     PoseConfig,
@@ -30,7 +32,8 @@ __all__ = ["AnnotateConfig", "AnnotateResult", "StageClock", "annotate_clip", "c
 class AnnotateConfig:
     """Everything that decides an annotation's bytes besides the clip itself.
 
-    footage_filters run before pose, trajectory_filters after scale; both in the order given.
+    footage_filters run before pose, trajectory_filters after scale; both in the order given. prior: what the pose
+    backend may know of the camera beforehand.
     """
 
     video: VideoConfig
@@ -40,6 +43,7 @@ class AnnotateConfig:
     footage_filters: tuple[FootageFilterConfig, ...]
     trajectory_filters: tuple[TrajectoryFilterConfig, ...]
     seed: int = 0
+    prior: PriorConfig = PriorConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +71,13 @@ class StageClock:
 
 
 def config_dict(config: object) -> object:
-    """A frozen config as plain JSON values; each plug-in config also carries its class, so no two look alike."""
+    """A frozen config as plain JSON values; each plug-in config also carries its class, so no two look alike.
+
+    A field whose metadata says `LOCATION` is left out: where a file lies decides nothing, its hash beside it does.
+    """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        plain = {f.name: config_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        kept = (f.name for f in dataclasses.fields(config) if not f.metadata.get(LOCATION))
+        plain = {name: config_dict(getattr(config, name)) for name in kept}
         kind = type(config)
         return {"class": f"{kind.__module__}.{kind.__qualname__}", **plain}
     if isinstance(config, tuple | list):
@@ -96,12 +104,14 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
         with clock.stage(f"filter.{footage_filter.name}"):
             verdicts.append(footage_filter.build(device).measure(frames, frames.facts))
     with clock.stage("pose"):
-        outcome = config.pose.build(device).estimate(frames, config.seed)
+        prior = clip_prior(frames, config.prior)
+        outcome = config.pose.build(device).estimate(frames, config.seed, prior)
     annotation = Annotation(
         clip=frames.clip,
         view=frames.view,
         verdicts=tuple(verdicts),
         provenance=_provenance(file, config),
+        prior=prior,
         **_pose_fields(outcome),  # pyright: ignore[reportArgumentType]
     )
     if isinstance(outcome, PoseEstimate):

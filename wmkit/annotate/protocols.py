@@ -12,6 +12,7 @@ from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, Verdict
 from wmkit.video.frames import DecodeFacts, FrameSource
 
 __all__ = [
+    "LOCATION",
     "DepthConfig",
     "DepthEstimator",
     "FilterConfig",
@@ -27,6 +28,8 @@ __all__ = [
     "TrajectoryFilterConfig",
     "Unmeasured",
 ]
+
+LOCATION = "location"  # field(metadata={LOCATION: True}): a path that a config needs and its hash must not see
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
