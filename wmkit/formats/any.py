@@ -1,7 +1,8 @@
 """`read_trajectory`: the cameras of any file wmkit knows, told apart by extension and, where it must, by content.
 
     .npz     keys as in a corpus' trajectory.npz: world_from_cam (N, 4, 4); posed, time_s, intrinsics optional
-    .json    poses.json (frames with T_c2w) or nerfstudio's transforms.json (frames with transform_matrix)
+    .json    poses.json (frames with T_c2w), nerfstudio's transforms.json (frames with transform_matrix), ARFrame logs
+             (frames with transform) or Record3D's metadata (poses and K)
     .txt     TUM (8 numbers a line), KITTI (12) or RealEstate10K (19)
     folder   a COLMAP model, or one with it in sparse/0
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from wmkit.camera import Array
 from wmkit.errors import InputError
+from wmkit.formats.arkit import TRANSFORM_KEYS, read_arkit, read_record3d
 from wmkit.formats.colmap import read_colmap
 from wmkit.formats.kitti import read_kitti
 from wmkit.formats.nerfstudio import read_nerfstudio
@@ -27,9 +29,9 @@ from wmkit.formats.text import read_json, read_lines
 from wmkit.formats.track import CameraTrack, naming_file, nearest_rotation, rigid_matrices
 from wmkit.formats.tum import read_tum
 
-__all__ = ["read_trajectory"]
+__all__ = ["quaternion_order", "read_trajectory"]
 
-KNOWN = ".npz, .json (poses.json, transforms.json), .txt (TUM, KITTI, RE10K) or a COLMAP folder"
+KNOWN = ".npz, .json (poses.json, transforms.json, ARKit), .txt (TUM, KITTI, RE10K) or a COLMAP folder"
 
 
 def read_trajectory(path: Path, size_px: tuple[int, int] | None = None) -> CameraTrack:
@@ -56,6 +58,15 @@ def read_trajectory(path: Path, size_px: tuple[int, int] | None = None) -> Camer
     if len(track) < 2:
         raise InputError(f"{path}: expected a trajectory of at least 2 poses, got {len(track)}")
     return track
+
+
+def quaternion_order(path: Path) -> str | None:
+    """How quaternions stand in a file: "xyzw" or "wxyz"; None where rotations are matrices."""
+    if path.is_dir():
+        return "wxyz"
+    if path.suffix.lower() == ".json":
+        return "xyzw" if "poses" in read_json(path) else None
+    return "xyzw" if path.suffix.lower() == ".txt" and _fields(path) == 8 else None
 
 
 def _read_npz(path: Path) -> CameraTrack:
@@ -103,18 +114,24 @@ def _numeric(arrays: dict[str, NDArray], name: str, shape: tuple[int, ...]) -> A
 
 
 def _read_json(path: Path) -> CameraTrack:
-    frames = read_json(path).get("frames")
+    document = read_json(path)
+    frames = document.get("frames")
     first = frames[0] if isinstance(frames, list) and frames else None
     if isinstance(first, dict) and "T_c2w" in first:
         return read_poses_json(path)
     if isinstance(first, dict) and "transform_matrix" in first:
         return read_nerfstudio(path)
-    raise InputError(f"{path}: expected frames with T_c2w (poses.json) or transform_matrix (transforms.json)")
+    if isinstance(first, dict) and any(key in first for key in TRANSFORM_KEYS):
+        return read_arkit(path)
+    if "poses" in document and "K" in document:
+        return read_record3d(path)
+    raise InputError(
+        f"{path}: expected frames with T_c2w (poses.json), transform_matrix (transforms.json) or transform (ARKit)"
+    )
 
 
 def _read_text(path: Path, size_px: tuple[int, int] | None) -> CameraTrack:
-    lines = [text.split() for _, text in read_lines(path) if text.strip() and not text.lstrip().startswith("#")]
-    fields = len(lines[-1]) if lines else 0  # of the last line: RE10K's first is a title of any length
+    fields = _fields(path)
     match fields:
         case 8:
             return read_tum(path)
@@ -124,3 +141,9 @@ def _read_text(path: Path, size_px: tuple[int, int] | None) -> CameraTrack:
             track = read_re10k(path, *(size_px or (1, 1)))
             return track if size_px else dataclasses.replace(track, intrinsics_px=None, size_px=None)
     raise InputError(f"{path}: expected lines of 8 (TUM), 12 (KITTI) or 19 (RE10K) numbers, got {fields} fields")
+
+
+def _fields(path: Path) -> int:
+    """Fields of the last line: RE10K's first is a title of any length."""
+    lines = [text.split() for _, text in read_lines(path) if text.strip() and not text.lstrip().startswith("#")]
+    return len(lines[-1]) if lines else 0

@@ -1,8 +1,9 @@
 """Pose backends: each a file with a frozen config; this union is what the command line offers."""
 
+from wmkit.annotate.pose.given import GivenConfig
 from wmkit.annotate.pose.track_sfm import TrackSfmConfig
 
-__all__ = ["POSE_BACKENDS", "PoseBackend", "TrackSfmConfig"]
+__all__ = ["POSE_BACKENDS", "GivenConfig", "PoseBackend", "TrackSfmConfig"]
 
-PoseBackend = TrackSfmConfig
+PoseBackend = TrackSfmConfig | GivenConfig
 POSE_BACKENDS = (TrackSfmConfig(),)

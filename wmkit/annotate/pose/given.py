@@ -1,0 +1,136 @@
+"""Poses from a file instead of an estimate: checked against the images, points triangulated, nothing moved.
+
+World and unit are the file's own, UP_TO_SCALE until a cue says otherwise; a file that says metres sets the hint. The
+covariance is unknown. Only scale and depth are added afterwards, as SANA-WM does with published poses.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from wmkit.annotate.pose.check_given import Diagnosis, diagnose, find_focal
+from wmkit.annotate.pose.given_file import GivenCameras, beside, given_cameras
+from wmkit.annotate.pose.given_points import given_points
+from wmkit.annotate.pose.links import follow_points
+from wmkit.annotate.pose.tracks import TrackConfig, Tracks
+from wmkit.annotate.protocols import LOCATION, PoseEstimate
+from wmkit.camera import Array, CameraPrior, Intrinsics, ScaleKind, Trajectory
+from wmkit.clip import NoTrajectory
+from wmkit.errors import ClipError, InputError
+from wmkit.video.frames import FrameSource
+
+__all__ = ["Given", "GivenConfig", "cameras_and_rows", "given_config"]
+
+METRIC_SIGMA_LOG = 0.02  # of a file that says metres: visual-inertial and laser references are good to 1 to 3 %
+CODES = {"direction": "wrong_direction", "axes": "wrong_axes", "direction+axes": "wrong_direction_and_axes"}
+CODES |= {"rotation": "wrong_rotation", "quaternion": "wrong_quaternion_order", "handed": "wrong_handedness"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenConfig:
+    """`path` of one pose file, or "" for the one that lies beside each clip (`given_file.beside`).
+
+    digest  sha256 of the file's content, which decides results; "" with `path` empty: then the file beside a clip is
+            part of the input, and a corpus does not notice when it changes.
+    """
+
+    name: ClassVar[str] = "given"
+    licence: ClassVar[str] = "Apache-2.0"
+
+    path: str = field(metadata={LOCATION: True})
+    digest: str
+    tracks: TrackConfig = TrackConfig()
+    max_error_px: float = 4.0
+    min_angle_deg: float = 0.5
+
+    def build(self, device: str) -> "Given":
+        """The backend; it runs on the CPU whatever `device` says."""
+        return Given(self)
+
+
+def given_config(poses: str) -> GivenConfig:
+    """What `--poses FILE|auto` says; InputError when the file is missing."""
+    if poses == "auto":
+        return GivenConfig(path="", digest="")
+    path = Path(poses)
+    if not path.exists():
+        raise InputError(f"--poses: expected a file, a COLMAP folder or auto, found nothing at {poses}")
+    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    try:
+        for item in files:
+            digest.update(hashlib.sha256(item.read_bytes()).digest())
+    except OSError as error:
+        raise InputError(f"--poses: expected a readable file, got {error}") from error
+    return GivenConfig(path=str(path.resolve()), digest=digest.hexdigest())
+
+
+class Given:
+    """PoseEstimator of `GivenConfig`."""
+
+    def __init__(self, config: GivenConfig) -> None:
+        self.config = config
+
+    def estimate(self, frames: FrameSource, seed: int, prior: CameraPrior | None = None) -> PoseEstimate | NoTrajectory:
+        """The file's poses at the clip's frames.
+
+        Raises ClipError("pose", code): what `given_cameras` raises; wrong_direction, wrong_axes,
+        wrong_direction_and_axes, wrong_rotation, wrong_quaternion_order, wrong_handedness, poses_do_not_fit when the
+        images refute the file; intrinsics_unknown.
+        """
+        path = Path(self.config.path) if self.config.path else beside(frames.file)
+        cameras, rows = cameras_and_rows(path, frames, prior)
+        tracks = follow_points(frames, self.config.tracks)
+        diagnosis = diagnose(cameras, tracks, rows)
+        _refuse(diagnosis, cameras.file)
+        if rows is None:
+            rows = _found_rows(cameras, tracks)
+        view = frames.view
+        trajectory = Trajectory(
+            world_from_cam=cameras.world_from_cam,
+            time_s=view.time_s,
+            posed=cameras.posed,
+            scale=ScaleKind.UP_TO_SCALE,
+        )
+        return PoseEstimate(
+            trajectory=trajectory,
+            intrinsics=tuple(
+                Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=view.width, height=view.height)
+                for fx, fy, cx, cy in rows.tolist()
+            ),
+            points=given_points(
+                cameras.world_from_cam, rows, tracks, self.config.max_error_px, self.config.min_angle_deg
+            ),
+            metric_hint_sigma_log=METRIC_SIGMA_LOG if cameras.metric else None,
+        )
+
+
+def cameras_and_rows(path: Path, frames: FrameSource, prior: CameraPrior | None) -> tuple[GivenCameras, Array | None]:
+    """The file at the clip's frames, and intrinsics (N, 4) px: the file's, else the prior's, else None."""
+    cameras = given_cameras(path, frames)
+    if cameras.rows is not None or prior is None:
+        return cameras, cameras.rows
+    row = prior.intrinsics(frames.view.width, frames.view.height).row
+    return cameras, np.tile(row, (len(frames.view), 1))
+
+
+def _refuse(diagnosis: Diagnosis, file: str) -> None:
+    if diagnosis.verdict == "wrong":
+        code = CODES[diagnosis.rows[0].kind]
+        raise ClipError("pose", code, f"{file}: {diagnosis.line()}; `wmkit doctor CLIP --poses {file}` has the table")
+    if diagnosis.verdict == "no_fit":
+        advice = "are they of this clip, in this order, with these intrinsics?"
+        raise ClipError("pose", "poses_do_not_fit", f"{file}: {diagnosis.line()}; {advice}")
+
+
+def _found_rows(cameras: GivenCameras, tracks: Tracks) -> Array:
+    """Intrinsics of a file without any: the focal length that its own poses ask for."""
+    focal_px = find_focal(cameras.world_from_cam, tracks)
+    if focal_px is None:
+        message = f"{cameras.file}: expected intrinsics, it holds none and its motion does not determine them"
+        raise ClipError("pose", "intrinsics_unknown", f"{message}; give --intrinsics or --fov-deg")
+    row = np.array([focal_px, focal_px, tracks.width / 2, tracks.height / 2])
+    return np.tile(row, (len(tracks), 1))

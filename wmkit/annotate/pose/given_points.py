@@ -1,0 +1,48 @@
+"""Sparse points of cameras that are known: triangulated from tracks, the cameras untouched."""
+
+import numpy as np
+
+from wmkit.annotate.pose.scene import Scene, drop_outliers, triangulate
+from wmkit.annotate.pose.tracks import Tracks
+from wmkit.camera import Array, invert_rigid
+from wmkit.clip import Points
+
+__all__ = ["given_points"]
+
+
+def given_points(
+    world_from_cam: Array, rows: Array, tracks: Tracks, max_error_px: float, min_angle_deg: float
+) -> Points:
+    """Points seen by three frames or more, in the world and unit of the poses (N, 4, 4), NaN where a frame has none.
+
+    rows (N, 4) fx fy cx cy px. Observations farther than `max_error_px` and points without `min_angle_deg` of
+    parallax are left out; a camera that does not move has none.
+    """
+    if not np.isfinite(world_from_cam[:, 0, 0]).any():
+        raise AssertionError("given poses have at least one")
+    common = np.median(rows, axis=0)
+    common[:2] = common[:2].mean()
+    frame = np.repeat(np.arange(len(tracks)), [len(ids) for ids in tracks.ids])
+    xy = np.concatenate(tracks.xy).astype(np.float64)
+    scene = Scene(
+        cam_from_world=invert_rigid(world_from_cam),
+        params=common[[0, 2, 3]],
+        xyz=np.full((len(tracks.rgb), 3), np.nan),
+        obs_frame=frame,
+        obs_track=np.concatenate(tracks.ids).astype(np.intp),
+        # each frame's camera differs: the rays are, as seen by one common camera
+        obs_xy=(xy - rows[frame, 2:]) / rows[frame, :2] * common[0] + common[2:],
+        size=(tracks.width, tracks.height),
+    )
+    scene = drop_outliers(triangulate(scene, max_error_px, min_angle_deg), max_error_px, min_angle_deg, min_inliers=0)
+    usable = scene.usable
+    count = len(scene.xyz)
+    length = np.bincount(scene.obs_track[usable], minlength=count)
+    error = np.bincount(scene.obs_track[usable], weights=scene.error_px()[usable], minlength=count)
+    seen = np.flatnonzero(np.isfinite(scene.xyz[:, 0]) & (length >= 3))
+    return Points(
+        xyz=scene.xyz[seen],
+        rgb=tracks.rgb[seen],
+        error_px=(error[seen] / length[seen]).astype(np.float32),
+        track_length=length[seen].astype(np.int32),
+    )
