@@ -34,9 +34,14 @@ VideoChoice = Literal["encode", "copy"]
 # What the command that reruns one dead letter repeats: whatever changes an annotation or its time limit.
 RERUN_FLAGS = frozenset(
     {"decoder", "fps", "max_side", "image_fps", "depth", "camera_height", "scale", "executor", "clip_timeout_s", "seed"}
+    | {"intrinsics", "fov_deg", "priors", "poses", "pose_command", "pose_weights"}
 )
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
+IntrinsicsFlag = Annotated[
+    str | None, typer.Option(metavar="FILE|fx,fy,cx,cy@WxH", help="Camera, px of the upright source picture.")
+]
+FovFlag = Annotated[float | None, typer.Option(help="Horizontal field of view of the upright source picture.")]
 CorpusArgument = Annotated[Path, typer.Argument(metavar="CORPUS", help="Corpus folder that annotate wrote.")]
 
 app = typer.Typer(
@@ -46,6 +51,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # what gets that far is a bug: its whole traceback, as Python prints it
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+weights_app = typer.Typer(
+    help="Model weights: listed, and fetched when you accept their licence.", rich_markup_mode=None
+)
+app.add_typer(weights_app, name="weights")
 bench_app = typer.Typer(help="Measure a part against references, peers and limits.", rich_markup_mode=None)
 app.add_typer(bench_app, name="bench")
 
@@ -127,6 +136,12 @@ def annotate(
     depth: Annotated[DepthName, typer.Option(help="Which frames get depth.")] = "keyframes",
     camera_height: Annotated[float | None, typer.Option(metavar="M", help="Camera above the ground, metres.")] = None,
     scale: Annotated[float | None, typer.Option(metavar="FACTOR", help="Metres in one trajectory unit.")] = None,
+    intrinsics: IntrinsicsFlag = None,
+    fov_deg: FovFlag = None,
+    priors: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Cameras of clips by name.")] = None,
+    poses: Annotated[str | None, typer.Option(metavar="FILE|auto", help="Take the trajectory from a file.")] = None,
+    pose_command: Annotated[str | None, typer.Option(metavar="CMD", help="Experimental: a program's poses.")] = None,
+    pose_weights: Annotated[str | None, typer.Option(metavar="NAME", help="Fetched weights it is told of.")] = None,
     executor: Annotated[ExecutorName, typer.Option(help="Ray actors, or plain processes.")] = "ray",
     workers: Annotated[int | None, typer.Option(help="Worker processes. [default: one a core]")] = None,
     clip_timeout_s: Annotated[float, typer.Option(help="Seconds a clip may take before it is given up.")] = 900.0,
@@ -136,7 +151,8 @@ def annotate(
     json_output: JsonFlag = False,
 ) -> int:
     """Cameras, depth, scale and measured verdicts of every clip; run again to resume."""
-    from wmkit.annotate.defaults import default_config, scale_cues
+    from wmkit.annotate.defaults import default_config, pose_backend, scale_cues
+    from wmkit.annotate.priors import prior_config
     from wmkit.annotate.progress import progress_for
     from wmkit.annotate.run import RunOptions, run_annotate
     from wmkit.executor import ExecutorOptions
@@ -147,6 +163,8 @@ def annotate(
         depth=depth == "keyframes",
         scale=scale_cues(camera_height_m=camera_height, factor=scale),
         seed=seed,
+        pose=pose_backend(poses=poses, command=pose_command, weights=pose_weights, timeout_s=clip_timeout_s),
+        prior=prior_config(intrinsics=intrinsics, fov_deg=fov_deg, priors=priors),
     )
     options = RunOptions(
         executor=ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s),
@@ -251,6 +269,52 @@ def verify(
         result = verify_shards(shards, counter_for(sys.stderr, "samples"))
     _tell(result.to_json(), result.lines(), json_output)
     return result.exit_code
+
+
+@app.command()
+def doctor(
+    clip: Annotated[Path, typer.Argument(metavar="CLIP", help="A video file or a folder of images.")],
+    poses: Annotated[str, typer.Option(metavar="FILE|auto", help="The poses to test; auto: beside the clip.")],
+    intrinsics: IntrinsicsFlag = None,
+    fov_deg: FovFlag = None,
+    fps: Annotated[str, typer.Option(help="Frames a second, never above the native rate; or 'native'.")] = "16",
+    json_output: JsonFlag = False,
+) -> int:
+    """Test a file of poses against the images in every direction and axis convention; exit 1 when it is refuted."""
+    from wmkit.annotate.doctor import examine
+    from wmkit.annotate.priors import prior_config
+    from wmkit.video import VideoConfig
+
+    prior = prior_config(intrinsics=intrinsics, fov_deg=fov_deg, priors=None)
+    with _stdout_for(json_output):
+        result = examine(clip, poses, prior, VideoConfig(fps=_parsed_fps(fps)))
+    _tell(result.to_json(), result.lines(), json_output)
+    return result.exit_code
+
+
+@weights_app.command("list")
+def list_weights(json_output: JsonFlag = False) -> None:
+    """Names, licences and what each is for."""
+    from wmkit.annotate.weights import known_weights, weights_lines
+
+    table = known_weights()
+    _tell({name: row.to_json() for name, row in table.items()}, weights_lines(table), json_output)
+
+
+@weights_app.command("fetch")
+def fetch_weights(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As `wmkit weights list` calls it.")],
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="You have read it and agree.")] = False,
+    table: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Your own table. [default: ours]")] = None,
+    json_output: JsonFlag = False,
+) -> None:
+    """Download weights into the cache; labels made with them inherit their licence."""
+    from wmkit.annotate.weights import accepted, fetch
+
+    weights = accepted(name, table, accept_licence=accept_licence)
+    with _stdout_for(json_output):
+        found = fetch(weights, lambda line: print(line, file=sys.stderr))
+    _tell(found.to_json(), [f"{found.name} ({found.licence}): {found.path}, sha256 {found.sha256}"], json_output)
 
 
 @bench_app.command()

@@ -6,13 +6,14 @@
     ├── InputError                  the user's file or flag is wrong                    exit 2
     ├── ConfigError                 a config or schema does not fit what is on disk     exit 2
     ├── ClipError(stage, code)      one clip could not be used: recorded, the run goes on
+    ├── FetchError                  a download failed                                   exit 1
     └── CorruptShardError           a shard's bytes are not what its index says         exit 1
 
 Anything else that escapes is a bug and stops the run. A message says what was expected, what came and what to
 do about it, in one line.
 """
 
-__all__ = ["ClipError", "ConfigError", "CorruptShardError", "InputError", "WmkitError"]
+__all__ = ["ClipError", "ConfigError", "CorruptShardError", "FetchError", "InputError", "WmkitError"]
 
 
 class WmkitError(Exception):
@@ -31,6 +32,12 @@ class ConfigError(WmkitError):
 
 class CorruptShardError(WmkitError):
     """A shard's bytes differ from what its index promises."""
+
+    exit_code = 1
+
+
+class FetchError(WmkitError):
+    """A download ran and failed: no network, a refusing server, other bytes than were promised."""
 
     exit_code = 1
 

@@ -1,14 +1,20 @@
 """What `wmkit annotate` does unless told otherwise; the demo and the benchmark annotate by the same lines."""
 
+import shlex
+
 from wmkit.annotate.depth import PlaneSweepConfig
 from wmkit.annotate.filters import FOOTAGE_FILTERS, TRAJECTORY_FILTERS
 from wmkit.annotate.pipeline import AnnotateConfig
-from wmkit.annotate.pose import TrackSfmConfig
-from wmkit.annotate.protocols import ScaleConfig
+from wmkit.annotate.pose import CommandConfig, TrackSfmConfig
+from wmkit.annotate.pose.given import given_config
+from wmkit.annotate.priors import PriorConfig
+from wmkit.annotate.protocols import PoseConfig, ScaleConfig
 from wmkit.annotate.scale import CameraHeightConfig, ScaleFactorConfig
+from wmkit.annotate.weights import fetched
+from wmkit.errors import InputError
 from wmkit.video import VideoConfig
 
-__all__ = ["default_config", "scale_cues"]
+__all__ = ["default_config", "pose_backend", "scale_cues"]
 
 
 def default_config(
@@ -17,16 +23,42 @@ def default_config(
     depth: bool = True,
     scale: tuple[ScaleConfig, ...] = (),
     seed: int = 0,
+    pose: PoseConfig | None = None,
+    prior: PriorConfig = PriorConfig(),
 ) -> AnnotateConfig:
-    """Track-based pose, plane-sweep depth of keyframes (unless `depth` is false), every filter, the cues given."""
+    """Track-based pose unless `pose` is given, plane-sweep depth of keyframes unless `depth` is false, every filter."""
     return AnnotateConfig(
         video=video,
-        pose=TrackSfmConfig(),
+        pose=pose or TrackSfmConfig(),
         depth=PlaneSweepConfig() if depth else None,
         scale=scale,
         footage_filters=FOOTAGE_FILTERS,
         trajectory_filters=TRAJECTORY_FILTERS,
         seed=seed,
+        prior=prior,
+    )
+
+
+def pose_backend(*, poses: str | None, command: str | None, weights: str | None, timeout_s: float) -> PoseConfig | None:
+    """What `--poses`, `--pose-command` and `--pose-weights` ask for; None: the default backend.
+
+    A command may take nine tenths of the clip's time. InputError for a missing file, unknown weights, or flags that
+    exclude each other.
+    """
+    if poses is not None and command is not None:
+        raise InputError("--poses and --pose-command: expected one of the two, got both")
+    if weights is not None and command is None:
+        raise InputError("--pose-weights: expected a --pose-command that reads them, got none")
+    if poses is not None:
+        return given_config(poses)
+    if command is None:
+        return None
+    argv, limit_s = tuple(shlex.split(command)), 0.9 * timeout_s
+    if weights is None:
+        return CommandConfig(argv=argv, timeout_s=limit_s)
+    found = fetched(weights)
+    return CommandConfig(
+        argv=argv, timeout_s=limit_s, weights=found.path, weights_hash=found.sha256, weights_licence=found.licence
     )
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from wmkit import __version__
 from wmkit.annotate.priors import PriorConfig, clip_prior
 from wmkit.annotate.protocols import (
-    LOCATION,
+    UNHASHED,
     DepthConfig,
     FootageFilterConfig,
+    PluginConfig,
     PoseConfig,
     PoseEstimate,
     ScaleConfig,
@@ -73,10 +74,10 @@ class StageClock:
 def config_dict(config: object) -> object:
     """A frozen config as plain JSON values; each plug-in config also carries its class, so no two look alike.
 
-    A field whose metadata says `LOCATION` is left out: where a file lies decides nothing, its hash beside it does.
+    A field whose metadata says `UNHASHED` is left out.
     """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        kept = (f.name for f in dataclasses.fields(config) if not f.metadata.get(LOCATION))
+        kept = (f.name for f in dataclasses.fields(config) if not f.metadata.get(UNHASHED))
         plain = {name: config_dict(getattr(config, name)) for name in kept}
         kind = type(config)
         return {"class": f"{kind.__module__}.{kind.__qualname__}", **plain}
@@ -132,6 +133,7 @@ def _pose_fields(outcome: PoseEstimate | NoTrajectory) -> dict:
         "intrinsics": outcome.intrinsics,
         "points": outcome.points,
         "metric_hint_sigma_log": outcome.metric_hint_sigma_log,
+        "depth": outcome.depth,
     }
 
 
@@ -147,7 +149,7 @@ def _scaled(annotation: Annotation, cues: tuple[ScaleConfig, ...], device: str) 
 def _with_depth(
     annotation: Annotation, frames: FrameSource, config: DepthConfig | None, device: str, clock: StageClock
 ) -> Annotation:
-    if config is None:
+    if config is None or annotation.depth is not None:
         return annotation
     with clock.stage("depth"):
         depth = config.build(device).estimate(frames, annotation)
@@ -166,9 +168,12 @@ def _provenance(file: ClipFile, config: AnnotateConfig) -> Provenance:
         config_hash=config_hash(config),
         input_hash=file.content_hash,
         seed=config.seed,
-        backends=tuple(
-            BackendRecord(part=part, name=plugin.name, version=__version__, licence=plugin.licence)
-            for part, plugin in parts
-            if plugin is not None
-        ),
+        backends=tuple(_backend(part, plugin) for part, plugin in parts if plugin is not None),
     )
+
+
+def _backend(part: str, plugin: PluginConfig) -> BackendRecord:
+    """The record of a plug-in; one with weights is under their licence, not its own."""
+    weights_hash = getattr(plugin, "weights_hash", None)
+    licence = getattr(plugin, "weights_licence", None) or plugin.licence
+    return BackendRecord(part=part, name=plugin.name, version=__version__, licence=licence, weights_hash=weights_hash)

@@ -12,7 +12,7 @@ from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, Verdict
 from wmkit.video.frames import DecodeFacts, FrameSource
 
 __all__ = [
-    "LOCATION",
+    "UNHASHED",
     "DepthConfig",
     "DepthEstimator",
     "FilterConfig",
@@ -29,7 +29,9 @@ __all__ = [
     "Unmeasured",
 ]
 
-LOCATION = "location"  # field(metadata={LOCATION: True}): a path that a config needs and its hash must not see
+UNHASHED = "unhashed"
+"""`field(metadata={UNHASHED: True})`: what a config needs and what decides no byte of a result, so that the config's
+hash must not see it: where a file lies (its content's hash stands beside it), how long a program may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,12 +43,14 @@ class PoseEstimate:
 
     metric_hint_sigma_log  set when the unit claims to be the metre: standard deviation of the logarithm of that
                            claim. The trajectory is UP_TO_SCALE all the same; a scale cue may vote 1.0 from it.
+    depth                  of a backend that finds it with the poses, in their unit; no depth estimator runs then.
     """
 
     trajectory: Trajectory
     intrinsics: tuple[Intrinsics, ...]
     points: Points
     metric_hint_sigma_log: float | None = None
+    depth: DepthMap | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,10 @@ class Unmeasured:
 
 
 class PluginConfig(Protocol):
-    """What every config tells the runner for the provenance."""
+    """What every config tells the runner for the provenance.
+
+    One with weights also has fields `weights_hash`, their sha256, and `weights_licence`, which its labels inherit.
+    """
 
     name: ClassVar[str]
     licence: ClassVar[str]

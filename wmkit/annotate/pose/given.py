@@ -16,7 +16,7 @@ from wmkit.annotate.pose.given_file import GivenCameras, beside, given_cameras
 from wmkit.annotate.pose.given_points import given_points
 from wmkit.annotate.pose.links import follow_points
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks
-from wmkit.annotate.protocols import LOCATION, PoseEstimate
+from wmkit.annotate.protocols import UNHASHED, PoseEstimate
 from wmkit.camera import Array, CameraPrior, Intrinsics, ScaleKind, Trajectory
 from wmkit.clip import NoTrajectory
 from wmkit.errors import ClipError, InputError
@@ -40,7 +40,7 @@ class GivenConfig:
     name: ClassVar[str] = "given"
     licence: ClassVar[str] = "Apache-2.0"
 
-    path: str = field(metadata={LOCATION: True})
+    path: str = field(metadata={UNHASHED: True})
     digest: str
     tracks: TrackConfig = TrackConfig()
     max_error_px: float = 4.0
