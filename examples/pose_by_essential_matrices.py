@@ -82,7 +82,8 @@ def step(before: np.ndarray, after: np.ndarray, k: np.ndarray) -> tuple | None:
     essential, mask = cv2.findEssentialMat(before, after, centre, cv2.RANSAC, 0.999, 0.7)
     if essential is None or essential.shape != (3, 3):
         return None
-    count, rotation, t, mask = cv2.recoverPose(essential, before, after, centre, mask=mask)
+    # points are kept up to 1000 baselines away: from frame to frame a camera moves little
+    count, rotation, t, mask, _ = cv2.recoverPose(essential, before, after, centre, distanceThresh=1000.0, mask=mask)
     if count < 20:
         return None
     inlier = mask[:, 0] > 0

@@ -61,7 +61,11 @@ def plane_exif(taken_px: int, orientation: int = 1) -> Image.Exif:
     exif[0x0112] = orientation
     ifd = exif.get_ifd(0x8769)
     ifd[0x920A], ifd[0xA002], ifd[0xA405] = IFDRational(6), taken_px, 99
-    ifd[0xA20E], ifd[0xA20F], ifd[0xA210] = IFDRational(taken_px * 5, 6), IFDRational(taken_px * 5, 6), 3  # px a centimetre
+    ifd[0xA20E], ifd[0xA20F], ifd[0xA210] = (
+        IFDRational(taken_px * 5, 6),
+        IFDRational(taken_px * 5, 6),
+        3,
+    )  # px a centimetre
     return exif
 
 

@@ -14,6 +14,7 @@ __all__ = ["Diagnosis", "Row", "diagnose", "find_focal"]
 FACTOR, MARGIN_PX = 1.5, 0.25  # a reading is refuted when its error is beyond FACTOR times the best plus MARGIN_PX
 FITS_SHARE = 0.0025  # of the diagonal: poses whose points lie farther than this from their epipolar lines fit nothing
 FRONT = 0.5  # share of points that must lie in front of both cameras
+STILL_SHARE = 0.005  # of the diagonal: points that move less do not tell one reading from another
 MIN_PAIRS = 3
 FOCALS = np.geomspace(0.35, 4.0, 25)  # of the long side: fields of view from 110 to 14 degrees
 SHARP = 0.2  # a focal length counts as found when one that is off by this share is refuted
@@ -39,7 +40,7 @@ class Diagnosis:
              `undecidable`  it does, but so do others: the motion cannot tell them apart;
              `wrong`        another reading does, and the file as declared does not;
              `no_fit`       no reading does: other frames, another order or other intrinsics;
-             `no_evidence`  the picture does not move enough, or shares too few points, to say anything.
+             `no_evidence`  the pictures share too few points to say anything.
     rows     every reading, best first.
     pairs    pairs of frames it rests on; points: matched points in them.
     """
@@ -63,7 +64,7 @@ class Diagnosis:
         """The verdict in one line for people."""
         declared = self.declared
         if declared is None:
-            return "no evidence: the picture moves too little, or shares too few points, to check the poses"
+            return "the pictures share too few points to check the poses"
         told = f"{declared.error_px:.2f} px from the epipolar lines, {_share(declared.in_front)} in front"
         best = self.rows[0]
         rest = f"{best.name}: {best.error_px:.2f} px, {_share(best.in_front)} in front"
@@ -105,6 +106,9 @@ def diagnose(cameras: GivenCameras, tracks: Tracks, rows: Array | None) -> Diagn
         for reading, fit, focal_px in table
     )
     declared = next(row for row in listed if row.kind == "declared")
+    moved_px = float(np.median(np.concatenate([np.linalg.norm(pair.xy_j - pair.xy_i, axis=1) for pair in pairs])))
+    if moved_px < STILL_SHARE * tracks.diagonal_px:  # a still picture can refute motion, but names no convention
+        fits = declared.possible
     others = sum(row.possible for row in listed) - declared.possible
     verdict = "no_fit" if not fits else "wrong" if not declared.possible else "undecidable" if others else "consistent"
     return Diagnosis(verdict=verdict, rows=listed, pairs=len(pairs), points=points)

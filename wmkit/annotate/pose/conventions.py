@@ -21,7 +21,7 @@ __all__ = ["Fit", "Pair", "Reading", "fit_reading", "pairs_of", "readings_of"]
 
 PAIRS, POINTS = 32, 250  # of the clip, and of each pair
 MIN_POINTS = 20
-PARALLAX, LEAST_PARALLAX = 0.06, 0.005  # displacement of a pair as a share of the diagonal: wanted, and least
+PARALLAX = 0.06  # displacement wanted of a pair, as a share of the diagonal
 MIN_RAY_ANGLE_DEG = 0.4  # rays closer to parallel do not tell front from back
 AXES = {
     "x -y -z": "y and z flipped: OpenGL <-> OpenCV",
@@ -132,7 +132,10 @@ def _reordered(world_from_cam: Array, quaternions: str) -> Array:
 
 
 def pairs_of(tracks: Tracks, posed: NDArray[np.bool_]) -> tuple[Pair, ...]:
-    """Pairs of posed frames, spread over the clip, far enough apart for parallax; () when nothing moves enough."""
+    """Pairs of posed frames, spread over the clip, far enough apart for parallax where the picture moves that far.
+
+    A picture that stands still gives pairs too: poses that move refute themselves on it.
+    """
     frames = np.flatnonzero(posed)
     starts = (
         frames[np.unique(np.linspace(0, max(len(frames) - 2, 0), PAIRS).round().astype(int))] if len(frames) else ()
@@ -149,15 +152,13 @@ def pairs_of(tracks: Tracks, posed: NDArray[np.bool_]) -> tuple[Pair, ...]:
 
 
 def _partner(tracks: Tracks, i: int, later: NDArray[np.intp]) -> int | None:
-    """The first later frame with the parallax wanted, else the last that still shares enough points and moved."""
+    """The first later frame with the parallax wanted, else the last that still shares enough points."""
     last = None
     for j in (int(frame) for frame in later):
         if len(tracks.common(i, j)[0]) < MIN_POINTS:
             break
-        moved = tracks.parallax_px(i, j) / tracks.diagonal_px
-        if moved >= LEAST_PARALLAX:
-            last = j
-        if moved >= PARALLAX:
+        last = j
+        if tracks.parallax_px(i, j) >= PARALLAX * tracks.diagonal_px:
             break
     return last
 

@@ -22,7 +22,7 @@ __all__ = ["BESIDE", "GivenCameras", "beside", "given_cameras"]
 STAGE = "pose"
 OWN = (".poses.json", ".transforms.json", ".arkit.json", ".trajectory.npz", ".poses.txt")
 BESIDE = ("poses.json", "transforms.json", "arkit.json", "trajectory.npz", "poses.txt", "sparse")
-ENOUGH = 0.5  # of the shorter of poses and frames: fewer matches than that are a coincidence of clocks
+ENOUGH = 0.8  # of the shorter of poses and frames: fewer matches than that are a coincidence of clocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
