@@ -73,7 +73,7 @@ class Diagnosis:
                 return f"the file as declared explains the images ({told})"
             case "undecidable":
                 others = "; ".join(row.name for row in self.possible if row.kind != "declared")
-                return f"undecidable: the file as declared explains the images ({told}), and so would: {others}"
+                return f"the file as declared explains the images ({told}), but so would: {others}"
             case "wrong":
                 return f"expected poses as declared, got points {told}; the images say {rest}"
             case _:
