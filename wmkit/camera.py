@@ -147,6 +147,8 @@ class Lens:
                 f"lens: expected {MODELS[self.model].count} finite parameters of {self.model}, got {params}"
             )
         object.__setattr__(self, "params", params)
+        object.__setattr__(self, "width", int(self.width))
+        object.__setattr__(self, "height", int(self.height))
         _ = self.undistorted_core  # its own check: positive focal lengths and size
 
     @property

@@ -79,7 +79,7 @@ def _bend(radial: Array, t: Array) -> Array:
 def _slope(radial: Array, t: Array) -> Array:
     """g'(t)."""
     odd = 2 * np.arange(len(radial) + 1) + 1
-    return np.polynomial.polynomial.polyval(t * t, np.array([1.0, *radial]) * odd)
+    return np.asarray(np.polynomial.polynomial.polyval(t * t, np.array([1.0, *radial]) * odd), dtype=np.float64)
 
 
 def _fold(model: LensModel, radial: Array) -> float:
