@@ -188,6 +188,18 @@ class Lens:
             low, high = (low, middle) if self._is_filled(self._scaled_core(middle)) else (middle, high)
         return self._scaled_core(high)
 
+    def resized(self, width: int, height: int) -> "Lens":
+        """The lens of the pictures resampled to `width` x `height` px; one focal length becomes two if it must."""
+        sx, sy = width / self.width, height / self.height
+        core, coefficients = self.undistorted_core.resized(width, height), tuple(self._coefficients)
+        if sx == sy or MODELS[self.model].focals == 2:
+            focals = (core.fx, core.fy)[: MODELS[self.model].focals]
+            return Lens(model=self.model, params=(*focals, core.cx, core.cy, *coefficients), width=width, height=height)
+        model = "OPENCV_FISHEYE" if MODELS[self.model].fisheye else "OPENCV"
+        missing = MODELS[model].count - 4 - len(coefficients)
+        params = (core.fx, core.fy, core.cx, core.cy, *coefficients, *(0.0,) * missing)
+        return Lens(model=model, params=params, width=width, height=height)
+
     @property
     def _coefficients(self) -> Array:
         return np.array(self.params[MODELS[self.model].focals + 2 :], dtype=np.float64)

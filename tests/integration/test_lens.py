@@ -108,7 +108,7 @@ def test_depth_is_that_of_the_pinhole(made: Made) -> None:
     small = np.stack([cv2.resize(z, (width, height), interpolation=cv2.INTER_NEAREST) for z in truth])
     off = np.abs(depth.z / small - 1)[depth.valid]
     assert depth.valid.mean() > 0.2
-    assert np.median(off) < 0.05
+    assert np.median(off) < 0.025, "measured 0.012; 0.038 on the frames as they came"
 
 
 def test_shards_hold_the_undistorted_frames(made: Made) -> None:

@@ -114,6 +114,17 @@ def test_without_distortion_the_lens_is_its_pinhole() -> None:
     np.testing.assert_allclose(lens.default_pinhole().row, lens.params[:4], rtol=1e-7)
 
 
+@named
+@pytest.mark.parametrize("size", [(320, 240), (480, 240)])
+def test_resize_moves_no_ray(lens: Lens, size: tuple[int, int]) -> None:
+    small = lens.resized(*size)
+    xy = np.random.default_rng(2).uniform((0, 0), SIZE, size=(50, 2))
+    shrunk = xy * np.array(size) / SIZE
+    np.testing.assert_allclose(small.to_pinhole(shrunk, UNIT), lens.to_pinhole(xy, UNIT), rtol=0, atol=1e-9)
+    assert (small.width, small.height) == size
+    assert (small.model == lens.model) == (size == (320, 240) or "OPENCV" in lens.model)
+
+
 @pytest.mark.parametrize(
     ("model", "params", "message"),
     [
