@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from wmkit.camera import Intrinsics, ScaleVote, Trajectory
-from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, Verdict
+from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, PoseQuality, Verdict
 from wmkit.video.frames import DecodeFacts, FrameSource
 
 __all__ = [
@@ -34,11 +34,13 @@ class PoseEstimate:
     """What a pose backend returns: an UP_TO_SCALE trajectory, one intrinsics row a frame, sparse points.
 
     World origin: the first posed camera. Unit: the median depth of the sparse points, so speeds of clips compare.
+    `quality` is what the backend measured of its own result, one row a frame; None when it measures nothing.
     """
 
     trajectory: Trajectory
     intrinsics: tuple[Intrinsics, ...]
     points: Points
+    quality: PoseQuality | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
