@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from wmkit.annotate.pose.check_given import Diagnosis, Row, diagnose
+from wmkit.annotate.pose.follow import follow_points
 from wmkit.annotate.pose.given import cameras_and_rows, given_config
 from wmkit.annotate.pose.given_file import beside
-from wmkit.annotate.pose.links import follow_points
 from wmkit.annotate.priors import PriorConfig, clip_prior
 from wmkit.errors import ClipError, InputError
 from wmkit.video import VideoConfig, discover, identify, open_source

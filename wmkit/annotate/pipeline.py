@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from wmkit import __version__
+from wmkit.annotate.confidence import ConfidenceConfig
 from wmkit.annotate.priors import PriorConfig, clip_prior
 from wmkit.annotate.protocols import (
     UNHASHED,
@@ -24,7 +25,7 @@ from wmkit.annotate.protocols import (
 from wmkit.annotate.scale.fuse import fuse
 from wmkit.camera import ScaleVote
 from wmkit.clip import Absence, Annotation, BackendRecord, NoTrajectory, Provenance
-from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source
+from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source, undistorted
 
 __all__ = ["AnnotateConfig", "AnnotateResult", "StageClock", "annotate_clip", "config_dict", "config_hash"]
 
@@ -43,6 +44,7 @@ class AnnotateConfig:
     scale: tuple[ScaleConfig, ...]
     footage_filters: tuple[FootageFilterConfig, ...]
     trajectory_filters: tuple[TrajectoryFilterConfig, ...]
+    confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
     seed: int = 0
     prior: PriorConfig = PriorConfig()
 
@@ -95,6 +97,7 @@ def config_hash(config: AnnotateConfig) -> str:
 def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -> AnnotateResult:
     """Decode, pose, scale, depth and filters of one clip; `no_trajectory` is an outcome, not an error.
 
+    Where pose finds a lens, all that comes after works on undistorted frames, and the annotation tells of those.
     Raises ClipError(stage, code) when the clip cannot be used.
     """
     clock = StageClock()
@@ -107,13 +110,15 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
     with clock.stage("pose"):
         prior = clip_prior(frames, config.prior)
         outcome = config.pose.build(device).estimate(frames, config.seed, prior)
+    if isinstance(outcome, PoseEstimate) and outcome.lens is not None:  # from here on, everyone sees a pinhole
+        frames = undistorted(frames, outcome.lens, outcome.intrinsics[0])
     annotation = Annotation(
         clip=frames.clip,
         view=frames.view,
         verdicts=tuple(verdicts),
         provenance=_provenance(file, config),
         prior=prior,
-        **_pose_fields(outcome),  # pyright: ignore[reportArgumentType]
+        **_pose_fields(outcome, config),  # pyright: ignore[reportArgumentType]
     )
     if isinstance(outcome, PoseEstimate):
         with clock.stage("scale"):
@@ -125,7 +130,7 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
     return AnnotateResult(annotation=annotation, timings=clock.seconds)
 
 
-def _pose_fields(outcome: PoseEstimate | NoTrajectory) -> dict:
+def _pose_fields(outcome: PoseEstimate | NoTrajectory, config: AnnotateConfig) -> dict:
     if isinstance(outcome, NoTrajectory):
         return {"no_trajectory": outcome}
     return {
@@ -134,6 +139,7 @@ def _pose_fields(outcome: PoseEstimate | NoTrajectory) -> dict:
         "points": outcome.points,
         "metric_hint_sigma_log": outcome.metric_hint_sigma_log,
         "depth": outcome.depth,
+        "confidence": config.confidence.build("cpu").judge(outcome.quality, config.pose.name),
     }
 
 

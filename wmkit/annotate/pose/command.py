@@ -35,10 +35,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.annotate.pose.check_given import diagnose
+from wmkit.annotate.pose.follow import follow_points
 from wmkit.annotate.pose.given import CODES, METRIC_SIGMA_LOG
 from wmkit.annotate.pose.given_file import GivenCameras
 from wmkit.annotate.pose.given_points import given_points
-from wmkit.annotate.pose.links import follow_points
 from wmkit.annotate.pose.subprocess_run import run_limited
 from wmkit.annotate.pose.tracks import TrackConfig
 from wmkit.annotate.protocols import UNHASHED, PoseEstimate

@@ -12,9 +12,9 @@ from typing import ClassVar
 import numpy as np
 
 from wmkit.annotate.pose.check_given import Diagnosis, diagnose, find_focal
+from wmkit.annotate.pose.follow import follow_points
 from wmkit.annotate.pose.given_file import GivenCameras, beside, given_cameras
 from wmkit.annotate.pose.given_points import given_points
-from wmkit.annotate.pose.links import follow_points
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks
 from wmkit.annotate.protocols import UNHASHED, PoseEstimate
 from wmkit.camera import Array, CameraPrior, Intrinsics, ScaleKind, Trajectory
