@@ -1,6 +1,7 @@
 """`wmkit doctor` through the command line: real references with every wrong convention injected, and worlds."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from wmkit.annotate.pose.follow import follow_points
+from wmkit.annotate.pose.tracks import TrackConfig, Tracks
 from wmkit.camera import invert_rigid
 from wmkit.cli import main
 from wmkit.formats.track import quaternion_from_matrix
+from wmkit.video import FrameSource
 from wmkit.worlds import SMALL_CLIPS, write_world
 
 GL = np.diag([1.0, -1, -1, 1])
@@ -54,6 +58,21 @@ def written(folder: Path, reference: Path, change: object) -> Path:
     path = folder / "poses.json"
     path.write_text(json.dumps(document))
     return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def points_followed_once() -> Iterator[None]:
+    """The same pictures are tested under many files; following their points is the slow part and depends on none."""
+    known: dict[str, Tracks] = {}
+
+    def follow_once(frames: FrameSource, config: TrackConfig) -> Tracks:
+        if frames.clip.id not in known:
+            known[frames.clip.id] = follow_points(frames, config)
+        return known[frames.clip.id]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wmkit.annotate.doctor.follow_points", follow_once)
+        yield
 
 
 @pytest.fixture(params=["kitti06_gray", "icl_livingroom", "strecha_fountain11"])

@@ -50,7 +50,7 @@ def test_given_poses_end_to_end_and_out_again(world: WrittenClip, tmp_path: Path
     for kind in ("tum", "colmap", "nerfstudio", "kitti"):
         export = ["export", str(tmp_path / "corpus"), "--format", kind, "--out", str(tmp_path / kind)]
         assert main(export) == 0
-        (entry,) = json.loads((tmp_path / kind / "export.json").read_text())["clips"]
+        (entry,) = json.loads((tmp_path / kind / "export.json").read_text())["sources"]
         paths = [tmp_path / kind / name for name in entry["files"]]
         track = read_trajectory(readable(paths, kind))
         want = truth.world_from_cam.copy()

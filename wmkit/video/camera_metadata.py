@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+from av.error import FFmpegError
 
 from wmkit.video.frames import ClipFile, DecodeFacts
 
@@ -70,7 +71,7 @@ def _of_video(file: ClipFile, facts: DecodeFacts) -> LensMetadata | None:
         with av.open(file.path, metadata_errors="replace") as container:
             tags = {key: value for stream in container.streams for key, value in stream.metadata.items()}
             tags |= container.metadata
-    except (av.error.FFmpegError, OSError):
+    except (FFmpegError, OSError):
         return None  # it was decoded a moment ago: the decoder tells of it
     try:
         focal_35mm = float(tags.get(QUICKTIME_35MM, ""))

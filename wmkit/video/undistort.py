@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from wmkit.camera import Intrinsics, Lens
 from wmkit.clip import Clip, SourceView
 from wmkit.errors import InputError
-from wmkit.video.frames import WINDOW_FRAMES, DecodeFacts, FrameSource, FrameWindow
+from wmkit.video.frames import WINDOW_FRAMES, ClipFile, DecodeFacts, FrameSource, FrameWindow
 
 __all__ = ["UndistortedSource", "source_map"]
 
@@ -32,6 +32,11 @@ class UndistortedSource:
             raise InputError("undistort: expected frames as decoded, got frames that are undistorted already")
         self._view = frames.view.undistorted(lens, pinhole)
         self._frames, self._map = frames, source_map(lens, pinhole)
+
+    @property
+    def file(self) -> ClipFile:
+        """The clip on disk, as of the frames below."""
+        return self._frames.file
 
     @property
     def clip(self) -> Clip:
