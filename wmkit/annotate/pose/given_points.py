@@ -26,7 +26,8 @@ def given_points(
     xy = np.concatenate(tracks.xy).astype(np.float64)
     scene = Scene(
         cam_from_world=invert_rigid(world_from_cam),
-        params=common[[0, 2, 3]],
+        focal=np.full(len(tracks), common[0]),
+        centre=common[2:],
         xyz=np.full((len(tracks.rgb), 3), np.nan),
         obs_frame=frame,
         obs_track=np.concatenate(tracks.ids).astype(np.intp),
