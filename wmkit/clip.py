@@ -15,14 +15,17 @@ from wmkit.camera import Array, Intrinsics, Lens, ScaleEstimate, ScaleKind, Traj
 from wmkit.errors import InputError
 
 __all__ = [
+    "QUALITY_ROWS",
     "Absence",
     "Annotation",
     "BackendRecord",
     "Clip",
+    "Confidence",
     "DepthMap",
     "MeasureState",
     "NoTrajectory",
     "Points",
+    "PoseQuality",
     "Provenance",
     "SourceView",
     "Verdict",
@@ -183,6 +186,88 @@ class Points:
         return len(self.xyz)
 
 
+QUALITY_ROWS = (
+    "reprojection_px",
+    "inlier_ratio",
+    "parallax_deg",
+    "rotation_disagreement_deg",
+    "position_disagreement",
+)
+"""The per-frame arrays of `PoseQuality`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PoseQuality:
+    """How well a trajectory is supported: evidence of the pose backend, free of any unit of length.
+
+    Per frame, (N,) float64, each >= 0 or NaN where it is unknown (above all, where a frame is unposed):
+
+    reprojection_px            median reprojection error of the points the frame sees, px of the output frames.
+    inlier_ratio               share of the frame's observations that the model explains, 0 to 1.
+    parallax_deg               median triangulation angle of the points the frame sees, degrees.
+    rotation_disagreement_deg  between two estimates made independently, degrees; NaN where the second has no pose.
+    position_disagreement      likewise, as a share of the path length.
+
+    features  (name, number) of the whole clip in a fixed order, each finite or NaN: what a calibration reads.
+
+    Raises InputError when lengths differ, a number is infinite or negative, or a feature is named twice.
+    """
+
+    reprojection_px: Array
+    inlier_ratio: Array
+    parallax_deg: Array
+    rotation_disagreement_deg: Array
+    position_disagreement: Array
+    features: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.reprojection_px)
+        for name in QUALITY_ROWS:
+            row = frozen_array(getattr(self, name), np.float64, (count,), f"quality {name}")
+            if np.isinf(row).any() or (row < 0).any():
+                raise InputError(f"quality {name}: expected numbers >= 0, or NaN where a frame has none")
+            object.__setattr__(self, name, row)
+        if (self.inlier_ratio > 1).any():
+            raise InputError("quality inlier_ratio: expected shares of at most 1")
+        features = tuple((str(name), float(value)) for name, value in self.features)
+        names = [name for name, _ in features]
+        if len(set(names)) != len(names):
+            raise InputError(f"quality features: expected every name once, got {names}")
+        infinite = [name for name, value in features if np.isinf(value)]
+        if infinite:
+            raise InputError(f"quality features: expected finite numbers or NaN, got an infinite {infinite[0]}")
+        object.__setattr__(self, "features", features)
+
+    def __len__(self) -> int:
+        return len(self.reprojection_px)
+
+    def feature(self, name: str) -> float:
+        """A clip-level number; NaN when the backend could not measure it or knows none of that name."""
+        return dict(self.features).get(name, float("nan"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Confidence:
+    """How far a trajectory can be trusted: the backend's evidence, and one calibrated probability.
+
+    p_good       probability that the rotation error is below 1.5 degrees and the absolute trajectory error below 2 %
+                 of the path, 0 to 1; None when no calibration speaks for this backend, and `reason` says so.
+    calibration  name of the calibration that read the evidence; "" without p_good.
+    """
+
+    quality: PoseQuality
+    p_good: float | None = None
+    calibration: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.p_good is None:
+            if not self.reason or self.calibration:
+                raise InputError("confidence: expected a reason and no calibration without p_good")
+        elif not 0 <= self.p_good <= 1 or not self.calibration or self.reason:
+            raise InputError(f"confidence: expected p_good in [0, 1] from a named calibration, got {self.p_good}")
+
+
 class MeasureState(StrEnum):
     """Whether a filter could measure its quantity."""
 
@@ -263,8 +348,8 @@ class Annotation:
 
     Exactly one of `trajectory` and `no_trajectory` is given; `intrinsics` has one row a frame when there is a
     trajectory and none otherwise, every row `view.pinhole` if the frames were undistorted; `scale` is given iff the
-    trajectory is METRIC; depth shares its unit. `absences` says of every cue and depth backend that ran in vain why
-    it did.
+    trajectory is METRIC; depth shares its unit. `confidence` is there when the pose backend measured its own quality.
+    `absences` says of every cue and depth backend that ran in vain why it did.
     """
 
     clip: Clip
@@ -278,6 +363,7 @@ class Annotation:
     depth: DepthMap | None = None
     scale: ScaleEstimate | None = None
     absences: tuple[Absence, ...] = ()
+    confidence: Confidence | None = None
 
     def __post_init__(self) -> None:
         if (self.trajectory is None) == (self.no_trajectory is None):
@@ -286,8 +372,10 @@ class Annotation:
         if len(set(names)) != len(names):
             raise InputError(f"annotation: expected one verdict a filter, got {sorted(names)}")
         if self.trajectory is None:
-            if self.intrinsics or self.points or self.depth or self.scale:
-                raise InputError("annotation: expected no intrinsics, points, depth or scale without a trajectory")
+            if self.intrinsics or self.points or self.depth or self.scale or self.confidence:
+                raise InputError(
+                    "annotation: expected no intrinsics, points, depth, scale or confidence without a trajectory"
+                )
             return
         self._check_trajectory(self.trajectory)
 
@@ -304,6 +392,11 @@ class Annotation:
             raise InputError("annotation: expected the pinhole that the frames were undistorted to in every row")
         if (trajectory.scale is ScaleKind.METRIC) != (self.scale is not None):
             raise InputError("annotation: expected a scale estimate exactly when the trajectory is metric")
+        if self.confidence is not None and len(self.confidence.quality) != len(trajectory):
+            raise InputError(
+                f"annotation: expected as many rows of quality as frames, got {len(self.confidence.quality)} "
+                f"and {len(trajectory)}"
+            )
         if self.depth is not None:
             if self.depth.scale is not trajectory.scale:
                 raise InputError("annotation: expected depth and trajectory in one unit")

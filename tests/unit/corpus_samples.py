@@ -1,6 +1,7 @@
 """Small annotations, with every optional part and with none."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -10,9 +11,11 @@ from wmkit.clip import (
     Annotation,
     BackendRecord,
     Clip,
+    Confidence,
     DepthMap,
     NoTrajectory,
     Points,
+    PoseQuality,
     Provenance,
     SourceView,
     Verdict,
@@ -66,6 +69,20 @@ def full_annotation(number: int = 1, frames: int = 6) -> Annotation:
             scale=ScaleKind.UP_TO_SCALE,
         ),
         absences=(Absence(part="scale", name="camera_height", reason="no ground plane"),),
+        confidence=Confidence(quality=quality_of(rng, posed), p_good=1 / 3, calibration="p_good-test"),
+    )
+
+
+def quality_of(rng: np.random.Generator, posed: np.ndarray) -> PoseQuality:
+    """Evidence with NaN where unposed, and one feature that is unknown."""
+    row = lambda: np.where(posed, rng.random(len(posed)), np.nan)
+    return PoseQuality(
+        reprojection_px=row(),
+        inlier_ratio=row(),
+        parallax_deg=row(),
+        rotation_disagreement_deg=np.full(len(posed), np.nan),
+        position_disagreement=row(),
+        features=(("reprojection_px", 1 / 7), ("disagreement_focal", float("nan"))),
     )
 
 
@@ -120,6 +137,9 @@ def assert_same(left: object, right: object) -> None:
     elif isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
         assert (left.dtype, left.shape) == (right.dtype, right.shape)
         np.testing.assert_array_equal(left, right)
+    elif isinstance(left, float) and math.isnan(left):
+        assert isinstance(right, float)
+        assert math.isnan(right)
     elif isinstance(left, tuple) and isinstance(right, tuple):
         assert len(left) == len(right)
         for a, b in zip(left, right, strict=True):

@@ -78,7 +78,7 @@ def test_an_annotation_comes_back_exactly(corpus: Corpus, build) -> None:
 def test_a_clip_folder_holds_what_there_is_and_no_more(corpus: Corpus) -> None:
     corpus.write(full_annotation(1))
     corpus.write(bare_annotation(2))
-    names = {"annotation.json", "trajectory.npz", "points.ply", "depth.npz"}
+    names = {"annotation.json", "trajectory.npz", "points.ply", "depth.npz", "quality.npz"}
     assert {file.name for file in (corpus.path / "clips" / clip_id(1)[:2] / clip_id(1)).iterdir()} == names
     assert [file.name for file in corpus.folder(clip_id(2)).iterdir()] == ["annotation.json"]
     assert corpus.clip_ids() == [clip_id(1), clip_id(2)]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from wmkit import __version__
+from wmkit.annotate.confidence import ConfidenceConfig
 from wmkit.annotate.protocols import (
     DepthConfig,
     FootageFilterConfig,
@@ -39,6 +40,7 @@ class AnnotateConfig:
     scale: tuple[ScaleConfig, ...]
     footage_filters: tuple[FootageFilterConfig, ...]
     trajectory_filters: tuple[TrajectoryFilterConfig, ...]
+    confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
     seed: int = 0
 
 
@@ -105,7 +107,7 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
         view=frames.view,
         verdicts=tuple(verdicts),
         provenance=_provenance(file, config),
-        **_pose_fields(outcome),  # pyright: ignore[reportArgumentType]
+        **_pose_fields(outcome, config),  # pyright: ignore[reportArgumentType]
     )
     if isinstance(outcome, PoseEstimate):
         with clock.stage("scale"):
@@ -117,10 +119,15 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
     return AnnotateResult(annotation=annotation, timings=clock.seconds)
 
 
-def _pose_fields(outcome: PoseEstimate | NoTrajectory) -> dict:
+def _pose_fields(outcome: PoseEstimate | NoTrajectory, config: AnnotateConfig) -> dict:
     if isinstance(outcome, NoTrajectory):
         return {"no_trajectory": outcome}
-    return {"trajectory": outcome.trajectory, "intrinsics": outcome.intrinsics, "points": outcome.points}
+    return {
+        "trajectory": outcome.trajectory,
+        "intrinsics": outcome.intrinsics,
+        "points": outcome.points,
+        "confidence": config.confidence.build("cpu").judge(outcome.quality, config.pose.name),
+    }
 
 
 def _scaled(annotation: Annotation, cues: tuple[ScaleConfig, ...], device: str) -> Annotation:

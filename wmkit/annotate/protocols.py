@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from wmkit.camera import Intrinsics, Lens, ScaleVote, Trajectory
-from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, Verdict
+from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, PoseQuality, Verdict
 from wmkit.errors import InputError
 from wmkit.video.frames import DecodeFacts, FrameSource
 
@@ -41,12 +41,14 @@ class PoseEstimate:
           from here on, and px everywhere else in the estimate are its px.
 
     Raises InputError when a lens comes with rows of several pinholes, or of another size.
+    `quality` is what the backend measured of its own result, one row a frame; None when it measures nothing.
     """
 
     trajectory: Trajectory
     intrinsics: tuple[Intrinsics, ...]
     points: Points
     lens: Lens | None = None
+    quality: PoseQuality | None = None
 
     def __post_init__(self) -> None:
         if self.lens is None:

@@ -11,6 +11,9 @@
     depth.npz         frame (K,) i8 output-frame indices, z (K, h, w) f4 distance along the camera's z axis in the
                       trajectory's unit, valid (K, h, w) bool; z is 0 where valid is false; intrinsics are the
                       frame's, resized to w x h
+    quality.npz       when the backend measured its own result: (N,) f8 reprojection_px, inlier_ratio, parallax_deg,
+                      rotation_disagreement_deg, position_disagreement (share of the path), NaN where unknown; the
+                      clip-level features, p_good and its calibration are in annotation.json (null for NaN)
 
 A clip without a trajectory has annotation.json alone. Neither time nor host is in any of them, so the same input,
 config and packages give the same bytes.
@@ -18,6 +21,7 @@ config and packages give the same bytes.
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -30,14 +34,17 @@ from numpy.typing import NDArray
 from wmkit.atomic import HEADER_LOCK, json_bytes, npz_bytes
 from wmkit.camera import Intrinsics, Lens, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import (
+    QUALITY_ROWS,
     Absence,
     Annotation,
     BackendRecord,
     Clip,
+    Confidence,
     DepthMap,
     MeasureState,
     NoTrajectory,
     Points,
+    PoseQuality,
     Provenance,
     SourceView,
     Verdict,
@@ -47,6 +54,7 @@ from wmkit.errors import InputError
 __all__ = ["annotation_files", "points_bytes", "points_from_bytes", "read_annotation", "read_record"]
 
 ANNOTATION, TRAJECTORY, POINTS, DEPTH = "annotation.json", "trajectory.npz", "points.ply", "depth.npz"
+QUALITY = "quality.npz"
 POINT_ROW = np.dtype(
     [("xyz", "<f8", 3), ("rgb", "u1", 3), ("error_px", "<f4"), ("track_length", "<i4")]
 )  # packed, in the order of the header below
@@ -78,6 +86,9 @@ def annotation_files(annotation: Annotation) -> dict[str, bytes]:
     if annotation.depth is not None:
         depth = annotation.depth
         files[DEPTH] = npz_bytes({"frame": depth.frame, "z": depth.z, "valid": depth.valid})
+    if annotation.confidence is not None:
+        quality = annotation.confidence.quality
+        files[QUALITY] = npz_bytes({name: getattr(quality, name) for name in QUALITY_ROWS})
     return files
 
 
@@ -157,6 +168,17 @@ def _record(annotation: Annotation) -> dict[str, Any]:
         if annotation.depth is None
         else {"scale": str(annotation.depth.scale), "maps": len(annotation.depth.frame)},
         "absences": [asdict(absence) for absence in annotation.absences],
+        "confidence": None if annotation.confidence is None else _confidence_record(annotation.confidence),
+    }
+
+
+def _confidence_record(confidence: Confidence) -> dict[str, Any]:
+    features = confidence.quality.features
+    return {
+        "p_good": confidence.p_good,
+        "calibration": confidence.calibration,
+        "reason": confidence.reason,
+        "features": [[name, None if math.isnan(value) else value] for name, value in features],
     }
 
 
@@ -189,6 +211,7 @@ def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
         depth=depth,
         scale=None if scale is None else _scale(scale),
         absences=tuple(Absence(**row) for row in record["absences"]),
+        confidence=None if record["confidence"] is None else _confidence(folder, record["confidence"]),
     )
 
 
@@ -219,6 +242,17 @@ def _trajectory(folder: Path, scale: ScaleKind, view: SourceView) -> tuple[Traje
         for fx, fy, cx, cy in arrays["intrinsics"].tolist()
     )
     return trajectory, intrinsics
+
+
+def _confidence(folder: Path, record: Mapping[str, Any]) -> Confidence:
+    features = tuple((name, math.nan if value is None else value) for name, value in record["features"])
+    rows = _load_npz(folder / QUALITY)
+    return Confidence(
+        quality=PoseQuality(**{name: rows[name] for name in QUALITY_ROWS}, features=features),
+        p_good=record["p_good"],
+        calibration=record["calibration"],
+        reason=record["reason"],
+    )
 
 
 def _provenance(record: Mapping[str, Any]) -> Provenance:

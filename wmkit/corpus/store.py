@@ -43,7 +43,7 @@ from wmkit.errors import ConfigError, InputError
 
 __all__ = ["CONVENTIONS", "SCHEMA_VERSION", "Corpus", "DeadLetter"]
 
-SCHEMA_VERSION = 2  # 2: a view holds lens and pinhole instead of camera_model and distortion
+SCHEMA_VERSION = 2  # 2: a view holds lens and pinhole instead of camera_model and distortion; quality and confidence
 CONVENTIONS = {
     "axes": "OpenCV: x right, y down, z forward",
     "world_from_cam": "4x4, maps a point in camera coordinates to world coordinates; NaN where posed is false",
