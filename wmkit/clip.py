@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.camera import Array, Intrinsics, ScaleEstimate, ScaleKind, Trajectory, frozen_array
+from wmkit.camera import Array, Intrinsics, Lens, ScaleEstimate, ScaleKind, Trajectory, frozen_array
 from wmkit.errors import InputError
 
 __all__ = [
@@ -69,17 +69,17 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SourceView:
-    """How every output frame is derived again from the source: decode, rotate, undistort, resize.
+    """How every output frame is derived again from the source: decode, rotate, resize, undistort.
 
     decoder             name of the decoder that read it.
     decoded_width       px, as stored, before rotation and sample aspect ratio.
     decoded_height      likewise.
     rotation_deg        clockwise turn that makes the stored picture upright: 0, 90, 180 or 270.
     sample_aspect_ratio width of a stored pixel over its height.
-    camera_model        COLMAP name of the source camera model; PINHOLE when nothing was undistorted.
-    distortion          its parameters beyond fx fy cx cy, in COLMAP's order.
     width, height       px, size of the output frames.
     pts_s               (N,) float64: presentation time in the source's own seconds of every output frame.
+    lens                of the upright, resized frames, when they were undistorted after that; None when they were not.
+    pinhole             the camera they were undistorted to, given with a lens only.
     """
 
     decoder: str
@@ -87,11 +87,11 @@ class SourceView:
     decoded_height: int
     rotation_deg: int
     sample_aspect_ratio: float
-    camera_model: str
-    distortion: tuple[float, ...]
     width: int
     height: int
     pts_s: Array
+    lens: Lens | None = None
+    pinhole: Intrinsics | None = None
 
     def __post_init__(self) -> None:
         pts_s = frozen_array(self.pts_s, np.float64, (None,), "pts_s")
@@ -103,6 +103,14 @@ class SourceView:
             raise InputError("source view: expected positive sizes")
         if not self.sample_aspect_ratio > 0:
             raise InputError(f"sample_aspect_ratio: expected a positive number, got {self.sample_aspect_ratio}")
+        if (self.lens is None) != (self.pinhole is None):
+            raise InputError("source view: expected a lens and the pinhole it was undistorted to, or neither")
+        for camera in (self.lens, self.pinhole):
+            if camera is not None and (camera.width, camera.height) != (self.width, self.height):
+                raise InputError(
+                    f"source view: expected a lens and a pinhole of {self.width}x{self.height} px, "
+                    f"got {camera.width}x{camera.height}"
+                )
         object.__setattr__(self, "pts_s", pts_s)
 
     def __len__(self) -> int:
@@ -112,6 +120,10 @@ class SourceView:
     def time_s(self) -> Array:
         """(N,) seconds since the first output frame: the clip's own clock."""
         return self.pts_s - self.pts_s[0]
+
+    def undistorted(self, lens: Lens, pinhole: Intrinsics) -> "SourceView":
+        """The view after the frames were undistorted; InputError when the sizes differ."""
+        return dataclasses.replace(self, lens=lens, pinhole=pinhole)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -335,9 +347,9 @@ class Annotation:
     """Everything annotate found out about one clip.
 
     Exactly one of `trajectory` and `no_trajectory` is given; `intrinsics` has one row a frame when there is a
-    trajectory and none otherwise; `scale` is given iff the trajectory is METRIC; depth shares its unit. `confidence`
-    is there when the pose backend measured its own quality. `absences` says of every cue and depth backend that ran
-    in vain why it did.
+    trajectory and none otherwise, every row `view.pinhole` if the frames were undistorted; `scale` is given iff the
+    trajectory is METRIC; depth shares its unit. `confidence` is there when the pose backend measured its own quality.
+    `absences` says of every cue and depth backend that ran in vain why it did.
     """
 
     clip: Clip
@@ -376,6 +388,8 @@ class Annotation:
         size = (self.view.width, self.view.height)
         if any((row.width, row.height) != size for row in self.intrinsics):
             raise InputError(f"annotation: expected intrinsics for frames of {size[0]}x{size[1]} px")
+        if self.view.pinhole is not None and set(self.intrinsics) != {self.view.pinhole}:
+            raise InputError("annotation: expected the pinhole that the frames were undistorted to in every row")
         if (trajectory.scale is ScaleKind.METRIC) != (self.scale is not None):
             raise InputError("annotation: expected a scale estimate exactly when the trajectory is metric")
         if self.confidence is not None and len(self.confidence.quality) != len(trajectory):

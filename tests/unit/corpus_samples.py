@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
+from wmkit.camera import Intrinsics, Lens, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import (
     Absence,
     Annotation,
@@ -93,6 +93,15 @@ def metric_annotation(number: int = 1) -> Annotation:
     return full_annotation(number).to_metric(scale)
 
 
+def undistorted_annotation(number: int = 1) -> Annotation:
+    """The full one whose frames were undistorted, by a lens of awkward numbers."""
+    full = full_annotation(number)
+    lens = Lens(model="RADIAL", params=(50 / 3, 31.9, 24.1, 0.1, -1e-17), width=64, height=48)
+    pinhole = lens.default_pinhole()
+    view = full.view.undistorted(lens, pinhole)
+    return dataclasses.replace(full, view=view, intrinsics=(pinhole,) * len(view))
+
+
 def bare_annotation(number: int = 1, frames: int = 6) -> Annotation:
     """No trajectory, and why."""
     return Annotation(
@@ -146,8 +155,6 @@ def _view(frames: int) -> SourceView:
         decoded_height=60,
         rotation_deg=90,
         sample_aspect_ratio=13 / 12,
-        camera_model="OPENCV",
-        distortion=(0.1, -1e-17),
         width=64,
         height=48,
         pts_s=0.1 + np.arange(frames) / 7,

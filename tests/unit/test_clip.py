@@ -38,8 +38,6 @@ VIEW: dict[str, Any] = {
     "decoded_height": 48,
     "rotation_deg": 0,
     "sample_aspect_ratio": 1.0,
-    "camera_model": "PINHOLE",
-    "distortion": (),
     "width": 32,
     "height": 24,
     "pts_s": np.array([0.5, 0.75, 1.0]),

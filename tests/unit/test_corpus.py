@@ -20,6 +20,7 @@ from tests.unit.corpus_samples import (
     clip_id,
     full_annotation,
     metric_annotation,
+    undistorted_annotation,
 )
 from wmkit.atomic import json_bytes, npz_bytes, write_atomic
 from wmkit.clip import Annotation, Points
@@ -67,7 +68,7 @@ def source(name: str, clip: str, content: str | None = "ff") -> SourceRow:
     return SourceRow(path=f"/in/{name}", name=name, size_bytes=3, mtime_ns=7, content_hash=content, clip_id=clip)
 
 
-@pytest.mark.parametrize("build", [full_annotation, metric_annotation, bare_annotation])
+@pytest.mark.parametrize("build", [full_annotation, metric_annotation, undistorted_annotation, bare_annotation])
 def test_an_annotation_comes_back_exactly(corpus: Corpus, build) -> None:
     annotation: Annotation = build()
     corpus.write(annotation)

@@ -22,7 +22,7 @@ from wmkit.annotate.protocols import (
 from wmkit.annotate.scale.fuse import fuse
 from wmkit.camera import ScaleVote
 from wmkit.clip import Absence, Annotation, BackendRecord, NoTrajectory, Provenance
-from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source
+from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source, undistorted
 
 __all__ = ["AnnotateConfig", "AnnotateResult", "StageClock", "annotate_clip", "config_dict", "config_hash"]
 
@@ -88,6 +88,7 @@ def config_hash(config: AnnotateConfig) -> str:
 def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -> AnnotateResult:
     """Decode, pose, scale, depth and filters of one clip; `no_trajectory` is an outcome, not an error.
 
+    Where pose finds a lens, all that comes after works on undistorted frames, and the annotation tells of those.
     Raises ClipError(stage, code) when the clip cannot be used.
     """
     clock = StageClock()
@@ -99,6 +100,8 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
             verdicts.append(footage_filter.build(device).measure(frames, frames.facts))
     with clock.stage("pose"):
         outcome = config.pose.build(device).estimate(frames, config.seed)
+    if isinstance(outcome, PoseEstimate) and outcome.lens is not None:  # from here on, everyone sees a pinhole
+        frames = undistorted(frames, outcome.lens, outcome.intrinsics[0])
     annotation = Annotation(
         clip=frames.clip,
         view=frames.view,

@@ -7,8 +7,9 @@ by the public functions; the unions in each folder's `__init__` only name what t
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from wmkit.camera import Intrinsics, ScaleVote, Trajectory
+from wmkit.camera import Intrinsics, Lens, ScaleVote, Trajectory
 from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, PoseQuality, Verdict
+from wmkit.errors import InputError
 from wmkit.video.frames import DecodeFacts, FrameSource
 
 __all__ = [
@@ -34,13 +35,29 @@ class PoseEstimate:
     """What a pose backend returns: an UP_TO_SCALE trajectory, one intrinsics row a frame, sparse points.
 
     World origin: the first posed camera. Unit: the median depth of the sparse points, so speeds of clips compare.
+
+    lens  of the frames as they were given, when it bends straight lines; None when they are a pinhole's already. With
+          a lens, every intrinsics row is the one pinhole (`lens.default_pinhole()`) that the frames are delivered in
+          from here on, and px everywhere else in the estimate are its px.
+
+    Raises InputError when a lens comes with rows of several pinholes, or of another size.
     `quality` is what the backend measured of its own result, one row a frame; None when it measures nothing.
     """
 
     trajectory: Trajectory
     intrinsics: tuple[Intrinsics, ...]
     points: Points
+    lens: Lens | None = None
     quality: PoseQuality | None = None
+
+    def __post_init__(self) -> None:
+        if self.lens is None:
+            return
+        sizes = {(row.width, row.height) for row in self.intrinsics} | {(self.lens.width, self.lens.height)}
+        if len(set(self.intrinsics)) != 1 or len(sizes) != 1:
+            raise InputError(
+                "pose estimate: expected one pinhole of the lens's size for all frames of a clip with a lens"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 ::
 
-    annotation.json   everything that is not an array of cameras, points or depth
+    annotation.json   everything that is not an array of cameras, points or depth; its view holds the source's lens and
+                      the pinhole that the frames were undistorted to, both null when they were not
     trajectory.npz    world_from_cam (N, 4, 4) f8, time_s (N,) f8, posed (N,) bool, intrinsics (N, 4) f8 fx fy cx cy px,
                       covariance (N, 6, 6) f8 when the backend gave one; NaN rows are unposed frames
     points.ply        binary little endian; x y z double (world, the trajectory's unit), red green blue uchar,
@@ -31,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.atomic import HEADER_LOCK, json_bytes, npz_bytes
-from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
+from wmkit.camera import Intrinsics, Lens, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import (
     QUALITY_ROWS,
     Absence,
@@ -149,11 +150,11 @@ def _record(annotation: Annotation) -> dict[str, Any]:
             "decoded_height": view.decoded_height,
             "rotation_deg": view.rotation_deg,
             "sample_aspect_ratio": float(view.sample_aspect_ratio),
-            "camera_model": view.camera_model,
-            "distortion": [float(value) for value in view.distortion],
             "width": view.width,
             "height": view.height,
             "pts_s": view.pts_s.tolist(),
+            "lens": None if view.lens is None else asdict(view.lens),
+            "pinhole": None if view.pinhole is None else _plain(view.pinhole),
         },
         "verdicts": [{**asdict(verdict), "state": str(verdict.state)} for verdict in annotation.verdicts],
         "provenance": asdict(annotation.provenance),
@@ -179,6 +180,12 @@ def _confidence_record(confidence: Confidence) -> dict[str, Any]:
         "reason": confidence.reason,
         "features": [[name, None if math.isnan(value) else value] for name, value in features],
     }
+
+
+def _plain(camera: Intrinsics) -> dict[str, float | int]:
+    """As JSON holds it, whatever kind of floats it was made of."""
+    focal_and_centre = {name: float(getattr(camera, name)) for name in ("fx", "fy", "cx", "cy")}
+    return {**focal_and_centre, "width": int(camera.width), "height": int(camera.height)}
 
 
 def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
@@ -210,7 +217,15 @@ def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
 
 def _view(record: Mapping[str, Any]) -> SourceView:
     pts_s = np.array(record["pts_s"], dtype=np.float64)
-    return SourceView(**{**record, "distortion": tuple(record["distortion"]), "pts_s": pts_s})
+    lens, pinhole = record["lens"], record["pinhole"]
+    return SourceView(
+        **{
+            **record,
+            "pts_s": pts_s,
+            "lens": None if lens is None else Lens(**{**lens, "params": tuple(lens["params"])}),
+            "pinhole": None if pinhole is None else Intrinsics(**pinhole),
+        }
+    )
 
 
 def _trajectory(folder: Path, scale: ScaleKind, view: SourceView) -> tuple[Trajectory, tuple[Intrinsics, ...]]:
