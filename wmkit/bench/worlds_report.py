@@ -94,7 +94,7 @@ class WorldsReport:
             "well_posed_good": rate(sum(bool(row.get("good")) for row in well), len(well)),
             "well_posed_good_and_called_good": rate(len(self.solved(well)), len(well)),
             "called_good_are_good": rate(sum(row["good"] for row in called), len(called)),
-            "still_named_right": rate(sum(map(named_right, still)), len(still)),
+            "still__named_right": rate(sum(map(_named_right, still)), len(still)),
             "failed": rate(sum(row["outcome"] == "failed" for row in self.rows), len(self.rows)),
         }
 
@@ -154,7 +154,7 @@ class WorldsReport:
         return [*lines, "", "core-s a case: " + ", ".join(f"{stage} {value:.2f}" for stage, value in cost.items())]
 
 
-def named_right(row: Row) -> bool:
+def _named_right(row: Row) -> bool:
     """Whether a still camera's clip was said to be what it is."""
     return row["outcome"] == "no_trajectory" and row["reason"] in RIGHT_NAMES[row["family"]]
 
