@@ -94,7 +94,7 @@ class WorldsReport:
             "well_posed_good": rate(sum(bool(row.get("good")) for row in well), len(well)),
             "well_posed_good_and_called_good": rate(len(self.solved(well)), len(well)),
             "called_good_are_good": rate(sum(row["good"] for row in called), len(called)),
-            "still__named_right": rate(sum(map(_named_right, still)), len(still)),
+            "still_named_right": rate(sum(map(_named_right, still)), len(still)),
             "failed": rate(sum(row["outcome"] == "failed" for row in self.rows), len(self.rows)),
         }
 
