@@ -65,7 +65,7 @@ def real_rows(
     *,
     config: AnnotateConfig | None = None,
 ) -> None:
-    """Annotate every window of a sequence that is not in `done`, and `emit` a row for each that can be labelled.
+    """Annotate every window of a sequence that is not in `done` and `emit` its row; `unlabelled` if it is too short.
 
     Raises InputError when the set is none of `FINE_REFERENCES` or holds no image folder.
     """
@@ -96,7 +96,8 @@ def real_rows(
         row["core_s"] = {"engine": sum(result.timings.values())}
         limit = 0.02 * position.path_length / FINER
         if fine.position > limit or fine.rotation_deg > 1.5 / FINER:
-            continue  # too short for its reference: no label
+            emit(row | {"outcome": "unlabelled", "reason": "too short for its reference"})
+            continue
         if annotation.trajectory is None:
             assert annotation.no_trajectory is not None
             emit(row | {"outcome": "no_trajectory", "reason": annotation.no_trajectory.reason})
