@@ -22,6 +22,7 @@ TERMS: tuple[Term, ...] = (
     Term(feature="inlier_ratio", transform="rest", better=1, floor=0.01),
     Term(feature="parallax_deg", transform="log", better=1, floor=0.1),
     Term(feature="posed_share", transform="plain", better=1, floor=0.0),
+    Term(feature="path_depth", transform="log", better=1, floor=0.01),
     Term(feature="track_length", transform="log", better=1, floor=0.1),
     Term(feature="points_per_frame", transform="log", better=1, floor=1.0),
     Term(feature="covariance_rotation_deg", transform="log", better=-1, floor=1e-3),
@@ -30,6 +31,7 @@ TERMS: tuple[Term, ...] = (
     Term(feature="disagreement_position", transform="log", better=-1, floor=1e-4),
     Term(feature="disagreement_focal", transform="log", better=-1, floor=1e-3),
     Term(feature="second_posed_share", transform="plain", better=1, floor=0.0),
+    Term(feature="disjoint", transform="plain", better=1, floor=0.0),
     Term(feature="focal_sigma_log", transform="log", better=-1, floor=1e-4),
     Term(feature="focal_share", transform="off_one", better=-1, floor=0.0),
 )
