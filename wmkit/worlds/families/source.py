@@ -30,8 +30,6 @@ class MemorySource:
             decoded_height=height,
             rotation_deg=0,
             sample_aspect_ratio=1.0,
-            camera_model="PINHOLE",
-            distortion=(),
             width=width,
             height=height,
             pts_s=pts_s,
