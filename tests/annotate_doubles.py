@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import Annotation, Clip, NoTrajectory, Points, Provenance, SourceView
-from wmkit.video.frames import WINDOW_FRAMES, DecodeFacts, FrameWindow
+from wmkit.video.frames import WINDOW_FRAMES, ClipFile, DecodeFacts, FrameWindow
 
 __all__ = [
+    "NO_FILE",
     "ArraySource",
     "Plane",
     "annotation_of",
@@ -23,6 +24,7 @@ __all__ = [
     "view_of",
 ]
 
+NO_FILE = ClipFile(path="/nowhere/a.mp4", name="a.mp4", content_hash="0" * 64, clip_id="c0ffee")
 PROVENANCE = Provenance(tool_version="0", config_hash="0", input_hash="0", seed=0, backends=())
 
 
@@ -68,6 +70,7 @@ class ArraySource:
 
     def __init__(self, rgb: NDArray[np.uint8], fps: float = 10.0) -> None:
         self.rgb = rgb
+        self.file = NO_FILE
         self.view = view_of(np.arange(len(rgb)) / fps, rgb.shape[2], rgb.shape[1])
         self.clip = clip_of(self.view)
         self.facts = facts_of(self.view)

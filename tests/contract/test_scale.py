@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from tests.annotate_doubles import annotation_of, no_trajectory_of, path_of, points_of
+from tests.annotate_doubles import NO_FILE, annotation_of, no_trajectory_of, path_of, points_of
 from wmkit.annotate.protocols import Unmeasured
 from wmkit.annotate.scale import SCALES, CameraHeightConfig, ScaleFactorConfig, ScaleUnion, fuse
 from wmkit.camera import ScaleKind, ScaleVote
@@ -34,7 +34,7 @@ def test_its_config_crosses_processes(config) -> None:
 
 @EVERY
 def test_it_votes_under_its_own_name_and_repeats_itself(config) -> None:
-    opinions = [config.build("cpu").vote(over_a_floor()) for _ in range(2)]
+    opinions = [config.build("cpu").vote(over_a_floor(), NO_FILE) for _ in range(2)]
     assert isinstance(opinions[0], ScaleVote)
     assert opinions[0].cue == config.name
     assert opinions[0] == opinions[1]
@@ -42,7 +42,7 @@ def test_it_votes_under_its_own_name_and_repeats_itself(config) -> None:
 
 @EVERY
 def test_without_a_trajectory_it_has_a_reason(config) -> None:
-    opinion = config.build("cpu").vote(no_trajectory_of())
+    opinion = config.build("cpu").vote(no_trajectory_of(), NO_FILE)
     assert isinstance(opinion, Unmeasured)
     assert opinion.reason
 
@@ -50,7 +50,7 @@ def test_without_a_trajectory_it_has_a_reason(config) -> None:
 @EVERY
 def test_its_vote_opens_the_one_door_to_metres(config) -> None:
     annotation = over_a_floor()
-    opinion = config.build("cpu").vote(annotation)
+    opinion = config.build("cpu").vote(annotation, NO_FILE)
     assert annotation.trajectory is not None
     assert annotation.trajectory.scale is ScaleKind.UP_TO_SCALE  # voting changes nothing
     assert isinstance(opinion, ScaleVote)

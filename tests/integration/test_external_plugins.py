@@ -76,7 +76,7 @@ class RulerCue:
     def build(self, device: str) -> "RulerCue":
         return self
 
-    def vote(self, annotation: Annotation) -> ScaleVote | Unmeasured:
+    def vote(self, annotation: Annotation, file: ClipFile) -> ScaleVote | Unmeasured:
         if self.metres is None:
             return Unmeasured(reason="no_ruler")
         return ScaleVote(cue=self.name, value=self.metres, sigma_log=0.1)

@@ -106,7 +106,7 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
     )
     if isinstance(outcome, PoseEstimate):
         with clock.stage("scale"):
-            annotation = _scaled(annotation, config.scale, device)
+            annotation = _scaled(annotation, file, config.scale, device)
         annotation = _with_depth(annotation, frames, config.depth, device, clock)
     with clock.stage("filter.trajectory"):
         measured = [item.build(device).measure(annotation) for item in config.trajectory_filters]
@@ -120,9 +120,9 @@ def _pose_fields(outcome: PoseEstimate | NoTrajectory) -> dict:
     return {"trajectory": outcome.trajectory, "intrinsics": outcome.intrinsics, "points": outcome.points}
 
 
-def _scaled(annotation: Annotation, cues: tuple[ScaleConfig, ...], device: str) -> Annotation:
+def _scaled(annotation: Annotation, file: ClipFile, cues: tuple[ScaleConfig, ...], device: str) -> Annotation:
     """Metric when at least one cue voted; otherwise UP_TO_SCALE. A cue that could not vote says why."""
-    opinions = [(cue.name, cue.build(device).vote(annotation)) for cue in cues]
+    opinions = [(cue.name, cue.build(device).vote(annotation, file)) for cue in cues]
     absent = [Absence(part="scale", name=name, reason=o.reason) for name, o in opinions if isinstance(o, Unmeasured)]
     annotation = dataclasses.replace(annotation, absences=(*annotation.absences, *absent))
     estimate = fuse(tuple(vote for _, vote in opinions if isinstance(vote, ScaleVote)))

@@ -157,6 +157,11 @@ class FrameSource(Protocol):
     """Re-iterates one clip; no stage ever holds a whole clip's pixels."""
 
     @property
+    def file(self) -> ClipFile:
+        """The clip on disk, for what is not pixels: container metadata, telemetry."""
+        ...
+
+    @property
     def clip(self) -> Clip:
         """Identity of the clip these frames belong to."""
         ...

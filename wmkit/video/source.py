@@ -65,6 +65,11 @@ class DecodedSource:
         )
 
     @property
+    def file(self) -> ClipFile:
+        """The clip on disk that these frames are decoded from."""
+        return self._file
+
+    @property
     def clip(self) -> Clip:
         """Identity, span, upright size before the resize, native mean rate."""
         return self._clip

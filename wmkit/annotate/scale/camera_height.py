@@ -14,6 +14,7 @@ from wmkit.annotate.protocols import ScaleCue, Unmeasured
 from wmkit.camera import Array, ScaleVote
 from wmkit.clip import Annotation, rng_for
 from wmkit.errors import InputError
+from wmkit.video.frames import ClipFile
 
 __all__ = ["CameraHeightConfig"]
 
@@ -61,7 +62,7 @@ class CameraHeightConfig:
 class _CameraHeight:
     config: CameraHeightConfig
 
-    def vote(self, annotation: Annotation) -> ScaleVote | Unmeasured:
+    def vote(self, annotation: Annotation, file: ClipFile) -> ScaleVote | Unmeasured:
         trajectory = annotation.trajectory
         if trajectory is None:
             return Unmeasured(reason="no_trajectory")

@@ -12,7 +12,7 @@ from tests.unit.annotate.pose.scenes import arc_scene, tracks_of
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
 from wmkit.clip import Clip
-from wmkit.video.frames import DecodeFacts, FrameWindow
+from wmkit.video.frames import ClipFile, DecodeFacts, FrameWindow
 
 WIDTH, HEIGHT = 320, 200
 
@@ -22,6 +22,10 @@ class Pictures:
     """A FrameSource of ready pictures (n, h, w, 3)."""
 
     rgb: np.ndarray
+
+    @property
+    def file(self) -> ClipFile:
+        raise NotImplementedError("the engine goes by the pictures, their size and their times alone")
 
     @property
     def clip(self) -> Clip:
