@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wmkit.annotate.pipeline import AnnotateConfig
 from wmkit.annotate.protocols import PoseEstimate
-from wmkit.camera import Intrinsics, ScaleKind, Trajectory
+from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, Trajectory
 from wmkit.clip import NoTrajectory, Points
 from wmkit.errors import ClipError
 from wmkit.video import FrameSource, VideoConfig
@@ -93,7 +93,7 @@ class BrightnessPose:
     def __init__(self, config: BrightnessPoseConfig) -> None:
         self.config = config
 
-    def estimate(self, frames: FrameSource, seed: int) -> PoseEstimate | NoTrajectory:
+    def estimate(self, frames: FrameSource, seed: int, prior: CameraPrior | None = None) -> PoseEstimate | NoTrajectory:
         """As the config says."""
         if self.config.outcome == "clip_error":
             raise ClipError("pose", "boom", "made to fail")

@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.camera import Array, Intrinsics, ScaleEstimate, ScaleKind, Trajectory, frozen_array
+from wmkit.camera import Array, CameraPrior, Intrinsics, ScaleEstimate, ScaleKind, Trajectory, frozen_array
 from wmkit.errors import InputError
 
 __all__ = [
@@ -251,7 +251,9 @@ class Annotation:
 
     Exactly one of `trajectory` and `no_trajectory` is given; `intrinsics` has one row a frame when there is a
     trajectory and none otherwise; `scale` is given iff the trajectory is METRIC; depth shares its unit. `absences`
-    says of every cue and depth backend that ran in vain why it did.
+    says of every cue and depth backend that ran in vain why it did. `prior` is what was known of the camera before
+    the pixels were looked at. `metric_hint_sigma_log`: the pose backend's poses claim to be in metres, with this
+    standard deviation of the claim's logarithm; None when nothing claims it.
     """
 
     clip: Clip
@@ -265,8 +267,13 @@ class Annotation:
     depth: DepthMap | None = None
     scale: ScaleEstimate | None = None
     absences: tuple[Absence, ...] = ()
+    prior: CameraPrior | None = None
+    metric_hint_sigma_log: float | None = None
 
     def __post_init__(self) -> None:
+        hint = self.metric_hint_sigma_log
+        if hint is not None and not (np.isfinite(hint) and hint >= 0 and self.trajectory is not None):
+            raise InputError(f"annotation: expected a trajectory and a metric hint >= 0, got {hint}")
         if (self.trajectory is None) == (self.no_trajectory is None):
             raise InputError("annotation: expected either a trajectory or the reason why there is none")
         names = [verdict.name for verdict in self.verdicts]

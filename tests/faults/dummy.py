@@ -12,7 +12,7 @@ import numpy as np
 
 from wmkit.annotate.pipeline import AnnotateConfig
 from wmkit.annotate.protocols import PoseEstimate
-from wmkit.camera import Intrinsics, ScaleKind, Trajectory
+from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, Trajectory
 from wmkit.clip import NoTrajectory, Points, rng_for
 from wmkit.errors import ClipError
 from wmkit.video import FrameSource, VideoConfig
@@ -38,7 +38,7 @@ class DummyPose:
     def __init__(self, config: DummyPoseConfig) -> None:
         self.config = config
 
-    def estimate(self, frames: FrameSource, seed: int) -> PoseEstimate | NoTrajectory:
+    def estimate(self, frames: FrameSource, seed: int, prior: CameraPrior | None = None) -> PoseEstimate | NoTrajectory:
         word = frames.clip.source.rpartition("/")[2].partition("_")[0]
         if word == "kill":
             os.kill(os.getpid(), signal.SIGKILL)

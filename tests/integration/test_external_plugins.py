@@ -10,7 +10,7 @@ from PIL import Image
 
 from wmkit.annotate.pipeline import AnnotateConfig, annotate_clip, config_dict, config_hash
 from wmkit.annotate.protocols import PoseEstimate, Unmeasured
-from wmkit.camera import Intrinsics, ScaleKind, ScaleVote, Trajectory
+from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import Annotation, DepthMap, MeasureState, NoTrajectory, Points, Verdict
 from wmkit.video import ClipFile, VideoConfig, discover, identify
 from wmkit.video.frames import DecodeFacts, FrameSource
@@ -28,7 +28,7 @@ class SlidePose:
     def build(self, device: str) -> "SlidePose":
         return self
 
-    def estimate(self, frames: FrameSource, seed: int) -> PoseEstimate | NoTrajectory:
+    def estimate(self, frames: FrameSource, seed: int, prior: CameraPrior | None = None) -> PoseEstimate | NoTrajectory:
         if self.gives_up:
             return NoTrajectory(reason="too_dull", detail="a dummy that was told to")
         count = len(frames.view)

@@ -117,7 +117,12 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
 def _pose_fields(outcome: PoseEstimate | NoTrajectory) -> dict:
     if isinstance(outcome, NoTrajectory):
         return {"no_trajectory": outcome}
-    return {"trajectory": outcome.trajectory, "intrinsics": outcome.intrinsics, "points": outcome.points}
+    return {
+        "trajectory": outcome.trajectory,
+        "intrinsics": outcome.intrinsics,
+        "points": outcome.points,
+        "metric_hint_sigma_log": outcome.metric_hint_sigma_log,
+    }
 
 
 def _scaled(annotation: Annotation, file: ClipFile, cues: tuple[ScaleConfig, ...], device: str) -> Annotation:

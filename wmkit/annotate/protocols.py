@@ -7,7 +7,7 @@ by the public functions; the unions in each folder's `__init__` only name what t
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from wmkit.camera import Intrinsics, ScaleVote, Trajectory
+from wmkit.camera import CameraPrior, Intrinsics, ScaleVote, Trajectory
 from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, Verdict
 from wmkit.video.frames import ClipFile, DecodeFacts, FrameSource
 
@@ -34,11 +34,16 @@ class PoseEstimate:
     """What a pose backend returns: an UP_TO_SCALE trajectory, one intrinsics row a frame, sparse points.
 
     World origin: the first posed camera. Unit: the median depth of the sparse points, so speeds of clips compare.
+    A backend that was given its poses keeps the world and the unit of their file instead.
+
+    metric_hint_sigma_log  set when the unit claims to be the metre: standard deviation of the logarithm of that
+                           claim. The trajectory is UP_TO_SCALE all the same; a scale cue may vote 1.0 from it.
     """
 
     trajectory: Trajectory
     intrinsics: tuple[Intrinsics, ...]
     points: Points
+    metric_hint_sigma_log: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +63,12 @@ class PluginConfig(Protocol):
 class PoseEstimator(Protocol):
     """Cameras of a clip from its frames."""
 
-    def estimate(self, frames: FrameSource, seed: int) -> PoseEstimate | NoTrajectory:
-        """Poses of every frame it can stand by; NoTrajectory when the clip has none; ClipError on failure."""
+    def estimate(self, frames: FrameSource, seed: int, prior: CameraPrior | None = None) -> PoseEstimate | NoTrajectory:
+        """Poses of every frame it can stand by; NoTrajectory when the clip has none; ClipError on failure.
+
+        `prior` is what is known of the camera beforehand, None when nothing is; a backend that calibrates itself
+        starts there and weighs it by its sigma, one that cannot use it leaves it.
+        """
         ...
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.atomic import HEADER_LOCK, json_bytes, npz_bytes
-from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
+from wmkit.camera import CameraPrior, Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import (
     Absence,
     Annotation,
@@ -156,6 +156,8 @@ def _record(annotation: Annotation) -> dict[str, Any]:
         if annotation.depth is None
         else {"scale": str(annotation.depth.scale), "maps": len(annotation.depth.frame)},
         "absences": [asdict(absence) for absence in annotation.absences],
+        "prior": None if annotation.prior is None else asdict(annotation.prior),
+        "metric_hint_sigma_log": annotation.metric_hint_sigma_log,
     }
 
 
@@ -182,6 +184,8 @@ def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
         depth=depth,
         scale=None if scale is None else _scale(scale),
         absences=tuple(Absence(**row) for row in record["absences"]),
+        prior=None if record["prior"] is None else CameraPrior(**record["prior"]),
+        metric_hint_sigma_log=record["metric_hint_sigma_log"],
     )
 
 

@@ -31,6 +31,7 @@ from wmkit.bench.peer import PeerRun
 from wmkit.bench.pose import BenchOptions, bench_pose, find_clip
 from wmkit.bench.report import BenchReport
 from wmkit.bench.score import METRIC_NAMES, Estimate
+from wmkit.camera import CameraPrior
 from wmkit.clip import NoTrajectory
 from wmkit.errors import ClipError, ConfigError, InputError
 from wmkit.video import ClipFile, FrameSource, open_source
@@ -84,7 +85,7 @@ class SnoopingPoseConfig:
 class SnoopingPose:
     """Fails when anything but the clip lies in its folder or the folder above."""
 
-    def estimate(self, frames: FrameSource, seed: int) -> PoseEstimate | NoTrajectory:
+    def estimate(self, frames: FrameSource, seed: int, prior: CameraPrior | None = None) -> PoseEstimate | NoTrajectory:
         """Look around, then answer as the honest engine does."""
         path = Path(frames._file.path)  # type: ignore[attr-defined]  # what an engine could get at
         assert path.resolve() == path, "a link would lead back to the reference"

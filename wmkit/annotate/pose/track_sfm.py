@@ -16,7 +16,7 @@ from wmkit.annotate.pose.mapping import MappingConfig, map_keyframes
 from wmkit.annotate.pose.scene import Scene, drop_outliers, resect, scene_from_model, triangulate, widest_angle_deg
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
 from wmkit.annotate.protocols import PoseEstimate
-from wmkit.camera import Intrinsics, ScaleKind, Trajectory, invert_rigid
+from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, Trajectory, invert_rigid
 from wmkit.clip import NoTrajectory, Points
 from wmkit.video.frames import FrameSource
 
@@ -61,7 +61,7 @@ class TrackSfm:
     def __init__(self, config: TrackSfmConfig) -> None:
         self.config = config
 
-    def estimate(self, frames: FrameSource, seed: int) -> PoseEstimate | NoTrajectory:
+    def estimate(self, frames: FrameSource, seed: int, prior: CameraPrior | None = None) -> PoseEstimate | NoTrajectory:
         """Poses of all frames the tracks reach, in units of the median point depth, first posed camera at 0."""
         tracks = track_points(frames, self.config.tracks)
         refusal = self._unsolvable(tracks)
