@@ -24,6 +24,7 @@ __all__ = [
     "NoTrajectory",
     "Points",
     "Provenance",
+    "SidecarRecord",
     "SourceView",
     "Verdict",
     "rng_for",
@@ -218,6 +219,15 @@ class BackendRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarRecord:
+    """What was read besides the pixels: `kind` is gpmf, exif, gpx or csv; `sha256` of the bytes it was read from."""
+
+    name: str
+    kind: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """How an annotation came to be; written by the runner, never by a plug-in."""
 
@@ -226,6 +236,7 @@ class Provenance:
     input_hash: str
     seed: int
     backends: tuple[BackendRecord, ...]
+    sidecars: tuple[SidecarRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

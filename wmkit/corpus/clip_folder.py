@@ -38,6 +38,7 @@ from wmkit.clip import (
     NoTrajectory,
     Points,
     Provenance,
+    SidecarRecord,
     SourceView,
     Verdict,
 )
@@ -211,7 +212,9 @@ def _trajectory(folder: Path, scale: ScaleKind, view: SourceView) -> tuple[Traje
 
 
 def _provenance(record: Mapping[str, Any]) -> Provenance:
-    return Provenance(**{**record, "backends": tuple(BackendRecord(**row) for row in record["backends"])})
+    backends = tuple(BackendRecord(**row) for row in record["backends"])
+    sidecars = tuple(SidecarRecord(**row) for row in record["sidecars"])
+    return Provenance(**{**record, "backends": backends, "sidecars": sidecars})
 
 
 def _scale(record: Mapping[str, Any]) -> ScaleEstimate:
