@@ -264,17 +264,25 @@ def _check_covariance(covariance: Array, posed: NDArray[np.bool_]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleVote:
-    """One cue's opinion: metres per trajectory unit, and the standard deviation of its natural logarithm."""
+    """One cue's opinion: metres per trajectory unit, and the standard deviation of its natural logarithm.
+
+    frame_factors: (frame, metres per unit by that frame alone), frames increasing; () for a cue that has none. Their
+    spread is what SANA-WM's scale-variation filter goes by.
+    """
 
     cue: str
     value: float
     sigma_log: float
+    frame_factors: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.value) and self.value > 0):
             raise InputError(f"scale of cue {self.cue}: expected a positive number, got {self.value}")
         if not (np.isfinite(self.sigma_log) and self.sigma_log >= 0):
             raise InputError(f"sigma_log of cue {self.cue}: expected a number >= 0, got {self.sigma_log}")
+        frames = [frame for frame, _ in self.frame_factors]
+        if frames != sorted(set(frames)) or not all(np.isfinite(f) and f > 0 for _, f in self.frame_factors):
+            raise InputError(f"frame factors of cue {self.cue}: expected increasing frames and positive numbers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,7 +218,11 @@ def _provenance(record: Mapping[str, Any]) -> Provenance:
 
 
 def _scale(record: Mapping[str, Any]) -> ScaleEstimate:
-    return ScaleEstimate(**{**record, "votes": tuple(ScaleVote(**row) for row in record["votes"])})
+    votes = tuple(
+        ScaleVote(**{**row, "frame_factors": tuple((int(frame), factor) for frame, factor in row["frame_factors"])})
+        for row in record["votes"]
+    )
+    return ScaleEstimate(**{**record, "votes": votes})
 
 
 def _load_npz(path: Path) -> dict[str, NDArray]:

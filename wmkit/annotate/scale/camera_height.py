@@ -1,8 +1,8 @@
 """The camera's height above the ground gives the scale: the ground plane is found among the sparse points.
 
-Gravity is unknown, so the camera is taken to be roughly upright: the ground is the best-supported plane below the
-cameras whose normal lies within `max_tilt_deg` of their mean up axis (−y). RANSAC (Fischler & Bolles 1981) finds
-it, iteratively reweighted least squares (Tukey's biweight) refines it. World points are in trajectory units.
+Up is gravity's where telemetry knows it; else the cameras are taken to be roughly upright, and up is their mean up
+axis (−y). The ground is the best-supported plane below the cameras whose normal lies near up. RANSAC (Fischler
+& Bolles 1981) finds it, iteratively reweighted least squares (Tukey's biweight) refines it. World points are in trajectory units.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,11 @@ from typing import ClassVar
 import numpy as np
 
 from wmkit.annotate.protocols import ScaleCue, Unmeasured
-from wmkit.camera import Array, ScaleVote
+from wmkit.annotate.scale.upright import camera_up, gravity_up
+from wmkit.camera import Array, ScaleVote, Trajectory
 from wmkit.clip import Annotation, rng_for
 from wmkit.errors import InputError
+from wmkit.telemetry import Sidecars, read_telemetry
 from wmkit.video.frames import ClipFile
 
 __all__ = ["CameraHeightConfig"]
@@ -32,7 +34,9 @@ class CameraHeightConfig:
     """The camera was `height_m` above the ground.
 
     height_sigma   relative standard deviation of `height_m`; 3 % (5 cm for a car's roof) is our assumption.
-    max_tilt_deg   largest angle between the ground's normal and the cameras' mean up axis.
+    sidecars       where gravity may be read from; None: nowhere.
+    max_tilt_deg   largest angle between the ground's normal and the cameras' mean up axis; `max_slope_deg` between it
+                   and gravity's.
     tolerance      a point lies on the plane within this share of its distance from the nearest camera.
     min_points     fewer points on the plane are not a ground; nor are fewer than `min_share` of those below.
     Raises InputError unless `height_m` is positive and finite and `height_sigma` in [0, 1).
@@ -40,7 +44,9 @@ class CameraHeightConfig:
 
     height_m: float
     height_sigma: float = 0.03
+    sidecars: Sidecars | None = None
     max_tilt_deg: float = 25.0
+    max_slope_deg: float = 12.0
     tolerance: float = 0.03
     min_points: int = 30
     min_share: float = 0.1
@@ -69,17 +75,16 @@ class _CameraHeight:
         if annotation.points is None:
             return Unmeasured(reason="no_points")
         camera = trajectory.position[trajectory.posed]
-        up = -trajectory.rotation[trajectory.posed][:, :, 1].mean(axis=0)
-        if len(camera) == 0 or np.linalg.norm(up) < np.cos(np.radians(60)):  # it rolled about: no common up
+        up, tilt_deg = self._up(annotation, trajectory, file)
+        if up is None:
             return Unmeasured(reason="no_upright_camera")
-        up /= np.linalg.norm(up)
         centre = camera.mean(axis=0)
         camera = camera - centre
         points, distance = _below(annotation.points.xyz - centre, camera, up)
         if len(points) < self.config.min_points:
             return Unmeasured(reason="too_few_ground_points")
         rng = rng_for(annotation.provenance.seed, annotation.clip.id, "scale.camera_height")
-        plane = _ransac(points, distance, camera, up, self.config, rng)
+        plane = _ransac(points, distance, camera, (up, tilt_deg), self.config, rng)
         if plane is None:
             return Unmeasured(reason="no_ground_plane")
         plane, plane_sigma, count = _refine(points, self.config.tolerance * distance, plane)
@@ -92,6 +97,15 @@ class _CameraHeight:
         if sigma_log > MAX_SIGMA_LOG:
             return Unmeasured(reason="ground_plane_too_uncertain")
         return ScaleVote(cue=CameraHeightConfig.name, value=self.config.height_m / median, sigma_log=sigma_log)
+
+    def _up(self, annotation: Annotation, trajectory: Trajectory, file: ClipFile) -> tuple[Array | None, float]:
+        """Up in the world, and the largest angle that the ground's normal may make with it."""
+        if self.config.sidecars is not None:
+            telemetry = read_telemetry(file, annotation.view, annotation.clip.span_s[0], self.config.sidecars)
+            up = None if telemetry.gravity is None else gravity_up(trajectory, telemetry.gravity)
+            if up is not None:
+                return up, self.config.max_slope_deg
+        return camera_up(trajectory), self.config.max_tilt_deg
 
 
 def _below(xyz: Array, camera: Array, up: Array) -> tuple[Array, Array]:
@@ -107,9 +121,18 @@ def _below(xyz: Array, camera: Array, up: Array) -> tuple[Array, Array]:
 
 
 def _ransac(
-    points: Array, distance: Array, camera: Array, up: Array, config: CameraHeightConfig, rng: np.random.Generator
+    points: Array,
+    distance: Array,
+    camera: Array,
+    upward: tuple[Array, float],
+    config: CameraHeightConfig,
+    rng: np.random.Generator,
 ) -> Array | None:
-    """(4,) plane n·x + d, n up and of unit length, of the hypothesis with the best score; None when none fits."""
+    """(4,) plane n·x + d, n up and of unit length, of the hypothesis with the best score; None when none fits.
+
+    `upward` is up and the largest angle in degrees between it and n.
+    """
+    up, tilt_deg = upward
     corner = points[rng.integers(len(points), size=(HYPOTHESES, 3))]
     normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
     length = np.linalg.norm(normal, axis=1)
@@ -117,7 +140,7 @@ def _ransac(
     offset = -np.einsum("ij,ij->i", normal, corner[:, 0])
     some = camera[:: 1 + len(camera) // 200]
     low, height, high = np.percentile(some @ normal.T + offset, [10, 50, 90], axis=0)
-    usable = (length > 0) & (normal @ up > np.cos(np.radians(config.max_tilt_deg)))
+    usable = (length > 0) & (normal @ up > np.cos(np.radians(tilt_deg)))
     usable &= (low > 0) & (high - low < MAX_HEIGHT_SPREAD * height)
     if not usable.any():
         return None

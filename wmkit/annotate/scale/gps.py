@@ -32,6 +32,8 @@ MAX_GAP_S = 1.0  # camera centres further apart in time are not joined by a stra
 MIN_FIXES = 3
 LAG_STEPS = 21
 MAX_SIGMA_LOG = 0.3  # beyond: less than a factor of 1.8 known; and the fit is no longer normal
+LAG_STEP_S = 0.05  # of the derivative by the lag
+MAX_STEPS, MAX_DAMPING = 60, 1e8
 CAUCHY = 3.0  # sigmas at which an innovation's weight is a half
 
 
@@ -143,78 +145,67 @@ class _Fit:
         return cls(path, time_s, enu, whiten, steps, track.clock_sigma_s)
 
     def solve(self) -> tuple[float, float]:
-        """Metres per unit and the sigma of its logarithm; the sigma grows with a misfit the model does not explain."""
-        rows = [self._start(lag) for lag in self.lag_s]
-        best = min(range(len(rows)), key=lambda index: rows[index][1])
-        state = rows[best][0]
-        free_lag = len(self.lag_s) > 1
-        weight = np.ones((len(self.time_s), 3))
-        damping = 1e-3
-        cost = np.inf
-        for _ in range(60):
-            residual, jacobian = self._linear(state, free_lag)
-            weight = 1 / np.sqrt(1 + (residual / CAUCHY) ** 2)
-            now = float((np.log1p((residual / CAUCHY) ** 2)).sum() * CAUCHY**2) + self._prior(state)
-            if now > cost - 1e-9 * max(cost, 1.0) and now >= cost:
-                damping *= 10
-                state = held
-                if damping > 1e8:
-                    break
-                residual, jacobian = self._linear(state, free_lag)
-                weight = 1 / np.sqrt(1 + (residual / CAUCHY) ** 2)
-            else:
-                done = cost - now < 1e-8 * max(now, 1.0)
-                cost, damping, held = now, max(damping / 10, 1e-9), state
-                if done:
-                    break
-            normal, gradient = self._normal(residual, jacobian, weight, state, free_lag)
-            step = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-12), gradient)
-            state = _moved(held, step)
-        residual, jacobian = self._linear(held, free_lag)
-        weight = 1 / np.sqrt(1 + (residual / CAUCHY) ** 2)
-        normal, _ = self._normal(residual, jacobian, weight, held, free_lag)
-        count = 3 * len(self.time_s) - 7
-        misfit = float(((weight * residual) ** 2).sum()) / max(count, 1)
-        variance = float(np.linalg.pinv(normal)[0, 0]) * max(misfit, 1.0)
-        return float(np.exp(held[0])), float(np.sqrt(max(variance, 0.0)))
+        """Metres per unit and the sigma of its logarithm; the sigma grows with a misfit the model does not explain.
 
-    def _start(self, lag_s: float) -> tuple[Array, float]:
-        """Closed-form start at one lag (Umeyama 1991) and its cost: state (log s, rotation 3, offset 3, lag)."""
+        Levenberg-Marquardt from the best of the candidate lags; the weights follow each accepted step.
+        """
+        starts = [self._start(lag) for lag in self.lag_s]
+        state = min(starts, key=self._cost)
+        free_lag = len(self.lag_s) > 1
+        cost, damping = self._cost(state), 1e-3
+        normal, gradient, misfit = self._normal(state, free_lag)
+        for _ in range(MAX_STEPS):
+            step = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-12), gradient)
+            moved = _moved(state, step)
+            gain = cost - self._cost(moved)
+            if gain <= 0:
+                damping *= 10
+                if damping > MAX_DAMPING:
+                    break
+                continue
+            state, cost, damping = moved, cost - gain, max(damping / 10, 1e-9)
+            normal, gradient, misfit = self._normal(state, free_lag)
+            if gain < 1e-8 * max(cost, 1.0):
+                break
+        variance = float(np.linalg.pinv(normal)[0, 0]) * max(misfit, 1.0)
+        return float(np.exp(state[0])), float(np.sqrt(max(variance, 0.0)))
+
+    def _start(self, lag_s: float) -> Array:
+        """Closed-form start at one lag (Umeyama 1991): log scale, rotation vector (3), offset (3), lag."""
         local = self.path.at(self.time_s + lag_s)
         rotation, scale, offset = _similarity(local, self.enu_m)
-        state = np.r_[np.log(scale), _log_rotation(rotation), offset, lag_s]
-        residual, _ = self._linear(state, False)
-        return state, float((np.log1p((residual / CAUCHY) ** 2)).sum() * CAUCHY**2) + self._prior(state)
+        return np.r_[np.log(scale), _log_rotation(rotation), offset, lag_s]
 
-    def _prior(self, state: Array) -> float:
-        return (state[7] / self.clock_sigma_s) ** 2 if self.clock_sigma_s > 0 else 0.0
+    def _cost(self, state: Array) -> float:
+        """Cauchy's cost of the whitened residuals, and the lag's own."""
+        cost = float(np.log1p((self._residual(state) / CAUCHY) ** 2).sum()) * CAUCHY**2
+        return cost + ((state[7] / self.clock_sigma_s) ** 2 if self.clock_sigma_s > 0 else 0.0)
 
-    def _linear(self, state: Array, free_lag: bool) -> tuple[Array, Array]:
-        """Whitened residuals (M, 3) and their derivative (M, 3, 8) by the state's tangent."""
+    def _residual(self, state: Array) -> Array:
+        """(M, 3) whitened."""
+        placed = np.exp(state[0]) * self.path.at(self.time_s + state[7]) @ _exp_rotation(state[1:4]).T
+        return np.einsum("kij,jk->ik", self.whiten, self.enu_m - placed - state[4:7])
+
+    def _normal(self, state: Array, free_lag: bool) -> tuple[Array, Array, float]:
+        """Normal matrix (8, 8) and gradient (8,) by the state's tangent, and the mean square of what is left."""
         rotation = _exp_rotation(state[1:4])
-        local = self.path.at(self.time_s + state[7])
-        placed = np.exp(state[0]) * local @ rotation.T
-        residual = self.enu_m - placed - state[4:7]
-        jacobian = np.zeros((len(local), 3, 8))
+        placed = np.exp(state[0]) * self.path.at(self.time_s + state[7]) @ rotation.T
+        jacobian = np.zeros((len(placed), 3, 8))
         jacobian[:, :, 0] = placed
         jacobian[:, :, 1:4] = -_skew(placed)
         jacobian[:, :, 4:7] = np.eye(3)
         if free_lag:
-            h = 0.05
-            ahead, behind = self.path.at(self.time_s + state[7] + h), self.path.at(self.time_s + state[7] - h)
-            jacobian[:, :, 7] = np.exp(state[0]) * (ahead - behind) @ rotation.T / (2 * h)
-        residual = np.einsum("kij,jk->ik", self.whiten, residual)
-        return residual, np.einsum("kij,jkp->ikp", self.whiten, jacobian)
-
-    def _normal(
-        self, residual: Array, jacobian: Array, weight: Array, state: Array, free_lag: bool
-    ) -> tuple[Array, Array]:
-        rows = (weight[..., None] * jacobian).reshape(-1, 8)
-        normal, gradient = rows.T @ rows, rows.T @ (weight * residual).ravel()
-        precision = 1 / self.clock_sigma_s**2 if free_lag else 1.0
-        normal[7, 7] += precision
-        gradient[7] -= precision * state[7] if free_lag else 0.0
-        return normal, gradient
+            times = self.time_s + state[7]
+            ahead, behind = self.path.at(times + LAG_STEP_S), self.path.at(times - LAG_STEP_S)
+            jacobian[:, :, 7] = np.exp(state[0]) * (ahead - behind) @ rotation.T / (2 * LAG_STEP_S)
+        jacobian = np.einsum("kij,jkp->ikp", self.whiten, jacobian)
+        residual = self._residual(state)
+        weight = 1 / np.sqrt(1 + (residual / CAUCHY) ** 2)
+        rows, left = (weight[..., None] * jacobian).reshape(-1, 8), (weight * residual).ravel()
+        normal, gradient = rows.T @ rows, rows.T @ left
+        normal[7, 7] += 1 / self.clock_sigma_s**2 if free_lag else 1.0
+        gradient[7] -= state[7] / self.clock_sigma_s**2 if free_lag else 0.0
+        return normal, gradient, float(left @ left) / max(len(left) - 7, 1)
 
 
 def _whitening(path: _Path, track: GpsTrack, rows: np.ndarray, has_up: np.ndarray, metres: float) -> Array:
@@ -241,8 +232,8 @@ def _similarity(local: Array, world: Array) -> tuple[Array, float, Array]:
     return rotation, scale, world.mean(axis=0) - scale * rotation @ local.mean(axis=0)
 
 
-def _moved(state: Array, step: Array) -> Array:
-    moved = state + step
+def _moved(state: Array, step: np.ndarray) -> Array:
+    moved = np.asarray(state + step, dtype=np.float64)
     moved[1:4] = _log_rotation(_exp_rotation(step[1:4]) @ _exp_rotation(state[1:4]))
     return moved
 
