@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.stream import Discard
 
 from wmkit.camera import Array
 from wmkit.errors import InputError
@@ -37,6 +38,9 @@ def read_payloads(path: str) -> list[Payload]:
     try:
         with av.open(path, metadata_errors="replace", options={"protocol_whitelist": "file"}) as container:
             streams = [stream for stream in container.streams if stream.type == "data"]
+            for stream in container.streams:
+                if stream.type != "data":
+                    stream.discard = Discard.all  # else every picture is read to find the few bytes between them
             for packet in container.demux(streams) if streams else ():
                 if packet.pts is None or packet.time_base is None or packet.size < 8:
                     continue

@@ -2,7 +2,8 @@
 
 Up is gravity's where telemetry knows it; else the cameras are taken to be roughly upright, and up is their mean up
 axis (−y). The ground is the best-supported plane below the cameras whose normal lies near up. RANSAC (Fischler
-& Bolles 1981) finds it, iteratively reweighted least squares (Tukey's biweight) refines it. World points are in trajectory units.
+& Bolles 1981) finds it, iteratively reweighted least squares (Tukey's biweight) refines it. World points are in
+trajectory units.
 """
 
 from dataclasses import dataclass

@@ -159,6 +159,7 @@ def mean_factor(factors: Array) -> tuple[float, float]:
     spread = 1.4826 * float(np.median(np.abs(factors - centre)))
     if len(factors) == 1 or spread == 0:
         return centre, 0.0
+    weight = np.ones(len(factors))
     for _ in range(20):
         weight = np.minimum(1.0, HUBER * spread / np.maximum(np.abs(factors - centre), 1e-12))
         centre = float(weight @ factors / weight.sum())

@@ -21,7 +21,10 @@ class TransformersDepth:
     def __init__(self, path: str, device: str) -> None:
         """Load config, image processor and weights of the folder `path`, without any network."""
         import torch
-        from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+        from transformers import (  # pyright: ignore[reportMissingImports]
+            AutoImageProcessor,
+            AutoModelForDepthEstimation,
+        )
 
         self.device = device
         try:
