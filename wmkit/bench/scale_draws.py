@@ -36,22 +36,24 @@ def _unit(rng: np.random.Generator) -> float:
 def _gps(rng: np.random.Generator) -> Draw:
     """A walk, ride or drive of 8 to 40 s that turns and changes pace; a receiver that drifts, lags and jumps."""
     unit, seconds = _unit(rng), rng.uniform(8, 40)
-    time_s = np.arange(0, seconds, 0.1)
+    time_s = np.arange(-3, seconds + 3, 0.1)  # the receiver, which lags, was on its way before the clip began
     speed = np.exp(rng.uniform(np.log(1.0), np.log(15))) * np.clip(1 + 0.3 * _smooth(rng, time_s, 5.0), 0.05, None)
     heading = rng.uniform(0, 2 * np.pi) + rng.uniform(0, 0.8) * _smooth(rng, time_s, 8.0)
     climb = 0.03 * _smooth(rng, time_s, 10.0)
     velocity = speed[:, None] * np.stack([np.cos(heading), np.sin(heading), climb], axis=1)
     true = np.cumsum(velocity, axis=0) * 0.1
-    track = _receiver(rng, time_s, true)
+    filmed = (time_s > -0.05) & (time_s < seconds)
+    track = _receiver(rng, time_s, true, seconds)
+    true, time_s = true[filmed], time_s[filmed]
     steps = np.linalg.norm(np.diff(true, axis=0, prepend=true[:1]), axis=1)
     drift = 0.01 * np.sqrt(steps.sum()) * np.cumsum(np.sqrt(steps)[:, None] * rng.standard_normal(true.shape), axis=0)
-    return unit, gps_vote(_trajectory((true + drift) @ _rotation(rng).T / unit, time_s), track)
+    return unit, gps_vote(_trajectory((true + drift) @ _rotation(rng).T / unit, time_s - time_s[0]), track)
 
 
-def _receiver(rng: np.random.Generator, time_s: Array, true: Array) -> GpsTrack:
+def _receiver(rng: np.random.Generator, time_s: Array, true: Array, seconds: float) -> GpsTrack:
     """Positions at 1 to 18 Hz that err like an Ornstein-Uhlenbeck process whose memory is not the cue's own number."""
     rate = float(rng.choice([1.0, 5.0, 10.0, 18.0]))
-    at = np.arange(0, time_s[-1], 1 / rate)
+    at = np.arange(0, seconds, 1 / rate)
     sigma = 2.0 * rng.uniform(0.7, 3.0)
     memory_s = 300.0 * np.exp(0.5 * rng.standard_normal())
     keep = np.exp(-1 / rate / memory_s)

@@ -21,7 +21,7 @@ from wmkit.video.frames import ClipFile
 
 __all__ = ["GpsConfig", "gps_vote"]
 
-DRIFT_S = 300.0  # correlation time of a receiver's error
+DRIFT_S = 250.0  # correlation time of a receiver's error
 WHITE_M = 0.1  # of one fix, besides the drift; quantisation and jitter of receivers that filter
 WHITE_SHARE = 0.1  # of the fix's sigma: poor fixes jump about more
 UP_FACTOR = 2.0  # vertical over horizontal sigma
@@ -31,8 +31,10 @@ MAX_SAMPLES = 60  # more fixes than this say no more and cost their cube
 MAX_GAP_S = 1.0  # camera centres further apart in time are not joined by a straight line
 MIN_FIXES = 3
 LAG_STEPS = 21
+CALIBRATION = 1.12  # sigma is multiplied by it: what lag, reflections and a memory not known add (`bench scale`)
 MAX_SIGMA_LOG = 0.3  # beyond: less than a factor of 1.8 known; and the fit is no longer normal
-LAG_STEP_S = 0.05  # of the derivative by the lag
+SMOOTH_S, SMOOTH_SAMPLES = 1.0, 9
+LAG_STEP_S = 0.2  # of the derivative by the lag
 MAX_STEPS, MAX_DAMPING = 60, 1e8
 CAUCHY = 3.0  # sigmas at which an innovation's weight is a half
 
@@ -69,9 +71,9 @@ def gps_vote(trajectory: Trajectory, track: GpsTrack) -> ScaleVote | Unmeasured:
     known = track.fix > 0
     if not known.any():
         return Unmeasured(reason="no_gps_fix")
-    path = _Path(trajectory)
+    path = _Path(trajectory, smooth_s=SMOOTH_S if track.clock_sigma_s > 0 else 0.0)
     margin_s = min(2 * track.clock_sigma_s, path.span_s / 4)
-    rows = np.flatnonzero(known & path.covers(track.time_s, margin_s))
+    rows = np.flatnonzero(known & path.covers(track.time_s, margin_s + path.smooth_s / 2))
     if len(rows) < MIN_FIXES:
         inside = known & path.covers(track.time_s, 0.0)
         return Unmeasured(reason="too_few_gps_fixes" if inside.any() else "gps_times_outside_clip")
@@ -86,13 +88,17 @@ def gps_vote(trajectory: Trajectory, track: GpsTrack) -> ScaleVote | Unmeasured:
 
 
 class _Path:
-    """Camera centres between the posed frames, straight from one to the next."""
+    """Camera centres between the posed frames, straight from one to the next; averaged over `smooth_s` where asked.
 
-    def __init__(self, trajectory: Trajectory) -> None:
+    A receiver smooths as well, and against a path that jitters any lag looks better known than it is.
+    """
+
+    def __init__(self, trajectory: Trajectory, smooth_s: float) -> None:
         self.time_s = trajectory.time_s[trajectory.posed]
         self.position = trajectory.position[trajectory.posed]
         steps = np.linalg.norm(np.diff(self.position, axis=0), axis=1)
         self.arc = np.r_[0.0, np.cumsum(steps)]
+        self.smooth_s = min(smooth_s, self.span_s / 8)
 
     @property
     def span_s(self) -> float:
@@ -111,7 +117,10 @@ class _Path:
 
     def at(self, time_s: Array) -> Array:
         """(M, 3) camera centres."""
-        return np.stack([np.interp(time_s, self.time_s, column) for column in self.position.T], axis=1)
+        offsets_s = np.linspace(-0.5, 0.5, SMOOTH_SAMPLES) * self.smooth_s if self.smooth_s > 0 else np.zeros(1)
+        times = (time_s + offsets_s[:, None]).ravel()
+        found = np.stack([np.interp(times, self.time_s, column) for column in self.position.T], axis=1)
+        return found.reshape(len(offsets_s), -1, 3).mean(axis=0)
 
     def arc_at(self, time_s: Array) -> Array:
         """(M,) length of the path up to each time."""
@@ -168,7 +177,7 @@ class _Fit:
             if gain < 1e-8 * max(cost, 1.0):
                 break
         variance = float(np.linalg.pinv(normal)[0, 0]) * max(misfit, 1.0)
-        return float(np.exp(state[0])), float(np.sqrt(max(variance, 0.0)))
+        return float(np.exp(state[0])), CALIBRATION * float(np.sqrt(max(variance, 0.0)))
 
     def _start(self, lag_s: float) -> Array:
         """Closed-form start at one lag (Umeyama 1991): log scale, rotation vector (3), offset (3), lag."""
