@@ -36,8 +36,6 @@ def view_of(time_s: Sequence[float] | NDArray[np.float64], width: int = 64, heig
         decoded_height=height,
         rotation_deg=0,
         sample_aspect_ratio=1.0,
-        camera_model="PINHOLE",
-        distortion=(),
         width=width,
         height=height,
         pts_s=np.asarray(time_s, dtype=np.float64),

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.errors import InputError
+from wmkit.lens_models import MODELS, distort, undistort
 
 __all__ = [
     "CameraPrior",
     "Intrinsics",
+    "Lens",
     "ScaleEstimate",
     "ScaleKind",
     "ScaleVote",
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+MAX_PINHOLE_FOV_DEG = 120.0  # beyond it a plane spends nearly all its pixels on the rim; no training clip is wider
 ORTHONORMAL_TOLERANCE = 1e-6  # float64 rotations from a quaternion are good to 1e-15; float32 files to about 1e-7
 
 
@@ -157,6 +160,116 @@ class CameraPrior:
         cx = width / 2 if self.cx is None else self.cx
         cy = height / 2 if self.cy is None else self.cy
         return Intrinsics(fx=self.fx, fy=self.fy, cx=cx, cy=cy, width=width, height=height)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lens:
+    """A source camera with radial distortion, in px of the upright frames at output size, not yet undistorted.
+
+    model          COLMAP's name: SIMPLE_RADIAL, RADIAL, OPENCV, or one of these with _FISHEYE.
+    params         its parameters in COLMAP's order: f or fx fy, cx cy (px), then the distortion coefficients.
+    width, height  px of those frames.
+
+    Raises InputError for another model, a wrong number of parameters, one that is not finite, or no focal length.
+    """
+
+    model: str
+    params: tuple[float, ...]
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise InputError(f"lens: expected one of the models {', '.join(MODELS)}, got {self.model!r}")
+        params = tuple(float(value) for value in self.params)
+        if len(params) != MODELS[self.model].count or not np.isfinite(params).all():
+            raise InputError(
+                f"lens: expected {MODELS[self.model].count} finite parameters of {self.model}, got {params}"
+            )
+        object.__setattr__(self, "params", params)
+        object.__setattr__(self, "width", int(self.width))
+        object.__setattr__(self, "height", int(self.height))
+        _ = self.undistorted_core  # its own check: positive focal lengths and size
+
+    @property
+    def undistorted_core(self) -> Intrinsics:
+        """The lens without its distortion: the pinhole it is at its principal point."""
+        focals = MODELS[self.model].focals
+        fx, fy, (cx, cy) = self.params[0], self.params[focals - 1], self.params[focals : focals + 2]
+        return Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=self.width, height=self.height)
+
+    def to_pinhole(self, xy: Array, pinhole: Intrinsics) -> Array:
+        """Where points (K, 2) px of the distorted picture lie in the undistorted one of `pinhole`, (K, 2) px.
+
+        NaN where the model cannot be inverted: beyond its fold, or 90° and more off a fisheye's axis.
+        """
+        core = self.undistorted_core.row
+        ray = undistort(MODELS[self.model], self._coefficients, (_points(xy) - core[2:]) / core[:2])
+        return ray * pinhole.row[:2] + pinhole.row[2:]
+
+    def from_pinhole(self, xy: Array, pinhole: Intrinsics) -> Array:
+        """The other way: undistorted (K, 2) px of `pinhole` to distorted (K, 2) px; NaN beyond the fold."""
+        core = self.undistorted_core.row
+        ray = (_points(xy) - pinhole.row[2:]) / pinhole.row[:2]
+        return distort(MODELS[self.model], self._coefficients, ray) * core[:2] + core[2:]
+
+    def default_pinhole(self) -> Intrinsics:
+        """The widest pinhole of the same size and principal point that shows nothing but the source picture.
+
+        Both focal lengths are the lens's times one factor, the smallest at which every output pixel's centre falls
+        between centres of source pixels and neither side sees more than `MAX_PINHOLE_FOV_DEG`. Raises InputError
+        when there is none, which takes a lens that folds about its centre.
+        """
+        low, high = 2.0**-10, 2.0**10
+        if not self._is_filled(self._scaled_core(high)):
+            raise InputError(f"lens: expected a {self.model} that shows a picture around its centre, got {self.params}")
+        for _ in range(64):
+            middle = float(np.sqrt(low * high))
+            low, high = (low, middle) if self._is_filled(self._scaled_core(middle)) else (middle, high)
+        return self._scaled_core(high)
+
+    def resized(self, width: int, height: int) -> "Lens":
+        """The lens of the pictures resampled to `width` x `height` px; one focal length becomes two if it must."""
+        sx, sy = width / self.width, height / self.height
+        core, coefficients = self.undistorted_core.resized(width, height), tuple(self._coefficients)
+        if sx == sy or MODELS[self.model].focals == 2:
+            focals = (core.fx, core.fy)[: MODELS[self.model].focals]
+            return Lens(model=self.model, params=(*focals, core.cx, core.cy, *coefficients), width=width, height=height)
+        model = "OPENCV_FISHEYE" if MODELS[self.model].fisheye else "OPENCV"
+        missing = MODELS[model].count - 4 - len(coefficients)
+        params = (core.fx, core.fy, core.cx, core.cy, *coefficients, *(0.0,) * missing)
+        return Lens(model=model, params=params, width=width, height=height)
+
+    @property
+    def _coefficients(self) -> Array:
+        return np.array(self.params[MODELS[self.model].focals + 2 :], dtype=np.float64)
+
+    def _scaled_core(self, factor: float) -> Intrinsics:
+        core = self.undistorted_core
+        return Intrinsics(
+            fx=core.fx * factor, fy=core.fy * factor, cx=core.cx, cy=core.cy, width=self.width, height=self.height
+        )
+
+    def _is_filled(self, pinhole: Intrinsics) -> bool:
+        """Whether the outermost pixels have a source; the map bends without tearing, so all inside them then have."""
+        if max(pinhole.fov_x_deg, pinhole.fov_y_deg) > MAX_PINHOLE_FOV_DEG:
+            return False
+        x = np.arange(self.width, dtype=np.float64) + 0.5
+        y = np.arange(self.height, dtype=np.float64) + 0.5
+        last = np.array([self.width - 0.5, self.height - 0.5])
+        rows = [np.column_stack([x, np.full_like(x, end)]) for end in (0.5, last[1])]
+        columns = [np.column_stack([np.full_like(y, end), y]) for end in (0.5, last[0])]
+        border = np.concatenate([*rows, *columns])
+        source = self.from_pinhole(border, pinhole)
+        slack_px = 1e-6  # a lens without distortion is its own pinhole, whatever the rounding
+        return bool(((source >= 0.5 - slack_px) & (source <= last + slack_px)).all())  # NaN is neither
+
+
+def _points(xy: Array) -> Array:
+    array = np.asarray(xy, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise InputError(f"lens: expected points of shape (K, 2), got {array.shape}")
+    return array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

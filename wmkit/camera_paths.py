@@ -21,6 +21,7 @@ __all__ = [
     "Backtrack",
     "CameraPath",
     "Crane",
+    "DoubleLoop",
     "Drive",
     "Elevator",
     "Orbit",
@@ -313,10 +314,33 @@ class Backtrack:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubleLoop:
+    """Goes round a circle of `radius_m` on the ground twice, looking at a point `ahead_m` beyond its far side.
+
+    The second round revisits every place of the first; the last pose is the first. The circle lies ahead of the first
+    camera, which is at its near side.   drop_m  the point looked at lies this far below the cameras.
+    """
+
+    radius_m: float = 0.6
+    ahead_m: float = 2.5
+    drop_m: float = 0.2
+    loops: int = 2
+
+    def sample(self, frames: int, fps: float) -> SampledPath:
+        """See `CameraPath.sample`."""
+        time_s = _times(frames, fps)
+        angle = 2 * np.pi * self.loops * _progress(time_s)
+        position = _columns(self.radius_m * np.sin(angle), 0 * angle, self.radius_m * (1 - np.cos(angle)))
+        target = np.array([0.0, self.drop_m, 2 * self.radius_m + self.ahead_m])
+        return SampledPath(world_from_cam=look_at(position, target), time_s=time_s)
+
+
 NAMED_PATHS: MappingProxyType[str, CameraPath] = MappingProxyType(
     {
         "backtrack": Backtrack(),
         "crane": Crane(),
+        "double_loop": DoubleLoop(),
         "drive": Drive(),
         "elevator": Elevator(),
         "orbit": Orbit(),

@@ -11,18 +11,21 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.camera import Array, CameraPrior, Intrinsics, ScaleEstimate, ScaleKind, Trajectory, frozen_array
+from wmkit.camera import Array, CameraPrior, Intrinsics, Lens, ScaleEstimate, ScaleKind, Trajectory, frozen_array
 from wmkit.errors import InputError
 
 __all__ = [
+    "QUALITY_ROWS",
     "Absence",
     "Annotation",
     "BackendRecord",
     "Clip",
+    "Confidence",
     "DepthMap",
     "MeasureState",
     "NoTrajectory",
     "Points",
+    "PoseQuality",
     "Provenance",
     "SidecarRecord",
     "SourceView",
@@ -67,17 +70,17 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SourceView:
-    """How every output frame is derived again from the source: decode, rotate, undistort, resize.
+    """How every output frame is derived again from the source: decode, rotate, resize, undistort.
 
     decoder             name of the decoder that read it.
     decoded_width       px, as stored, before rotation and sample aspect ratio.
     decoded_height      likewise.
     rotation_deg        clockwise turn that makes the stored picture upright: 0, 90, 180 or 270.
     sample_aspect_ratio width of a stored pixel over its height.
-    camera_model        COLMAP name of the source camera model; PINHOLE when nothing was undistorted.
-    distortion          its parameters beyond fx fy cx cy, in COLMAP's order.
     width, height       px, size of the output frames.
     pts_s               (N,) float64: presentation time in the source's own seconds of every output frame.
+    lens                of the upright, resized frames, when they were undistorted after that; None when they were not.
+    pinhole             the camera they were undistorted to, given with a lens only.
     """
 
     decoder: str
@@ -85,11 +88,11 @@ class SourceView:
     decoded_height: int
     rotation_deg: int
     sample_aspect_ratio: float
-    camera_model: str
-    distortion: tuple[float, ...]
     width: int
     height: int
     pts_s: Array
+    lens: Lens | None = None
+    pinhole: Intrinsics | None = None
 
     def __post_init__(self) -> None:
         pts_s = frozen_array(self.pts_s, np.float64, (None,), "pts_s")
@@ -101,6 +104,14 @@ class SourceView:
             raise InputError("source view: expected positive sizes")
         if not self.sample_aspect_ratio > 0:
             raise InputError(f"sample_aspect_ratio: expected a positive number, got {self.sample_aspect_ratio}")
+        if (self.lens is None) != (self.pinhole is None):
+            raise InputError("source view: expected a lens and the pinhole it was undistorted to, or neither")
+        for camera in (self.lens, self.pinhole):
+            if camera is not None and (camera.width, camera.height) != (self.width, self.height):
+                raise InputError(
+                    f"source view: expected a lens and a pinhole of {self.width}x{self.height} px, "
+                    f"got {camera.width}x{camera.height}"
+                )
         object.__setattr__(self, "pts_s", pts_s)
 
     def __len__(self) -> int:
@@ -110,6 +121,10 @@ class SourceView:
     def time_s(self) -> Array:
         """(N,) seconds since the first output frame: the clip's own clock."""
         return self.pts_s - self.pts_s[0]
+
+    def undistorted(self, lens: Lens, pinhole: Intrinsics) -> "SourceView":
+        """The view after the frames were undistorted; InputError when the sizes differ."""
+        return dataclasses.replace(self, lens=lens, pinhole=pinhole)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -170,6 +185,88 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.xyz)
+
+
+QUALITY_ROWS = (
+    "reprojection_px",
+    "inlier_ratio",
+    "parallax_deg",
+    "rotation_disagreement_deg",
+    "position_disagreement",
+)
+"""The per-frame arrays of `PoseQuality`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PoseQuality:
+    """How well a trajectory is supported: evidence of the pose backend, free of any unit of length.
+
+    Per frame, (N,) float64, each >= 0 or NaN where it is unknown (above all, where a frame is unposed):
+
+    reprojection_px            median reprojection error of the points the frame sees, px of the output frames.
+    inlier_ratio               share of the frame's observations that the model explains, 0 to 1.
+    parallax_deg               median triangulation angle of the points the frame sees, degrees.
+    rotation_disagreement_deg  between two estimates made independently, degrees; NaN where the second has no pose.
+    position_disagreement      likewise, as a share of the path length.
+
+    features  (name, number) of the whole clip in a fixed order, each finite or NaN: what a calibration reads.
+
+    Raises InputError when lengths differ, a number is infinite or negative, or a feature is named twice.
+    """
+
+    reprojection_px: Array
+    inlier_ratio: Array
+    parallax_deg: Array
+    rotation_disagreement_deg: Array
+    position_disagreement: Array
+    features: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.reprojection_px)
+        for name in QUALITY_ROWS:
+            row = frozen_array(getattr(self, name), np.float64, (count,), f"quality {name}")
+            if np.isinf(row).any() or (row < 0).any():
+                raise InputError(f"quality {name}: expected numbers >= 0, or NaN where a frame has none")
+            object.__setattr__(self, name, row)
+        if (self.inlier_ratio > 1).any():
+            raise InputError("quality inlier_ratio: expected shares of at most 1")
+        features = tuple((str(name), float(value)) for name, value in self.features)
+        names = [name for name, _ in features]
+        if len(set(names)) != len(names):
+            raise InputError(f"quality features: expected every name once, got {names}")
+        infinite = [name for name, value in features if np.isinf(value)]
+        if infinite:
+            raise InputError(f"quality features: expected finite numbers or NaN, got an infinite {infinite[0]}")
+        object.__setattr__(self, "features", features)
+
+    def __len__(self) -> int:
+        return len(self.reprojection_px)
+
+    def feature(self, name: str) -> float:
+        """A clip-level number; NaN when the backend could not measure it or knows none of that name."""
+        return dict(self.features).get(name, float("nan"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Confidence:
+    """How far a trajectory can be trusted: the backend's evidence, and one calibrated probability.
+
+    p_good       probability that the rotation error is below 1.5 degrees and the absolute trajectory error below 2 %
+                 of the path, 0 to 1; None when no calibration speaks for this backend, and `reason` says so.
+    calibration  name of the calibration that read the evidence; "" without p_good.
+    """
+
+    quality: PoseQuality
+    p_good: float | None = None
+    calibration: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.p_good is None:
+            if not self.reason or self.calibration:
+                raise InputError("confidence: expected a reason and no calibration without p_good")
+        elif not 0 <= self.p_good <= 1 or not self.calibration or self.reason:
+            raise InputError(f"confidence: expected p_good in [0, 1] from a named calibration, got {self.p_good}")
 
 
 class MeasureState(StrEnum):
@@ -261,9 +358,10 @@ class Annotation:
     """Everything annotate found out about one clip.
 
     Exactly one of `trajectory` and `no_trajectory` is given; `intrinsics` has one row a frame when there is a
-    trajectory and none otherwise; `scale` is given iff the trajectory is METRIC; depth shares its unit. `absences`
-    says of every cue and depth backend that ran in vain why it did. `prior` is what was known of the camera before
-    the pixels were looked at. `metric_hint_sigma_log`: the pose backend's poses claim to be in metres, with this
+    trajectory and none otherwise, every row `view.pinhole` if the frames were undistorted; `scale` is given iff the
+    trajectory is METRIC; depth shares its unit. `confidence` is there when the pose backend measured its own quality.
+    `absences` says of every cue and depth backend that ran in vain why it did. `prior` is what was known of the camera
+    before the pixels were looked at. `metric_hint_sigma_log`: the pose backend's poses claim to be in metres, with this
     standard deviation of the claim's logarithm; None when nothing claims it.
     """
 
@@ -280,6 +378,7 @@ class Annotation:
     absences: tuple[Absence, ...] = ()
     prior: CameraPrior | None = None
     metric_hint_sigma_log: float | None = None
+    confidence: Confidence | None = None
 
     def __post_init__(self) -> None:
         hint = self.metric_hint_sigma_log
@@ -291,8 +390,10 @@ class Annotation:
         if len(set(names)) != len(names):
             raise InputError(f"annotation: expected one verdict a filter, got {sorted(names)}")
         if self.trajectory is None:
-            if self.intrinsics or self.points or self.depth or self.scale:
-                raise InputError("annotation: expected no intrinsics, points, depth or scale without a trajectory")
+            if self.intrinsics or self.points or self.depth or self.scale or self.confidence:
+                raise InputError(
+                    "annotation: expected no intrinsics, points, depth, scale or confidence without a trajectory"
+                )
             return
         self._check_trajectory(self.trajectory)
 
@@ -305,8 +406,15 @@ class Annotation:
         size = (self.view.width, self.view.height)
         if any((row.width, row.height) != size for row in self.intrinsics):
             raise InputError(f"annotation: expected intrinsics for frames of {size[0]}x{size[1]} px")
+        if self.view.pinhole is not None and set(self.intrinsics) != {self.view.pinhole}:
+            raise InputError("annotation: expected the pinhole that the frames were undistorted to in every row")
         if (trajectory.scale is ScaleKind.METRIC) != (self.scale is not None):
             raise InputError("annotation: expected a scale estimate exactly when the trajectory is metric")
+        if self.confidence is not None and len(self.confidence.quality) != len(trajectory):
+            raise InputError(
+                f"annotation: expected as many rows of quality as frames, got {len(self.confidence.quality)} "
+                f"and {len(trajectory)}"
+            )
         if self.depth is not None:
             if self.depth.scale is not trajectory.scale:
                 raise InputError("annotation: expected depth and trajectory in one unit")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.annotate_doubles import ArraySource, annotation_of, no_trajectory_of, path_of, points_of
 from wmkit.annotate.filters import FILTERS, FOOTAGE_FILTERS, TRAJECTORY_FILTERS, FilterUnion
-from wmkit.clip import MeasureState, Verdict
+from wmkit.clip import QUALITY_ROWS, Annotation, Confidence, MeasureState, PoseQuality, Verdict
 
 OWN = pytest.mark.parametrize("config", FILTERS, ids=lambda config: config.name)
 
@@ -25,8 +25,16 @@ def measure(config, annotation=None) -> Verdict:
     if config in FOOTAGE_FILTERS:
         source = footage()
         return built.measure(source, source.facts)
+    return built.measure(annotation or annotated())
+
+
+def annotated() -> Annotation:
+    """Six posed frames with points and calibrated evidence."""
     position = np.arange(6)[:, None] * np.array([0.1, 0.0, 0.02])
-    return built.measure(annotation or annotation_of(path_of(position), points_of(np.ones((20, 3)))))
+    annotation = annotation_of(path_of(position), points_of(np.ones((20, 3))))
+    quality = PoseQuality(**dict.fromkeys(QUALITY_ROWS, np.full(6, 0.5)))
+    confidence = Confidence(quality=quality, p_good=0.9, calibration="made by hand")
+    return dataclasses.replace(annotation, confidence=confidence)
 
 
 def test_the_union_names_every_default_once() -> None:

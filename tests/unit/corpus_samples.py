@@ -1,18 +1,21 @@
 """Small annotations, with every optional part and with none."""
 
 import dataclasses
+import math
 
 import numpy as np
 
-from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
+from wmkit.camera import Intrinsics, Lens, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import (
     Absence,
     Annotation,
     BackendRecord,
     Clip,
+    Confidence,
     DepthMap,
     NoTrajectory,
     Points,
+    PoseQuality,
     Provenance,
     SourceView,
     Verdict,
@@ -66,6 +69,20 @@ def full_annotation(number: int = 1, frames: int = 6) -> Annotation:
             scale=ScaleKind.UP_TO_SCALE,
         ),
         absences=(Absence(part="scale", name="camera_height", reason="no ground plane"),),
+        confidence=Confidence(quality=quality_of(rng, posed), p_good=1 / 3, calibration="p_good-test"),
+    )
+
+
+def quality_of(rng: np.random.Generator, posed: np.ndarray) -> PoseQuality:
+    """Evidence with NaN where unposed, and one feature that is unknown."""
+    row = lambda: np.where(posed, rng.random(len(posed)), np.nan)
+    return PoseQuality(
+        reprojection_px=row(),
+        inlier_ratio=row(),
+        parallax_deg=row(),
+        rotation_disagreement_deg=np.full(len(posed), np.nan),
+        position_disagreement=row(),
+        features=(("reprojection_px", 1 / 7), ("disagreement_focal", float("nan"))),
     )
 
 
@@ -74,6 +91,15 @@ def metric_annotation(number: int = 1) -> Annotation:
     votes = tuple(ScaleVote(cue=cue, value=value, sigma_log=0.1) for cue, value in (("height", 1.9), ("factor", 2.1)))
     scale = ScaleEstimate(value=2.0, low=1.7, high=2.3, votes=votes, disagreement=0.7)
     return full_annotation(number).to_metric(scale)
+
+
+def undistorted_annotation(number: int = 1) -> Annotation:
+    """The full one whose frames were undistorted, by a lens of awkward numbers."""
+    full = full_annotation(number)
+    lens = Lens(model="RADIAL", params=(50 / 3, 31.9, 24.1, 0.1, -1e-17), width=64, height=48)
+    pinhole = lens.default_pinhole()
+    view = full.view.undistorted(lens, pinhole)
+    return dataclasses.replace(full, view=view, intrinsics=(pinhole,) * len(view))
 
 
 def bare_annotation(number: int = 1, frames: int = 6) -> Annotation:
@@ -111,6 +137,9 @@ def assert_same(left: object, right: object) -> None:
     elif isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
         assert (left.dtype, left.shape) == (right.dtype, right.shape)
         np.testing.assert_array_equal(left, right)
+    elif isinstance(left, float) and math.isnan(left):
+        assert isinstance(right, float)
+        assert math.isnan(right)
     elif isinstance(left, tuple) and isinstance(right, tuple):
         assert len(left) == len(right)
         for a, b in zip(left, right, strict=True):
@@ -126,8 +155,6 @@ def _view(frames: int) -> SourceView:
         decoded_height=60,
         rotation_deg=90,
         sample_aspect_ratio=13 / 12,
-        camera_model="OPENCV",
-        distortion=(0.1, -1e-17),
         width=64,
         height=48,
         pts_s=0.1 + np.arange(frames) / 7,

@@ -8,12 +8,15 @@ import pytest
 
 from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import (
+    QUALITY_ROWS,
     Annotation,
     Clip,
+    Confidence,
     DepthMap,
     MeasureState,
     NoTrajectory,
     Points,
+    PoseQuality,
     Provenance,
     SourceView,
     Verdict,
@@ -35,8 +38,6 @@ VIEW: dict[str, Any] = {
     "decoded_height": 48,
     "rotation_deg": 0,
     "sample_aspect_ratio": 1.0,
-    "camera_model": "PINHOLE",
-    "distortion": (),
     "width": 32,
     "height": 24,
     "pts_s": np.array([0.5, 0.75, 1.0]),
@@ -245,3 +246,63 @@ def test_random_numbers_depend_on_seed_clip_and_purpose_alone() -> None:
     assert draw(1, "ab", "x") not in others
     # pinned: a corpus made today must come out the same from any later version
     assert draw(0, "0", "pin")[0] == 384038477282472607
+
+
+def quality(rows: int = 3, **changes: Any) -> PoseQuality:
+    fields: dict[str, Any] = {name: np.full(rows, 0.25) for name in QUALITY_ROWS} | {
+        "features": (("a", 1.0), ("b", float("nan")))
+    }
+    return PoseQuality(**fields | changes)
+
+
+def test_quality_knows_its_features_and_takes_nan_for_unknown() -> None:
+    one = quality(reprojection_px=[0.5, np.nan, 2.0])
+    assert len(one) == 3
+    assert one.feature("a") == 1.0
+    assert np.isnan(one.feature("b"))
+    assert np.isnan(one.feature("never heard of"))
+    with pytest.raises(ValueError, match="read-only"):
+        one.reprojection_px[0] = 7
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"parallax_deg": np.ones(4)},
+        {"reprojection_px": np.array([1.0, np.inf, 1.0])},
+        {"position_disagreement": np.array([1.0, -0.1, 1.0])},
+        {"inlier_ratio": np.array([1.0, 1.1, 1.0])},
+        {"features": (("a", 1.0), ("a", 2.0))},
+        {"features": (("a", float("-inf")),)},
+    ],
+    ids=["length", "infinite", "negative", "share above 1", "twice", "infinite feature"],
+)
+def test_quality_refuses(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="quality"):
+        quality(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"p_good": 1.01, "calibration": "c"},
+        {"p_good": float("nan"), "calibration": "c"},
+        {"p_good": 0.5},
+        {"p_good": 0.5, "calibration": "c", "reason": "r"},
+        {"reason": "r", "calibration": "c"},
+    ],
+)
+def test_confidence_is_a_named_probability_or_a_reason(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="confidence"):
+        Confidence(quality=quality(), **wrong)
+
+
+def test_confidence_goes_with_a_trajectory_of_its_length_and_survives_the_scale() -> None:
+    sure = Confidence(quality=quality(), p_good=0.9, calibration="c")
+    assert Annotation(**parts(confidence=sure)).to_metric(SCALE).confidence is sure
+    with pytest.raises(InputError, match="rows of quality"):
+        Annotation(**parts(confidence=Confidence(quality=quality(4), reason="r")))
+    bare = {"trajectory": None, "intrinsics": (), "points": None, "depth": None}
+    with pytest.raises(InputError, match="without a trajectory"):
+        Annotation(**parts(**bare, no_trajectory=NoTrajectory(reason="static", detail=""), confidence=sure))

@@ -20,6 +20,7 @@ from tests.unit.corpus_samples import (
     clip_id,
     full_annotation,
     metric_annotation,
+    undistorted_annotation,
 )
 from wmkit.atomic import json_bytes, npz_bytes, write_atomic
 from wmkit.clip import Annotation, Points
@@ -67,7 +68,7 @@ def source(name: str, clip: str, content: str | None = "ff") -> SourceRow:
     return SourceRow(path=f"/in/{name}", name=name, size_bytes=3, mtime_ns=7, content_hash=content, clip_id=clip)
 
 
-@pytest.mark.parametrize("build", [full_annotation, metric_annotation, bare_annotation])
+@pytest.mark.parametrize("build", [full_annotation, metric_annotation, undistorted_annotation, bare_annotation])
 def test_an_annotation_comes_back_exactly(corpus: Corpus, build) -> None:
     annotation: Annotation = build()
     corpus.write(annotation)
@@ -77,7 +78,7 @@ def test_an_annotation_comes_back_exactly(corpus: Corpus, build) -> None:
 def test_a_clip_folder_holds_what_there_is_and_no_more(corpus: Corpus) -> None:
     corpus.write(full_annotation(1))
     corpus.write(bare_annotation(2))
-    names = {"annotation.json", "trajectory.npz", "points.ply", "depth.npz"}
+    names = {"annotation.json", "trajectory.npz", "points.ply", "depth.npz", "quality.npz"}
     assert {file.name for file in (corpus.path / "clips" / clip_id(1)[:2] / clip_id(1)).iterdir()} == names
     assert [file.name for file in corpus.folder(clip_id(2)).iterdir()] == ["annotation.json"]
     assert corpus.clip_ids() == [clip_id(1), clip_id(2)]
@@ -315,9 +316,9 @@ def test_another_schema_version_is_refused(corpus: Corpus) -> None:
     assert "z forward" in head["conventions"]["axes"]
     head["schema_version"] = 99
     (corpus.path / "corpus.json").write_text(json.dumps(head))
-    with pytest.raises(ConfigError, match="expected schema version 1, got 99"):
+    with pytest.raises(ConfigError, match="expected schema version 2, got 99"):
         Corpus.open(corpus.path)
-    with pytest.raises(ConfigError, match="expected schema version 1, got 99"):
+    with pytest.raises(ConfigError, match="expected schema version 2, got 99"):
         Corpus.create_or_open(corpus.path, CONFIG, CONFIG_HASH, update=True)
 
 

@@ -11,6 +11,7 @@
     vipe       pose/<name>.npz, intrinsics/<name>.npz, intrinsics/<name>_camera.txt, rgb/<name>.mp4 (all frames)
 
 Pictures are not kept in a corpus: they are decoded again from the source, if it still is the one that was annotated.
+They are the upright, resized and, where annotate found a lens, undistorted frames; cameras are always their pinholes.
 export.json is written last, so a folder without it is an export that did not finish.
 """
 

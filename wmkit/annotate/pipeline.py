@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from wmkit import __version__
+from wmkit.annotate.confidence import ConfidenceConfig
 from wmkit.annotate.protocols import (
     DepthConfig,
     FootageFilterConfig,
@@ -22,7 +23,7 @@ from wmkit.annotate.scale.fuse import fuse_votes
 from wmkit.camera import ScaleVote
 from wmkit.clip import Absence, Annotation, BackendRecord, NoTrajectory, Provenance, SidecarRecord, Verdict
 from wmkit.telemetry import Sidecars, read_telemetry
-from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source
+from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source, undistorted
 
 __all__ = ["AnnotateConfig", "AnnotateResult", "StageClock", "annotate_clip", "config_dict", "config_hash"]
 
@@ -42,6 +43,7 @@ class AnnotateConfig:
     scale: tuple[ScaleConfig, ...]
     footage_filters: tuple[FootageFilterConfig, ...]
     trajectory_filters: tuple[TrajectoryFilterConfig, ...]
+    confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
     seed: int = 0
 
 
@@ -89,6 +91,7 @@ def config_hash(config: AnnotateConfig) -> str:
 def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -> AnnotateResult:
     """Decode, pose, scale, depth and filters of one clip; `no_trajectory` is an outcome, not an error.
 
+    Where pose finds a lens, all that comes after works on undistorted frames, and the annotation tells of those.
     Raises ClipError(stage, code) when the clip cannot be used.
     """
     clock = StageClock()
@@ -100,12 +103,14 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
             verdicts.append(footage_filter.build(device).measure(frames, frames.facts))
     with clock.stage("pose"):
         outcome = config.pose.build(device).estimate(frames, config.seed)
+    if isinstance(outcome, PoseEstimate) and outcome.lens is not None:  # from here on, everyone sees a pinhole
+        frames = undistorted(frames, outcome.lens, outcome.intrinsics[0])
     annotation = Annotation(
         clip=frames.clip,
         view=frames.view,
         verdicts=tuple(verdicts),
         provenance=_provenance(file, config),
-        **_pose_fields(outcome),  # pyright: ignore[reportArgumentType]
+        **_pose_fields(outcome, config),  # pyright: ignore[reportArgumentType]
     )
     if isinstance(outcome, PoseEstimate):
         with clock.stage("scale"):
@@ -119,7 +124,7 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
     return AnnotateResult(annotation=annotation, timings=clock.seconds)
 
 
-def _pose_fields(outcome: PoseEstimate | NoTrajectory) -> dict:
+def _pose_fields(outcome: PoseEstimate | NoTrajectory, config: AnnotateConfig) -> dict:
     if isinstance(outcome, NoTrajectory):
         return {"no_trajectory": outcome}
     return {
@@ -127,6 +132,7 @@ def _pose_fields(outcome: PoseEstimate | NoTrajectory) -> dict:
         "intrinsics": outcome.intrinsics,
         "points": outcome.points,
         "metric_hint_sigma_log": outcome.metric_hint_sigma_log,
+        "confidence": config.confidence.build("cpu").judge(outcome.quality, config.pose.name),
     }
 
 

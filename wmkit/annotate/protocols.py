@@ -7,8 +7,9 @@ by the public functions; the unions in each folder's `__init__` only name what t
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from wmkit.camera import CameraPrior, Intrinsics, ScaleVote, Trajectory
-from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, Verdict
+from wmkit.camera import CameraPrior, Intrinsics, Lens, ScaleVote, Trajectory
+from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, PoseQuality, Verdict
+from wmkit.errors import InputError
 from wmkit.video.frames import ClipFile, DecodeFacts, FrameSource
 
 __all__ = [
@@ -38,12 +39,30 @@ class PoseEstimate:
 
     metric_hint_sigma_log  set when the unit claims to be the metre: standard deviation of the logarithm of that
                            claim. The trajectory is UP_TO_SCALE all the same; a scale cue may vote 1.0 from it.
+
+    lens  of the frames as they were given, when it bends straight lines; None when they are a pinhole's already. With
+          a lens, every intrinsics row is the one pinhole (`lens.default_pinhole()`) that the frames are delivered in
+          from here on, and px everywhere else in the estimate are its px.
+
+    Raises InputError when a lens comes with rows of several pinholes, or of another size.
+    `quality` is what the backend measured of its own result, one row a frame; None when it measures nothing.
     """
 
     trajectory: Trajectory
     intrinsics: tuple[Intrinsics, ...]
     points: Points
     metric_hint_sigma_log: float | None = None
+    lens: Lens | None = None
+    quality: PoseQuality | None = None
+
+    def __post_init__(self) -> None:
+        if self.lens is None:
+            return
+        sizes = {(row.width, row.height) for row in self.intrinsics} | {(self.lens.width, self.lens.height)}
+        if len(set(self.intrinsics)) != 1 or len(sizes) != 1:
+            raise InputError(
+                "pose estimate: expected one pinhole of the lens's size for all frames of a clip with a lens"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,10 +24,12 @@ from wmkit.bench.peer import PEERS, run_peer
 from wmkit.bench.reference import Reference, match, read_reference
 from wmkit.bench.report import BenchReport, EngineResult, SequenceResult
 from wmkit.bench.score import Estimate, Score, score
+from wmkit.camera import Intrinsics
+from wmkit.clip import Annotation
 from wmkit.errors import ClipError, InputError
 from wmkit.video import ClipFile, FoundClip, discover, open_source
 
-__all__ = ["BenchOptions", "bench_pose", "find_clip"]
+__all__ = ["BenchOptions", "bench_pose", "find_clip", "source_cameras"]
 
 Progress = Callable[[str], None]
 
@@ -149,7 +151,7 @@ def _scored(
         source_size=(annotation.clip.width, annotation.clip.height),
         trajectory=annotation.trajectory,
         reason=annotation.no_trajectory.reason if annotation.no_trajectory else "",
-        intrinsics=annotation.intrinsics,
+        intrinsics=source_cameras(annotation),
     )
     engines = [
         EngineResult(
@@ -196,6 +198,12 @@ def _failed(sequence: _Sequence, error: str) -> SequenceResult:
         checks=checks,
         error=error,
     )
+
+
+def source_cameras(annotation: Annotation) -> tuple[Intrinsics, ...]:
+    """What the reference's K speaks of: the camera that took the pictures, not the pinhole they are delivered in."""
+    lens = annotation.view.lens
+    return annotation.intrinsics if lens is None else (lens.undistorted_core,) * len(annotation.intrinsics)
 
 
 def _digest(estimate: Estimate) -> str | None:

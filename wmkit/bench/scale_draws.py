@@ -243,7 +243,7 @@ def _annotation(
     size = {"width": CAMERA.width, "height": CAMERA.height}
     view = SourceView(
         decoder="draw", decoded_width=CAMERA.width, decoded_height=CAMERA.height, rotation_deg=0,
-        sample_aspect_ratio=1.0, camera_model="PINHOLE", distortion=(), pts_s=time_s, **size,
+        sample_aspect_ratio=1.0, pts_s=time_s, **size,
     )  # fmt: skip
     points = None
     if xyz is not None:

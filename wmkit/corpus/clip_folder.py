@@ -2,7 +2,8 @@
 
 ::
 
-    annotation.json   everything that is not an array of cameras, points or depth
+    annotation.json   everything that is not an array of cameras, points or depth; its view holds the source's lens and
+                      the pinhole that the frames were undistorted to, both null when they were not
     trajectory.npz    world_from_cam (N, 4, 4) f8, time_s (N,) f8, posed (N,) bool, intrinsics (N, 4) f8 fx fy cx cy px,
                       covariance (N, 6, 6) f8 when the backend gave one; NaN rows are unposed frames
     points.ply        binary little endian; x y z double (world, the trajectory's unit), red green blue uchar,
@@ -10,6 +11,9 @@
     depth.npz         frame (K,) i8 output-frame indices, z (K, h, w) f4 distance along the camera's z axis in the
                       trajectory's unit, valid (K, h, w) bool; z is 0 where valid is false; intrinsics are the
                       frame's, resized to w x h
+    quality.npz       when the backend measured its own result: (N,) f8 reprojection_px, inlier_ratio, parallax_deg,
+                      rotation_disagreement_deg, position_disagreement (share of the path), NaN where unknown; the
+                      clip-level features, p_good and its calibration are in annotation.json (null for NaN)
 
 A clip without a trajectory has annotation.json alone. Neither time nor host is in any of them, so the same input,
 config and packages give the same bytes.
@@ -17,6 +21,7 @@ config and packages give the same bytes.
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -27,16 +32,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.atomic import HEADER_LOCK, json_bytes, npz_bytes
-from wmkit.camera import CameraPrior, Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
+from wmkit.camera import CameraPrior, Intrinsics, Lens, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 from wmkit.clip import (
+    QUALITY_ROWS,
     Absence,
     Annotation,
     BackendRecord,
     Clip,
+    Confidence,
     DepthMap,
     MeasureState,
     NoTrajectory,
     Points,
+    PoseQuality,
     Provenance,
     SidecarRecord,
     SourceView,
@@ -47,6 +55,7 @@ from wmkit.errors import InputError
 __all__ = ["annotation_files", "points_bytes", "points_from_bytes", "read_annotation", "read_record"]
 
 ANNOTATION, TRAJECTORY, POINTS, DEPTH = "annotation.json", "trajectory.npz", "points.ply", "depth.npz"
+QUALITY = "quality.npz"
 POINT_ROW = np.dtype(
     [("xyz", "<f8", 3), ("rgb", "u1", 3), ("error_px", "<f4"), ("track_length", "<i4")]
 )  # packed, in the order of the header below
@@ -78,6 +87,9 @@ def annotation_files(annotation: Annotation) -> dict[str, bytes]:
     if annotation.depth is not None:
         depth = annotation.depth
         files[DEPTH] = npz_bytes({"frame": depth.frame, "z": depth.z, "valid": depth.valid})
+    if annotation.confidence is not None:
+        quality = annotation.confidence.quality
+        files[QUALITY] = npz_bytes({name: getattr(quality, name) for name in QUALITY_ROWS})
     return files
 
 
@@ -139,11 +151,11 @@ def _record(annotation: Annotation) -> dict[str, Any]:
             "decoded_height": view.decoded_height,
             "rotation_deg": view.rotation_deg,
             "sample_aspect_ratio": float(view.sample_aspect_ratio),
-            "camera_model": view.camera_model,
-            "distortion": [float(value) for value in view.distortion],
             "width": view.width,
             "height": view.height,
             "pts_s": view.pts_s.tolist(),
+            "lens": None if view.lens is None else asdict(view.lens),
+            "pinhole": None if view.pinhole is None else _plain(view.pinhole),
         },
         "verdicts": [{**asdict(verdict), "state": str(verdict.state)} for verdict in annotation.verdicts],
         "provenance": asdict(annotation.provenance),
@@ -159,7 +171,24 @@ def _record(annotation: Annotation) -> dict[str, Any]:
         "absences": [asdict(absence) for absence in annotation.absences],
         "prior": None if annotation.prior is None else asdict(annotation.prior),
         "metric_hint_sigma_log": annotation.metric_hint_sigma_log,
+        "confidence": None if annotation.confidence is None else _confidence_record(annotation.confidence),
     }
+
+
+def _confidence_record(confidence: Confidence) -> dict[str, Any]:
+    features = confidence.quality.features
+    return {
+        "p_good": confidence.p_good,
+        "calibration": confidence.calibration,
+        "reason": confidence.reason,
+        "features": [[name, None if math.isnan(value) else value] for name, value in features],
+    }
+
+
+def _plain(camera: Intrinsics) -> dict[str, float | int]:
+    """As JSON holds it, whatever kind of floats it was made of."""
+    focal_and_centre = {name: float(getattr(camera, name)) for name in ("fx", "fy", "cx", "cy")}
+    return {**focal_and_centre, "width": int(camera.width), "height": int(camera.height)}
 
 
 def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
@@ -187,12 +216,21 @@ def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
         absences=tuple(Absence(**row) for row in record["absences"]),
         prior=None if record["prior"] is None else CameraPrior(**record["prior"]),
         metric_hint_sigma_log=record["metric_hint_sigma_log"],
+        confidence=None if record["confidence"] is None else _confidence(folder, record["confidence"]),
     )
 
 
 def _view(record: Mapping[str, Any]) -> SourceView:
     pts_s = np.array(record["pts_s"], dtype=np.float64)
-    return SourceView(**{**record, "distortion": tuple(record["distortion"]), "pts_s": pts_s})
+    lens, pinhole = record["lens"], record["pinhole"]
+    return SourceView(
+        **{
+            **record,
+            "pts_s": pts_s,
+            "lens": None if lens is None else Lens(**{**lens, "params": tuple(lens["params"])}),
+            "pinhole": None if pinhole is None else Intrinsics(**pinhole),
+        }
+    )
 
 
 def _trajectory(folder: Path, scale: ScaleKind, view: SourceView) -> tuple[Trajectory, tuple[Intrinsics, ...]]:
@@ -209,6 +247,17 @@ def _trajectory(folder: Path, scale: ScaleKind, view: SourceView) -> tuple[Traje
         for fx, fy, cx, cy in arrays["intrinsics"].tolist()
     )
     return trajectory, intrinsics
+
+
+def _confidence(folder: Path, record: Mapping[str, Any]) -> Confidence:
+    features = tuple((name, math.nan if value is None else value) for name, value in record["features"])
+    rows = _load_npz(folder / QUALITY)
+    return Confidence(
+        quality=PoseQuality(**{name: rows[name] for name in QUALITY_ROWS}, features=features),
+        p_good=record["p_good"],
+        calibration=record["calibration"],
+        reason=record["reason"],
+    )
 
 
 def _provenance(record: Mapping[str, Any]) -> Provenance:

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from wmkit.clip import Annotation
 from wmkit.corpus.ledger import SourceRow
 from wmkit.errors import ClipError, ConfigError, InputError
-from wmkit.video import DecodeLimits, FrameSource, VideoConfig, discover, identify, open_source
+from wmkit.video import DecodeLimits, FrameSource, VideoConfig, discover, identify, open_view
 
 __all__ = ["SourceGone", "reopen_source", "video_config"]
 
@@ -33,8 +31,8 @@ def video_config(config: Mapping[str, Any]) -> VideoConfig:
 
 
 def reopen_source(row: SourceRow, annotation: Annotation, config: Mapping[str, Any]) -> FrameSource | SourceGone:
-    """The frames that `annotation` was made from, or why there are none: the source is missing, holds other bytes,
-    no longer decodes, or gives other frames (size or pts, as after a run with another `--fps`).
+    """The frames that `annotation` tells of, undistorted if they were; or why there are none: the source is missing,
+    holds other bytes, no longer decodes, or gives other frames (size or pts, as after a run with another `--fps`).
     """
     video = video_config(config)
     try:
@@ -44,10 +42,8 @@ def reopen_source(row: SourceRow, annotation: Annotation, config: Mapping[str, A
         file = identify(found[0])
         if file.content_hash != annotation.provenance.input_hash:
             return SourceGone(reason="source has changed since it was annotated", detail=row.path)
-        frames = open_source(file, video)
+        return open_view(file, video, annotation.view)
     except (InputError, ClipError) as error:
+        if isinstance(error, ClipError) and error.code == "other_frames":
+            return SourceGone(reason="source gives other frames than were annotated", detail=row.path)
         return SourceGone(reason="source cannot be read", detail=str(error))
-    then, now = annotation.view, frames.view
-    if (then.width, then.height) != (now.width, now.height) or not np.array_equal(then.pts_s, now.pts_s):
-        return SourceGone(reason="source gives other frames than were annotated", detail=row.path)
-    return frames

@@ -43,13 +43,13 @@ from wmkit.errors import ConfigError, InputError
 
 __all__ = ["CONVENTIONS", "SCHEMA_VERSION", "Corpus", "DeadLetter"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: a view holds lens and pinhole instead of camera_model and distortion; quality and confidence
 CONVENTIONS = {
     "axes": "OpenCV: x right, y down, z forward",
     "world_from_cam": "4x4, maps a point in camera coordinates to world coordinates; NaN where posed is false",
     "translation": "metres if trajectory.scale is metric, else an unknown multiple of a metre",
     "covariance": "6x6, right-multiplied tangent, order rotation (rad), translation; gauge: the first posed frame",
-    "intrinsics": "fx fy cx cy in px of the output frames; pixel (0,0) covers [0,1)^2, its centre is (0.5, 0.5)",
+    "intrinsics": "fx fy cx cy in px of undistorted output frames; pixel (0,0) covers [0,1)^2, its centre is (0.5,0.5)",
     "depth": "z-depth along the camera's z axis, in the trajectory's unit; meaningless where valid is false",
     "time_s": "seconds since the first output frame; view.pts_s are the source's own seconds",
 }

@@ -52,7 +52,7 @@ def copy_refusal(frames: FrameSource, head: bytes) -> str | None:
         return f"it is turned by {view.rotation_deg} degrees"
     if view.sample_aspect_ratio != 1:
         return f"its pixels are not square ({view.sample_aspect_ratio:g})"
-    if view.camera_model != "PINHOLE" or any(view.distortion):
+    if view.lens is not None:
         return "its lens was undistorted"
     if (view.width, view.height) != (view.decoded_width, view.decoded_height):
         stored = f"{view.decoded_width}x{view.decoded_height}"

@@ -14,6 +14,7 @@ import numpy as np
 
 from wmkit.atomic import npz_bytes, write_atomic
 from wmkit.corpus import Corpus, Status
+from wmkit.corpus.refind import video_config
 from wmkit.dataset.schema import SHARDS_NAME
 from wmkit.dataset.writer import BuildSummary, build_shards
 from wmkit.demo.clips import clip_id_of_world
@@ -24,7 +25,7 @@ from wmkit.sample import SampleOptions, SampleSummary, run_sample
 from wmkit.train.checkpoint import find_checkpoint, read_config, read_state
 from wmkit.train.progress import TrainProgress
 from wmkit.train.run import TrainOptions, TrainSummary, run_train
-from wmkit.video import VideoConfig, discover, identify, open_source
+from wmkit.video import discover, identify, open_view
 from wmkit.worlds import WorldClip
 
 __all__ = ["DemoModel", "ModelOptions", "make_run", "make_shards", "run_model"]
@@ -161,7 +162,7 @@ def _request(clips: tuple[WorldClip, ...], out: Path, options: ModelOptions) -> 
         trajectory = corpus.read(clip_id).trajectory if latest[clip_id].status is Status.OK else None
         if trajectory is not None and trajectory.posed.all():
             image, cameras = folder / "first.png", folder / "asked.npz"
-            _write_first_frame(out / "clips" / f"{clip.name}.mp4", image)
+            _write_first_frame(out / "clips" / f"{clip.name}.mp4", corpus, clip_id, image)
             _write_first_cameras(corpus.folder(clip_id) / "trajectory.npz", cameras, frames)
             return SampleOptions(
                 checkpoint=run,
@@ -180,11 +181,12 @@ def _write_first_cameras(trajectory: Path, cameras: Path, frames: int) -> None:
         write_atomic(cameras, npz_bytes({name: arrays[name][:frames] for name in arrays.files}))
 
 
-def _write_first_frame(video: Path, image: Path) -> None:
+def _write_first_frame(video: Path, corpus: Corpus, clip_id: str, image: Path) -> None:
+    """The picture that the first camera is of: undistorted, if annotate found a lens."""
     import cv2
 
     (found,) = discover([video]).clips
-    frames = open_source(identify(found), VideoConfig(fps=None))
+    frames = open_view(identify(found), video_config(corpus.config), corpus.read(clip_id).view)
     rgb = next(iter(frames.windows())).rgb[0]
     if not cv2.imwrite(str(image), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)):
         raise InputError(f"--out: expected a writable folder, but {image} cannot be written")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wmkit.camera import Array, invert_rigid
+from wmkit.camera import Array, Lens, invert_rigid
 from wmkit.clip import Points
 from wmkit.errors import InputError
 from wmkit.formats.colmap_binary import points_of_rows, read_cameras_binary, read_images_binary, read_points_binary
@@ -23,11 +23,12 @@ from wmkit.formats.track import (
     quaternion_from_matrix,
     rigid_matrices,
 )
+from wmkit.lens_models import MODELS as LENSES
 
 __all__ = ["read_colmap", "write_colmap"]
 
 # model -> (index of each of fx fy cx cy among its parameters); what remains is distortion
-MODELS = {
+PINHOLES = {
     "SIMPLE_PINHOLE": (0, 0, 1, 2),
     "PINHOLE": (0, 1, 2, 3),
     "SIMPLE_RADIAL": (0, 0, 1, 2),
@@ -69,8 +70,8 @@ def write_colmap(track: CameraTrack, folder: Path) -> None:
 def read_colmap(folder: Path) -> CameraTrack:
     """Read a model's registered images, sorted by name, and its points; text where there is text, else binary.
 
-    Raises InputError naming file and line when the model is damaged, empty or distorted (only the pinhole part of a
-    camera fits wmkit's convention).
+    Distorted cameras become the track's `lens`. Raises InputError naming file and line when the model is damaged or
+    empty, has a camera that no `Lens` can be, or several lenses.
     """
     if (folder / "cameras.txt").exists():
         cameras, images = _cameras_text(folder / "cameras.txt"), list(_images_text(folder / "images.txt"))
@@ -99,6 +100,7 @@ def read_colmap(folder: Path) -> CameraTrack:
             size_px=np.array([cameras[image.camera].size for image in images]),
             names=tuple(image.name for image in images),
             points=points,
+            lens=_one_lens(folder, {cameras[image.camera].lens for image in images}),
         )
 
 
@@ -111,17 +113,31 @@ class _Image:
 
 @dataclass(frozen=True, slots=True)
 class _Camera:
-    row: Array  # fx fy cx cy
+    row: Array  # fx fy cx cy, of the undistorted picture if there is a lens
     size: tuple[int, int]
+    lens: Lens | None = None
 
 
 def _camera(where: Path | str, model: str, size: tuple[int, int], params: Array) -> _Camera:
-    if model not in MODELS:
-        raise InputError(f"{where}: expected one of the camera models {', '.join(MODELS)}, got {model}")
-    index = MODELS[model]
-    if len(params) <= max(index) or params[max(index) + 1 :].any():
+    known = PINHOLES.keys() | LENSES.keys()
+    if model not in known:
+        raise InputError(f"{where}: expected one of the camera models {', '.join(sorted(known))}, got {model}")
+    index = PINHOLES.get(model)
+    if index is not None and len(params) > max(index) and not params[max(index) + 1 :].any():
+        return _Camera(row=params[list(index)], size=size)
+    if model not in LENSES:
         raise InputError(f"{where}: expected an undistorted {model} camera; run colmap image_undistorter first")
-    return _Camera(row=params[list(index)], size=size)
+    with naming_file(where):
+        lens = Lens(model=model, params=tuple(params.tolist()), width=size[0], height=size[1])
+        return _Camera(row=lens.default_pinhole().row, size=size, lens=lens)
+
+
+def _one_lens(folder: Path, lenses: set[Lens | None]) -> Lens | None:
+    if len(lenses) > 1:
+        raise InputError(
+            f"{folder}: expected one lens for all images, got {len(lenses)}; run colmap image_undistorter first"
+        )
+    return next(iter(lenses))
 
 
 def _cameras_text(path: Path) -> dict[int, _Camera]:

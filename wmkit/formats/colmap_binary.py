@@ -12,14 +12,17 @@ from wmkit.formats.track import naming_file
 
 __all__ = ["points_of_rows", "read_cameras_binary", "read_images_binary", "read_points_binary"]
 
-# model id -> (name, number of parameters), those of COLMAP's list that reduce to a pinhole
+# model id -> (name, number of parameters), those of COLMAP's list that reduce to a pinhole or are a Lens
 MODELS = {
     0: ("SIMPLE_PINHOLE", 3),
     1: ("PINHOLE", 4),
     2: ("SIMPLE_RADIAL", 4),
     3: ("RADIAL", 5),
     4: ("OPENCV", 8),
+    5: ("OPENCV_FISHEYE", 8),
     6: ("FULL_OPENCV", 12),
+    8: ("SIMPLE_RADIAL_FISHEYE", 4),
+    9: ("RADIAL_FISHEYE", 5),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wmkit.camera import Array
+from wmkit.camera import Array, Lens
 from wmkit.clip import Points
 from wmkit.errors import InputError
 from wmkit.formats.text import numbers, read_json, write_lines
@@ -24,6 +24,7 @@ Z_UP_FROM_WORLD = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0,
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 POINTS_FILE = "sparse_pc.ply"
 DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
+LENS_TERMS = {"OPENCV": ("k1", "k2", "p1", "p2"), "OPENCV_FISHEYE": ("k1", "k2", "k3", "k4")}  # in COLMAP's order
 
 
 def write_nerfstudio(track: CameraTrack, folder: Path, image_folder: str = "images") -> None:
@@ -53,17 +54,16 @@ def write_nerfstudio(track: CameraTrack, folder: Path, image_folder: str = "imag
 def read_nerfstudio(path: Path) -> CameraTrack:
     """Read transforms.json, intrinsics global or per frame, in the world before `applied_transform`.
 
-    Points are not read. Raises InputError naming file and frame, also for distorted or non-perspective cameras.
+    Points are not read. Distortion becomes the track's `lens`. Raises InputError naming file and frame, also for
+    cameras that no `Lens` can be, and for several lenses.
     """
     document: dict[str, Any] = read_json(path)
     frames = document.get("frames")
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise InputError(f"{path}: expected a non-empty list 'frames' of objects")
-    if document.get("camera_model", "OPENCV") not in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE"):
-        raise InputError(f"{path}: expected a perspective camera_model, got {document['camera_model']!r}")
-    distorted = [key for frame in (document, *frames) for key in DISTORTION if frame.get(key, 0) != 0]
-    if distorted:
-        raise InputError(f"{path}: expected undistorted cameras, got a non-zero {distorted[0]}; undistort first")
+    model = document.get("camera_model", "OPENCV")
+    if model not in (*LENS_TERMS, "PINHOLE", "SIMPLE_PINHOLE"):
+        raise InputError(f"{path}: expected the camera_model OPENCV, OPENCV_FISHEYE or PINHOLE, got {model!r}")
     c2w = np.stack([_transform(path, index, frame) for index, frame in enumerate(frames)])
     rows = np.array(
         [
@@ -71,6 +71,9 @@ def read_nerfstudio(path: Path) -> CameraTrack:
             for index, frame in enumerate(frames)
         ]
     )
+    lens = _lens(path, document, frames, rows)
+    if lens is not None:
+        rows[:, :4] = lens.default_pinhole().row
     with naming_file(path):
         poses = rigid_matrices(nearest_rotation(c2w[:, :3, :3]), c2w[:, :3, 3])
         return CameraTrack(
@@ -80,7 +83,32 @@ def read_nerfstudio(path: Path) -> CameraTrack:
             size_px=rows[:, 4:].astype(np.int64),
             names=tuple(Path(str(frame.get("file_path", ""))).name for frame in frames),
             metric=document["metric"] if isinstance(document.get("metric"), bool) else None,
+            lens=lens,
         )
+
+
+def _lens(path: Path, document: dict[str, Any], frames: list[dict[str, Any]], rows: Array) -> Lens | None:
+    """The one lens of all frames; None when they are a pinhole's. `rows` (N, 6) is fx fy cx cy width height."""
+    model = document.get("camera_model", "OPENCV")
+    terms = LENS_TERMS.get(model, ())
+    found = {}
+    for index, (frame, row) in enumerate(zip(frames, rows.tolist(), strict=True)):
+        values = {key: _scalar(path, index, key, {key: 0.0, **document, **frame}, {}) for key in DISTORTION}
+        beyond = [key for key in DISTORTION if key not in terms and values[key] != 0]
+        if beyond:
+            raise InputError(
+                f"{path}: frame {index}: expected no {beyond[0]} with camera_model {model}; undistort first"
+            )
+        coefficients = tuple(values[key] for key in terms)
+        found[(*row, coefficients)] = coefficients
+    if model != "OPENCV_FISHEYE" and not any(any(coefficients) for coefficients in found.values()):
+        return None
+    if len(found) > 1:
+        raise InputError(f"{path}: expected one lens for all frames, got {len(found)}; undistort first")
+    fx, fy, cx, cy, width, height = rows[0].tolist()
+    with naming_file(path):
+        params = (fx, fy, cx, cy, *next(iter(found.values())))
+        return Lens(model=model, params=params, width=int(width), height=int(height))
 
 
 def _undo(path: Path, document: dict[str, Any]) -> Array:

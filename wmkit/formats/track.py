@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.camera import Array, Intrinsics, ScaleKind, Trajectory, frozen_array
+from wmkit.camera import Array, Intrinsics, Lens, ScaleKind, Trajectory, frozen_array
 from wmkit.clip import Annotation, Points
 from wmkit.errors import InputError
 
@@ -35,6 +35,8 @@ class CameraTrack:
     time_s          (N,) float64, strictly increasing.
     intrinsics_px   (N, 4) float64 fx fy cx cy, pixel centres at half-integers.
     size_px         (N, 2) int64 width, height of the images.
+    lens            of the images as they are on disk, when it bends straight lines: one for all, of their size. Then
+                    `intrinsics_px` is its `default_pinhole()`, the camera of the images once they are undistorted.
     names           (N,) names of the images.
     points          sparse points in the same world and unit.
     metric          whether translations are metres; None: the file does not say.
@@ -48,6 +50,7 @@ class CameraTrack:
     names: tuple[str, ...] | None = None
     points: Points | None = None
     metric: bool | None = None
+    lens: Lens | None = None
 
     def __post_init__(self) -> None:
         poses = frozen_array(self.world_from_cam, np.float64, (None, 4, 4), "world_from_cam")
@@ -80,6 +83,8 @@ class CameraTrack:
             if (size <= 0).any():
                 raise InputError("size_px: expected positive widths and heights")
             object.__setattr__(self, "size_px", size)
+        if self.lens is not None and set(self.intrinsics()) != {self.lens.default_pinhole()}:
+            raise InputError("camera track: expected the lens's default pinhole in every row of intrinsics")
 
     def __len__(self) -> int:
         return len(self.world_from_cam)
@@ -126,7 +131,7 @@ def track_of_annotation(annotation: Annotation, suffix: str = ".jpg") -> CameraT
 
 
 @contextmanager
-def naming_file(path: Path) -> Iterator[None]:
+def naming_file(path: Path | str) -> Iterator[None]:
     """Put `path` before the message of any InputError raised inside, so that it names the file it came from."""
     try:
         yield

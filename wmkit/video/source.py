@@ -57,8 +57,6 @@ class DecodedSource:
             decoded_height=facts.decoded_height,
             rotation_deg=facts.rotation_deg,
             sample_aspect_ratio=facts.sample_aspect_ratio,
-            camera_model="PINHOLE",
-            distortion=(),
             width=width,
             height=height,
             pts_s=facts.pts_s[keep],

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from wmkit.camera import Array, Intrinsics, invert_rigid
 from wmkit.worlds.mipmap import TexturePool, pack_textures
-from wmkit.worlds.projection import NEAR_M, QuadTable, ScreenQuads, project, quad_table
+from wmkit.worlds.projection import NEAR_M, QuadTable, ScreenQuads, project, quad_tables
 from wmkit.worlds.scene import MAX_LEVELS, World
 
 __all__ = ["gl_problem", "render_gl"]
@@ -50,7 +50,7 @@ def gl_problem() -> str | None:
 
 
 def render_gl(
-    world: World, intrinsics: tuple[Intrinsics, ...], world_from_cam: Array
+    world: World, intrinsics: tuple[Intrinsics, ...], world_from_cam: Array, shift: Array | None = None
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
     """Yield (rgb (h, w, 3) uint8, z (h, w) float32 metres, 0 where nothing is hit) for every camera."""
     import moderngl
@@ -58,10 +58,10 @@ def render_gl(
     # moderngl calls the backend's name a dict.
     context = moderngl.create_context(require=GL_VERSION, standalone=True, backend="egl")  # pyright: ignore[reportArgumentType]
     try:
-        table, pool = quad_table(world), pack_textures(world.textures)
+        tables, pool = quad_tables(world, len(world_from_cam), shift), pack_textures(world.textures)
         scene = _upload(context, pool)
         stages: dict[tuple[int, int], _Stage] = {}
-        for camera, pose in zip(intrinsics, world_from_cam, strict=True):
+        for camera, pose, table in zip(intrinsics, world_from_cam, tables, strict=True):
             size = (camera.width, camera.height)
             if size not in stages:
                 stages[size] = _Stage(context, size)

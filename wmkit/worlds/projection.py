@@ -5,7 +5,8 @@ z·K⁻¹p = [U V A]·(s, t, 1) and (s/z, t/z, 1/z) = [U V A]⁻¹K⁻¹·p: thr
 inside where 0 ≤ s/z ≤ 1/z and 0 ≤ t/z ≤ 1/z, the nearest surface has the largest 1/z, and z is exact.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from wmkit.camera import Array, Intrinsics, invert_rigid
 from wmkit.worlds.scene import World
 
-__all__ = ["NEAR_M", "QuadTable", "ScreenQuads", "project", "quad_table"]
+__all__ = ["NEAR_M", "QuadTable", "ScreenQuads", "project", "quad_table", "quad_tables"]
 
 NEAR_M = 0.02  # nothing nearer is drawn; cameras of worlds keep further away from every surface than this
 
@@ -65,6 +66,13 @@ def quad_table(world: World) -> QuadTable:
         gain=np.array([quad.gain for quad in quads], dtype=np.float32),
         two_sided=np.array([quad.two_sided for quad in quads], dtype=np.bool_),
     )
+
+
+def quad_tables(world: World, frames: int, shift: Array | None) -> Iterator[QuadTable]:
+    """The table of every frame; `shift` (frames, Q, 3) metres moves the quads of each, None leaves them all."""
+    table = quad_table(world)
+    for frame in range(frames):
+        yield table if shift is None else replace(table, corner=table.corner + shift[frame])
 
 
 def project(table: QuadTable, intrinsics: Intrinsics, world_from_cam: Array) -> ScreenQuads:

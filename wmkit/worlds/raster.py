@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wmkit.camera import Array, Intrinsics
 from wmkit.worlds.mipmap import TexturePool, pack_textures
-from wmkit.worlds.projection import QuadTable, ScreenQuads, project, quad_table
+from wmkit.worlds.projection import QuadTable, ScreenQuads, project, quad_tables
 from wmkit.worlds.scene import MAX_LEVELS, World
 
 __all__ = ["SUBSAMPLES", "TAP_RATIO", "render_numpy"]
@@ -25,11 +25,11 @@ Single = NDArray[np.float32]
 
 
 def render_numpy(
-    world: World, intrinsics: tuple[Intrinsics, ...], world_from_cam: Array
+    world: World, intrinsics: tuple[Intrinsics, ...], world_from_cam: Array, shift: Array | None = None
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
     """Yield (rgb (h, w, 3) uint8, z (h, w) float32 metres, 0 where nothing is hit) for every camera."""
-    table, pool = quad_table(world), pack_textures(world.textures)
-    for camera, pose in zip(intrinsics, world_from_cam, strict=True):
+    tables, pool = quad_tables(world, len(world_from_cam), shift), pack_textures(world.textures)
+    for camera, pose, table in zip(intrinsics, world_from_cam, tables, strict=True):
         screen = project(table, camera, pose)
         hit, inverse_z = _visible(screen, camera)
         z = np.zeros(hit.shape, dtype=np.float32)

@@ -51,11 +51,16 @@ def renderer_used(renderer: str = "auto") -> str:
 
 
 def render(
-    world: World, intrinsics: Intrinsics | tuple[Intrinsics, ...], world_from_cam: Array, renderer: str = "auto"
+    world: World,
+    intrinsics: Intrinsics | tuple[Intrinsics, ...],
+    world_from_cam: Array,
+    renderer: str = "auto",
+    shift: Array | None = None,
 ) -> Iterator[RenderedFrame]:
     """Draw the world from every camera of `world_from_cam` (N, 4, 4), one frame at a time.
 
-    `intrinsics` is one for all frames or one a frame; its width and height are the picture's. Both renderers share the
+    `intrinsics` is one for all frames or one a frame; its width and height are the picture's. `shift` (N, Q, 3) moves
+    every quad of every frame by that many metres: things that move on their own. Both renderers share the
     sampling maths: z differs by float32 rounding, colours by single grey levels but for pixels on a silhouette.
 
     Raises InputError for a renderer that is unknown or unavailable, or when the numbers of cameras disagree.
@@ -66,14 +71,19 @@ def render(
     cameras = (intrinsics,) * len(poses) if isinstance(intrinsics, Intrinsics) else tuple(intrinsics)
     if len(cameras) != len(poses):
         raise InputError(f"intrinsics: expected one or one a frame ({len(poses)}), got {len(cameras)}")
+    if shift is not None and np.shape(shift) != (len(poses), len(world.quads), 3):
+        want = (len(poses), len(world.quads), 3)
+        raise InputError(f"shift: expected metres of shape {want}, one row a quad and frame, got {np.shape(shift)}")
     used = renderer_used(renderer)
-    return _frames(world, cameras, poses, used)
+    return _frames(world, cameras, poses, used, shift)
 
 
-def _frames(world: World, cameras: tuple[Intrinsics, ...], poses: Array, used: str) -> Iterator[RenderedFrame]:
+def _frames(
+    world: World, cameras: tuple[Intrinsics, ...], poses: Array, used: str, shift: Array | None
+) -> Iterator[RenderedFrame]:
     if used == "gl":
         from wmkit.worlds.gl import render_gl as draw
     else:
         from wmkit.worlds.raster import render_numpy as draw
-    for rgb, z in draw(world, cameras, poses):
+    for rgb, z in draw(world, cameras, poses, shift):
         yield RenderedFrame(rgb=rgb, z=z, valid=z > 0, renderer=used)

@@ -1,5 +1,6 @@
 """Damaged files: one clear line that names the file and, in text, the line."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wmkit.camera import Lens
 from wmkit.errors import InputError
 from wmkit.formats.colmap import read_colmap, write_colmap
 from wmkit.formats.kitti import frames_path, read_kitti
@@ -22,6 +24,23 @@ IDENTITY = "1 0 0 0 0 1 0 0 0 0 1 0"
 
 def read_re10k_vga(path: Path) -> CameraTrack:
     return read_re10k(path, 640, 480)
+
+
+LENS_PARAMS = {
+    "SIMPLE_RADIAL": (500.0, 320.0, 180.0, -0.1),
+    "RADIAL": (500.0, 320.0, 180.0, -0.1, 0.02),
+    "OPENCV": (500.0, 505.0, 320.0, 180.0, -0.1, 0.02, 0.001, -0.002),
+    "SIMPLE_RADIAL_FISHEYE": (400.0, 320.0, 180.0, 0.02),
+    "RADIAL_FISHEYE": (400.0, 320.0, 180.0, 0.02, -0.01),
+    "OPENCV_FISHEYE": (400.0, 405.0, 320.0, 180.0, 0.02, -0.01, 0.001, 0.0),
+}
+
+
+def nerfstudio(*frames: dict, **document: object) -> str:
+    """transforms.json of a camera at the origin, two frames with what differs in each, and what holds for all."""
+    camera = {"fl_x": 500.0, "fl_y": 500.0, "cx": 320.0, "cy": 180.0, "w": 640, "h": 360}
+    rows = [{"transform_matrix": np.eye(4).tolist(), **frame} for frame in frames or ({}, {})]
+    return json.dumps({**camera, **document, "frames": rows})
 
 
 @pytest.mark.parametrize(
@@ -48,8 +67,15 @@ def read_re10k_vga(path: Path) -> CameraTrack:
         (read_poses_json, '{"metric": true, "frames": [{"file": "a", "T_c2w": [[1]]}]}', "frame 0: expected 'T_c2w'"),
         (read_poses_json, '{"metric": true, "frames": [{"file": "a", "T_c2w": "x"}]}', "frame 0: expected numbers"),
         (read_nerfstudio, '{"frames": [3]}', "'frames' of objects"),
-        (read_nerfstudio, '{"camera_model": "EQUIRECTANGULAR", "frames": [{}]}', "perspective camera_model"),
-        (read_nerfstudio, '{"k1": 0.1, "frames": [{}]}', "non-zero k1; undistort first"),
+        (
+            read_nerfstudio,
+            '{"camera_model": "EQUIRECTANGULAR", "frames": [{}]}',
+            "the camera_model OPENCV, OPENC",
+        ),
+        (read_nerfstudio, nerfstudio(k3=0.1), "frame 0: expected no k3 with camera_model OPENCV; undistort first"),
+        (read_nerfstudio, nerfstudio(camera_model="PINHOLE", k1=0.1), "no k1 with camera_model PINHOLE"),
+        (read_nerfstudio, nerfstudio({"k1": 0.1}, {"k1": 0.2}), "one lens for all frames, got 2"),
+        (read_nerfstudio, nerfstudio({"k1": "a"}, {}), "a number 'k1'"),
         (read_nerfstudio, '{"frames": [{"transform_matrix": [[1]]}]}', "frame 0: expected a finite 4x4"),
         (read_nerfstudio, json.dumps({"frames": [{"transform_matrix": np.eye(4).tolist()}]}), "a number 'fl_x'"),
     ],
@@ -87,7 +113,13 @@ def test_kitti_with_a_frames_file_of_another_length(tmp_path: Path) -> None:
     [
         ("cameras.txt", "1 PINHOLE 640\n", "cameras.txt:1: expected CAMERA_ID"),
         ("cameras.txt", "1 FISHEYE 640 480 1 2 3 4\n", "cameras.txt:1: expected one of the camera models"),
-        ("cameras.txt", "1 OPENCV 640 480 500 500 320 240 0.1 0 0 0\n", "undistorted OPENCV"),
+        ("cameras.txt", "1 FULL_OPENCV 640 480 500 500 320 240 0.1 0 0 0 0 0 0 0\n", "undistorted FULL_OPENCV"),
+        ("cameras.txt", "1 RADIAL 640 480 500 320 240 0.1\n", "cameras.txt:1: lens: expected 5 finite parameters"),
+        (
+            "cameras.txt",
+            "1 SIMPLE_RADIAL 640 360 500 320 180 0.1\n2 SIMPLE_RADIAL 640 360 500 320 180 0.2\n",
+            "one lens for all images, got 2; run colmap image_undistorter first",
+        ),
         ("cameras.txt", "1 PINHOLE 640 480 500 500 320\n", "undistorted PINHOLE"),
         ("cameras.txt", "9 PINHOLE 640 480 500 500 320 240\n", "a camera for every image"),
         ("images.txt", "# none\n", "at least one registered image"),
@@ -110,6 +142,48 @@ def test_colmap_of_distortion_zero_is_a_pinhole(track: CameraTrack, tmp_path: Pa
     rows = read_colmap(tmp_path).intrinsics_px
     assert rows is not None
     np.testing.assert_array_equal(rows, [[1, 2, 3, 4]] * 3 + [[5, 5, 6, 7]] * 3)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("model", LENS_PARAMS)
+def test_colmap_of_a_lens(track: CameraTrack, tmp_path: Path, model: str, binary: bool) -> None:
+    """The lens is kept, and the rows are the pinhole that its frames are undistorted to; poses are what they were."""
+    import zlib  # noqa: F401  # before pycolmap: some import orders crash
+
+    import pycolmap
+
+    write_colmap(track, tmp_path)
+    params = LENS_PARAMS[model]
+    line = f"{model} 640 360 {' '.join(str(value) for value in params)}"
+    (tmp_path / "cameras.txt").write_text(f"1 {line}\n2 {line}\n")
+    folder = tmp_path
+    if binary:
+        folder = tmp_path / "binary"
+        folder.mkdir()
+        pycolmap.Reconstruction(str(tmp_path)).write_binary(str(folder))
+    read = read_colmap(folder)
+    assert read.lens == Lens(model=model, params=params, width=640, height=360)
+    assert read.lens is not None
+    assert set(read.intrinsics()) == {read.lens.default_pinhole()}
+    np.testing.assert_allclose(read.world_from_cam, track.world_from_cam, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("model", ["OPENCV", "OPENCV_FISHEYE"])
+def test_nerfstudio_of_a_lens(tmp_path: Path, model: str) -> None:
+    path = tmp_path / "transforms.json"
+    terms = ("k1", "k2", "p1", "p2") if model == "OPENCV" else ("k1", "k2", "k3", "k4")
+    coefficients = LENS_PARAMS[model][4:]
+    path.write_text(nerfstudio(camera_model=model, **dict(zip(terms, coefficients, strict=True))))
+    read = read_nerfstudio(path)
+    expected = Lens(model=model, params=(500.0, 500.0, 320.0, 180.0, *coefficients), width=640, height=360)
+    assert read.lens == expected
+    assert set(read.intrinsics()) == {expected.default_pinhole()}
+
+
+def test_a_track_of_a_lens_has_its_pinhole(track: CameraTrack) -> None:
+    lens = Lens(model="RADIAL", params=LENS_PARAMS["RADIAL"], width=640, height=360)
+    with pytest.raises(InputError, match="default pinhole in every row"):
+        dataclasses.replace(track, lens=lens)
 
 
 def test_truncated_colmap_binary(track: CameraTrack, tmp_path: Path) -> None:

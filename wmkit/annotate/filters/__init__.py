@@ -6,6 +6,7 @@ A new filter is one file with a frozen config, its line in a tuple below, and a 
 from wmkit.annotate.filters.focal_divergence import FocalDivergenceConfig
 from wmkit.annotate.filters.fov import FovXConfig, FovYConfig
 from wmkit.annotate.filters.hard_cut import HardCutConfig
+from wmkit.annotate.filters.p_good import PGoodConfig
 from wmkit.annotate.filters.posed_ratio import PosedRatioConfig
 from wmkit.annotate.filters.reprojection_px import ReprojectionPxConfig
 from wmkit.annotate.filters.rotation_speed import RotationSpeedConfig
@@ -23,6 +24,7 @@ TrajectoryFilterUnion = (
     | ReprojectionPxConfig
     | TranslationSpeedConfig
     | RotationSpeedConfig
+    | PGoodConfig
 )
 FilterUnion = FootageFilterUnion | TrajectoryFilterUnion
 
@@ -35,5 +37,6 @@ TRAJECTORY_FILTERS: tuple[TrajectoryFilterUnion, ...] = (
     ReprojectionPxConfig(),
     TranslationSpeedConfig(),
     RotationSpeedConfig(),
+    PGoodConfig(),
 )
 FILTERS: tuple[FilterUnion, ...] = (*FOOTAGE_FILTERS, *TRAJECTORY_FILTERS)

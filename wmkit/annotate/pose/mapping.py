@@ -12,41 +12,60 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from wmkit.annotate.pose.colmap_import import pycolmap
+from wmkit.annotate.pose.epipolar import epipolar_inliers
+from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.tracks import Tracks
 
-__all__ = ["MappingConfig", "map_keyframes"]
+__all__ = ["MappingConfig", "Start", "map_keyframes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where the mapper begins with the camera.
+
+    model   COLMAP name of the camera model.
+    params  sets of parameters in COLMAP's order, tried in turn until a model holds.
+    fixed   they are known and stay.
+    """
+
+    model: str
+    params: tuple[tuple[float, ...], ...]
+    fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingConfig:
-    """Knobs of verification and mapping.
+    """Knobs of mapping.
 
-    neighbours         keyframes before each one it is matched with.
-    min_matches        of a pair, before and after verification.
-    max_error_px       RANSAC threshold of the pair geometry.
-    initial_focal      focal lengths tried in turn, as a share of the long side, until a model holds.
-    good_share         of the keyframes a model must register to be taken at once.
+    neighbours     keyframes before each one with which it is matched by tracks.
+    min_matches    of a pair.
+    epipolar_px    MAGSAC threshold of the pair's fundamental matrix: what moves on its own falls out here.
+    initial_focal  focal lengths tried in turn, as a share of the long side, until a model holds.
+    good_share     of the keyframes a model must register to be taken at once.
     """
 
     neighbours: int = 8
-    min_matches: int = 25
-    max_error_px: float = 2.0
+    min_matches: int = 15
+    epipolar_px: float = 2.0
     initial_focal: tuple[float, ...] = (1.0, 0.6, 1.7)
     good_share: float = 0.9
 
 
 def map_keyframes(
-    tracks: Tracks, keyframes: tuple[int, ...], config: MappingConfig
+    tracks: Tracks, keyframes: tuple[int, ...], linked: tuple[Pair, ...], start: Start, config: MappingConfig
 ) -> "pycolmap.Reconstruction | None":
-    """The model that registers most keyframes (image id = frame index + 1), or None when no start pair holds."""
+    """The model that registers most keyframes (image id = frame index + 1), or None when no start pair holds.
+
+    `linked` pairs of frames are matched besides the `neighbours`.
+    """
     best = None
     with TemporaryDirectory(prefix="wmkit-map-") as folder:
         database = Path(folder) / "database.db"
-        _write_database(database, tracks, keyframes, config)
-        _verify(database, config)
-        for focal in config.initial_focal:
-            _set_focal(database, focal * max(tracks.width, tracks.height))
-            models = pycolmap.incremental_mapping(database, folder, folder, _mapper_options())
+        _write_images(database, tracks, keyframes, start)
+        _write_matches(database, tracks, keyframes, linked, config)
+        for params in start.params:
+            _set_params(database, params)
+            models = pycolmap.incremental_mapping(database, folder, folder, _mapper_options(start.fixed))
             for model in models.values():
                 if best is None or _rank(model) > _rank(best):
                     best = model
@@ -59,28 +78,18 @@ def _rank(model: "pycolmap.Reconstruction") -> tuple[int, int]:
     return model.num_reg_images(), model.num_points3D()
 
 
-def _verify(database: Path, config: MappingConfig) -> None:
-    """Two-view geometry of every matched pair; without a prior focal length it does not depend on the guess."""
-    verifier = pycolmap.GeometricVerifierOptions(num_threads=1)
-    geometry = pycolmap.TwoViewGeometryOptions()
-    geometry.min_num_inliers = config.min_matches
-    geometry.detect_watermark = False
-    geometry.ransac.max_error = config.max_error_px
-    geometry.ransac.random_seed = 0
-    pycolmap.geometric_verification(database, verifier_options=verifier, two_view_geometry_options=geometry)
-
-
-def _set_focal(path: Path, focal_px: float) -> None:
+def _set_params(path: Path, params: tuple[float, ...]) -> None:
     with pycolmap.Database.open(path) as database:
         camera = database.read_all_cameras()[0]
-        camera.params = [focal_px, *camera.params[1:]]
+        camera.params = list(params)
         database.update_camera(camera)
 
 
-def _write_database(path: Path, tracks: Tracks, keyframes: tuple[int, ...], config: MappingConfig) -> None:
+def _write_images(path: Path, tracks: Tracks, keyframes: tuple[int, ...], start: Start) -> None:
     with pycolmap.Database.open(path) as database:
-        params = [float(tracks.width), tracks.width / 2, tracks.height / 2]
-        camera = pycolmap.Camera(model="SIMPLE_PINHOLE", width=tracks.width, height=tracks.height, params=params)
+        camera = pycolmap.Camera(
+            model=start.model, width=tracks.width, height=tracks.height, params=list(start.params[0])
+        )
         camera.camera_id = database.write_camera(camera)
         rig = pycolmap.Rig()
         rig.add_ref_sensor(camera.sensor_id)
@@ -91,12 +100,25 @@ def _write_database(path: Path, tracks: Tracks, keyframes: tuple[int, ...], conf
             database.write_image(image, use_image_id=True)
             database.write_frame(_trivial_frame(rig_id, image), use_frame_id=True)
             database.write_keypoints(image_id, tracks.xy[frame])
-        for at, frame in enumerate(keyframes):
-            for other in keyframes[max(0, at - config.neighbours) : at]:
-                in_other, in_frame = tracks.common(other, frame)
-                if len(in_frame) >= config.min_matches:
-                    matches = np.stack([in_other, in_frame], axis=1).astype(np.uint32)
-                    database.write_matches(other + 1, frame + 1, matches)
+
+
+def _write_matches(
+    path: Path, tracks: Tracks, keyframes: tuple[int, ...], linked: tuple[Pair, ...], config: MappingConfig
+) -> None:
+    """Pair geometries without a pose: the mapper solves its start pair itself and needs none for the others."""
+    near = {(i, j) for at, j in enumerate(keyframes) for i in keyframes[max(0, at - config.neighbours) : at]}
+    with pycolmap.Database.open(path) as database:
+        for i, j in sorted(near | set(linked)):
+            in_i, in_j = tracks.common(i, j)
+            if len(in_i) < config.min_matches:
+                continue
+            keep = epipolar_inliers(tracks.xy[i][in_i], tracks.xy[j][in_j], config.epipolar_px)
+            if keep is None or np.count_nonzero(keep) < config.min_matches:
+                continue
+            geometry = pycolmap.TwoViewGeometry()
+            geometry.config = pycolmap.TwoViewGeometryConfiguration.UNCALIBRATED
+            geometry.inlier_matches = np.stack([in_i, in_j], axis=1)[keep].astype(np.uint32)
+            database.write_two_view_geometry(i + 1, j + 1, geometry)
 
 
 def _trivial_frame(rig_id: int, image: "pycolmap.Image") -> "pycolmap.Frame":
@@ -106,7 +128,7 @@ def _trivial_frame(rig_id: int, image: "pycolmap.Image") -> "pycolmap.Frame":
     return frame
 
 
-def _mapper_options() -> "pycolmap.IncrementalPipelineOptions":
+def _mapper_options(fixed: bool) -> "pycolmap.IncrementalPipelineOptions":
     options = pycolmap.IncrementalPipelineOptions()
     options.num_threads = 1
     options.random_seed = 0
@@ -114,6 +136,14 @@ def _mapper_options() -> "pycolmap.IncrementalPipelineOptions":
     options.multiple_models = True
     options.max_num_models = 5
     options.min_model_size = 3
+    options.ba_refine_focal_length = options.ba_refine_extra_params = not fixed
+    # fewer and shorter adjustments on the way than COLMAP's own: the engine ends with one of its own (LOG.md)
+    options.ba_global_frames_ratio = 1.4
+    options.ba_global_points_ratio = 1.4
+    options.ba_global_max_refinements = 2
+    options.ba_global_max_num_iterations = 20
+    options.ba_local_max_refinements = 1
+    options.ba_local_max_num_iterations = 12
     options.mapper.num_threads = 1
     options.mapper.random_seed = 0
     options.mapper.init_min_tri_angle = 4.0
@@ -121,6 +151,8 @@ def _mapper_options() -> "pycolmap.IncrementalPipelineOptions":
     options.mapper.init_min_num_inliers = 50
     options.mapper.filter_min_tri_angle = 0.5
     options.mapper.abs_pose_min_num_inliers = 20
+    options.mapper.abs_pose_refine_focal_length = options.mapper.abs_pose_refine_extra_params = not fixed
+    options.mapper.image_selection_method = pycolmap.ImageSelectionMethod.MIN_UNCERTAINTY
     options.triangulation.min_angle = 0.5
     options.triangulation.random_seed = 0
     return options

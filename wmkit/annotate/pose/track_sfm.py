@@ -12,7 +12,8 @@ import numpy as np
 from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.covariance import pose_covariance
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
-from wmkit.annotate.pose.mapping import MappingConfig, map_keyframes
+from wmkit.annotate.pose.links import LinkConfig, link_keyframes
+from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
 from wmkit.annotate.pose.scene import Scene, drop_outliers, resect, scene_from_model, triangulate, widest_angle_deg
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
 from wmkit.annotate.protocols import PoseEstimate
@@ -41,6 +42,7 @@ class TrackSfmConfig:
 
     tracks: TrackConfig = TrackConfig()
     keyframes: KeyframeConfig = KeyframeConfig()
+    links: LinkConfig = LinkConfig()
     mapping: MappingConfig = MappingConfig()
     rounds_px: tuple[float, ...] = (4.0, 2.5)
     min_angle_deg: float = 0.5
@@ -68,7 +70,8 @@ class TrackSfm:
         if refusal is not None:
             return refusal
         keyframes = choose_keyframes(tracks, self.config.keyframes)
-        model = map_keyframes(tracks, keyframes, self.config.mapping)
+        tracks, linked = link_keyframes(frames, tracks, keyframes, self.config.links)
+        model = map_keyframes(tracks, keyframes, linked, _start(tracks, self.config), self.config.mapping)
         if model is None:
             return NoTrajectory(reason="no_model", detail=f"no two of {len(keyframes)} keyframes start a model")
         scene = resect(scene_from_model(tracks, model), self.config.rounds_px[0], self.config.min_inliers)
@@ -109,6 +112,14 @@ class TrackSfm:
         if scene.posed.sum() < 2 or len(alive) < 2 * self.config.min_inliers:
             return NoTrajectory(reason="no_model", detail=f"only {len(alive)} points hold the frames together")
         return None
+
+
+def _start(tracks: Tracks, config: TrackSfmConfig) -> Start:
+    centre = (tracks.width / 2, tracks.height / 2)
+    side = max(tracks.width, tracks.height)
+    return Start(
+        model="SIMPLE_PINHOLE", params=tuple((share * side, *centre) for share in config.mapping.initial_focal)
+    )
 
 
 def _finish(scene: Scene, tracks: Tracks, time_s: np.ndarray) -> PoseEstimate:

@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.annotate.pose.epipolar import epipolar_inliers
 from wmkit.video.frames import FrameSource
 
-__all__ = ["TrackConfig", "Tracks", "track_points"]
+__all__ = ["PIXEL_CENTRE", "TrackConfig", "Tracks", "track_points"]
 
+THUMBNAIL = (32, 24)
 PIXEL_CENTRE = np.float32(0.5)  # OpenCV puts the centre of the first pixel at 0, we at 0.5
 
 
@@ -49,6 +51,7 @@ class Tracks:
     ids    per frame: (n,) int64, sorted ids of the tracks alive there.
     xy     per frame: (n, 2) float32, px, pixel centres at half-integers.
     rgb    (number of tracks, 3) uint8: colour at birth.
+    thumbnail  (N, 24, 32) uint8: every frame in small, grey.
     width  px of the frames.
     height likewise.
     """
@@ -56,6 +59,7 @@ class Tracks:
     ids: tuple[NDArray[np.int64], ...]
     xy: tuple[NDArray[np.float32], ...]
     rgb: NDArray[np.uint8]
+    thumbnail: NDArray[np.uint8]
     width: int
     height: int
 
@@ -106,6 +110,7 @@ class _Tracker:
         self.frame_ids: list[NDArray[np.int64]] = []
         self.frame_xy: list[NDArray[np.float32]] = []
         self.rgb: list[NDArray[np.uint8]] = []
+        self.thumbnail: list[NDArray] = []
         self.born = 0
         self.dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
 
@@ -115,12 +120,20 @@ class _Tracker:
             self._follow(self.gray, gray)
         self._replenish(gray, rgb)
         self.gray = gray
+        self.thumbnail.append(cv2.resize(gray, THUMBNAIL, interpolation=cv2.INTER_AREA))
         self.frame_ids.append(self.ids)
         self.frame_xy.append(self.xy + PIXEL_CENTRE)
 
     def result(self) -> Tracks:
         rgb = np.concatenate(self.rgb) if self.rgb else np.zeros((0, 3), np.uint8)
-        return Tracks(ids=tuple(self.frame_ids), xy=tuple(self.frame_xy), rgb=rgb, width=self.width, height=self.height)
+        return Tracks(
+            ids=tuple(self.frame_ids),
+            xy=tuple(self.frame_xy),
+            rgb=rgb,
+            thumbnail=np.stack(self.thumbnail),
+            width=self.width,
+            height=self.height,
+        )
 
     def _follow(self, before: NDArray, after: NDArray) -> None:
         """Move the living points to the next frame and drop those that fail a check."""
@@ -131,7 +144,7 @@ class _Tracker:
         inside = (moved >= 0).all(1) & (moved[:, 0] <= self.width - 1) & (moved[:, 1] <= self.height - 1)
         keep = found & found_back & closed & inside
         old, self.xy, self.ids = self.xy[keep], moved[keep], self.ids[keep]
-        keep = _epipolar_inliers(old, self.xy, self.config.epipolar_px)
+        keep = _still_or_epipolar(old, self.xy, self.config.epipolar_px)
         self.xy, self.ids = self.xy[keep], self.ids[keep]
 
     def _coarse_flow(self, before: NDArray, after: NDArray) -> NDArray[np.float32]:
@@ -200,22 +213,10 @@ class _Tracker:
         self.rgb.append(rgb[row, column])
 
 
-def _epipolar_inliers(before: NDArray, after: NDArray, threshold_px: float) -> NDArray[np.bool_]:
+def _still_or_epipolar(before: NDArray, after: NDArray, threshold_px: float) -> NDArray[np.bool_]:
     """Points that follow one fundamental matrix; all of them when there are too few, or too little motion, to tell."""
     still_px = 0.5  # below this the matrix is noise and would throw out good points at random
-    if len(before) < 30 or np.median(np.linalg.norm(after - before, axis=1)) < still_px:
-        return np.ones(len(before), np.bool_)
-    params = cv2.UsacParams()
-    params.score = cv2.SCORE_METHOD_MAGSAC
-    params.sampler = cv2.SAMPLING_UNIFORM
-    params.loMethod = cv2.LOCAL_OPTIM_SIGMA
-    params.threshold = threshold_px
-    params.confidence = 0.999
-    params.maxIterations = 2000
-    params.randomGeneratorState = 0
-    params.isParallel = False
-    try:
-        _, mask = cv2.findFundamentalMat(before, after, params)
-    except cv2.error:  # OpenCV 5.0.0 asserts when local optimisation finds no model (usac/estimator.cpp:418)
-        mask = None
-    return np.ones(len(before), np.bool_) if mask is None else mask[:, 0] == 1
+    keep = None
+    if len(before) >= 30 and np.median(np.linalg.norm(after - before, axis=1)) >= still_px:
+        keep = epipolar_inliers(before, after, threshold_px)
+    return np.ones(len(before), np.bool_) if keep is None else keep

@@ -177,6 +177,9 @@ def _facts(annotation: Annotation) -> tuple[tuple[str, str], ...]:
     if annotation.intrinsics:
         middle = annotation.intrinsics[len(annotation.intrinsics) // 2]
         facts.append(("camera", f"fx {number(middle.fx)}, fy {number(middle.fy)} px"))
+    if view.lens is not None:
+        parameters = " ".join(number(value) for value in view.lens.params)
+        facts.append(("lens, undistorted", f"{view.lens.model} {parameters}"))
     if annotation.points is not None:
         facts.append(("sparse points", f"{len(annotation.points):,}"))
     for part in dict.fromkeys(record.part for record in made.backends):

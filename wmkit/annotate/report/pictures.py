@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wmkit.clip import Annotation, DepthMap
 from wmkit.errors import ClipError, InputError
-from wmkit.video import ClipFile, FrameSource, VideoConfig, discover, identify, open_source
+from wmkit.video import ClipFile, FrameSource, VideoConfig, discover, identify, open_view
 
 __all__ = ["DepthPreview", "Sheet", "Thumbnail", "contact_sheet", "depth_preview", "turbo"]
 
@@ -67,12 +67,12 @@ def _reopened(annotation: Annotation, path: str, config: VideoConfig) -> FrameSo
     file = _found_again(path)
     if file.clip_id != annotation.clip.id:
         raise InputError("the source was changed since it was annotated")
-    frames = open_source(file, config)
-    view, now = annotation.view, frames.view
-    same_size = (view.width, view.height) == (now.width, now.height)
-    if not same_size or not np.array_equal(view.pts_s, now.pts_s):
-        raise InputError("the clip was annotated with other video settings than the corpus now has")
-    return frames
+    try:
+        return open_view(file, config, annotation.view)
+    except ClipError as error:
+        if error.code == "other_frames":
+            raise InputError("the clip was annotated with other video settings than the corpus now has") from error
+        raise
 
 
 def _found_again(path: str) -> ClipFile:

@@ -18,7 +18,7 @@ from wmkit.annotate.protocols import ScaleCue, Unmeasured
 from wmkit.camera import Array, Intrinsics, ScaleVote
 from wmkit.clip import Annotation
 from wmkit.errors import InputError
-from wmkit.video import VideoConfig, open_source
+from wmkit.video import VideoConfig, open_view
 from wmkit.video.frames import ClipFile
 
 __all__ = [
@@ -111,7 +111,7 @@ class _DepthNetwork:
         wanted = posed[np.unique(np.linspace(0, len(posed) - 1, self.config.frames).round().astype(int))]
         predictor = _load(self.config.path, self.device)
         factors = []
-        for window in open_source(file, self.config.video).windows():
+        for window in open_view(file, self.config.video, annotation.view).windows():
             for frame in wanted[(wanted >= window.start) & (wanted < window.start + len(window.rgb))]:
                 metres = predictor.metres(window.rgb[frame - window.start], annotation.intrinsics[frame])
                 factor = factor_of_frame(annotation, int(frame), metres)
