@@ -167,7 +167,9 @@ def test_wrong_usage_is_one_line_and_exit_2(
 
 def test_annotate_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = replace_run(monkeypatch, SUMMARY)
-    flags = "--decoder opencv --fps native --max-side 640 --image-fps 10 --depth none --camera-height 1.5±0.03 --scale 2"
+    flags = (
+        "--decoder opencv --fps native --max-side 640 --image-fps 10 --depth none --camera-height 1.5±0.03 --scale 2"
+    )
     run = "--executor local --workers 3 --clip-timeout-s 7 --seed 5 --update --out o"
     assert cli.main(["annotate", "a", "b", *flags.split(), *run.split()]) == 0
     ((paths, out, config, options, _),) = calls

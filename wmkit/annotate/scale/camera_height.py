@@ -25,6 +25,7 @@ HYPOTHESES = 2000  # finds a plane that only 15 % of the points lie on: (1 − 0
 SCORED_POINTS = 4000  # more points sharpen no vote between hypotheses
 MIN_DEPRESSION = np.sin(np.radians(2))  # points nearer the horizon than this say nothing about the ground
 MAX_SIGMA_LOG = 0.35  # a fit worse than this spans a factor of four at 95 %: no measurement
+RELIEF = 0.5  # of the layer's thickness is ground: the rest are the points' own errors (calibrated: `bench scale`)
 MAX_CONDITION = 1e12  # beyond: the ground points lie on one line
 MAX_HEIGHT_SPREAD = 0.5  # of the height, 10th to 90th percentile of frames: the cue says it is one height
 BELOW_PENALTY = 2.0  # nothing lies below the ground: a table top loses against the floor it stands on
@@ -161,8 +162,8 @@ def _refine(points: Array, limit: Array, plane: Array) -> tuple[Array, float, in
 
     Solved as z = a·x + b·y + c in axes whose z is the current normal, with Tukey weights over limit², since points
     err in proportion to their distance. Sigma joins two errors: the fit's, cluster-robust (Liang & Zeger 1986), as
-    residuals in one cell of ground, two camera heights wide, share its relief and count as one; and the thickness of
-    the layer of points, as no statistic says whether the camera stood on the road or on its kerb.
+    residuals in one cell of ground, two camera heights wide, share its relief and count as one; and a part of the
+    thickness of the layer of points, as no statistic says whether the camera stood on the road or on its kerb.
     """
     sigma, count = 0.0, 0
     for _ in range(10):
@@ -180,7 +181,7 @@ def _refine(points: Array, limit: Array, plane: Array) -> tuple[Array, float, in
         cell = np.unique(np.floor(design[:, :2] / (2 * abs(plane[3]))), axis=0, return_inverse=True)[1].ravel()
         cluster = np.stack([np.bincount(cell, weights=column) for column in pull.T], axis=1)
         thickness = np.sqrt(weight @ (residual - design @ fit) ** 2 / weight.sum())
-        sigma = float(np.hypot(np.linalg.norm(cluster @ inverse[:, 2]), thickness))
+        sigma = float(np.hypot(np.linalg.norm(cluster @ inverse[:, 2]), RELIEF * thickness))
         normal = plane[:3] - fit[0] * basis[0] - fit[1] * basis[1]
         plane = np.append(normal, plane[3] - fit[2]) / np.linalg.norm(normal)
     return plane, sigma, count
