@@ -240,10 +240,9 @@ def _annotation(
 ) -> Annotation:
     """An up-to-scale annotation of frames at 10 a second."""
     time_s = np.arange(len(position)) / 10
-    size = {"width": CAMERA.width, "height": CAMERA.height}
     view = SourceView(
         decoder="draw", decoded_width=CAMERA.width, decoded_height=CAMERA.height, rotation_deg=0,
-        sample_aspect_ratio=1.0, pts_s=time_s, **size,
+        sample_aspect_ratio=1.0, pts_s=time_s, width=CAMERA.width, height=CAMERA.height,
     )  # fmt: skip
     points = None
     if xyz is not None:
@@ -254,8 +253,9 @@ def _annotation(
             error_px=np.full(count, 0.5, dtype=np.float32),
             track_length=np.full(count, 4, dtype=np.int32),
         )
+    span_s = (0.0, float(time_s[-1]) + 0.1)
     return Annotation(
-        clip=Clip(id="0" * 32, source="draw", span_s=(0.0, float(time_s[-1]) + 0.1), fps=10.0, **size),
+        clip=Clip(id="0" * 32, source="draw", span_s=span_s, fps=10.0, width=CAMERA.width, height=CAMERA.height),
         view=view,
         verdicts=(),
         provenance=Provenance(tool_version="0", config_hash="0", input_hash="0", seed=seed, backends=()),

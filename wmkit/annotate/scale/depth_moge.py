@@ -4,6 +4,7 @@ Experimental: written against moge 2's public interface (`MoGeModel.from_pretrai
 giving `depth` and `mask`), which no test here can run.
 """
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,9 @@ class MogeDepth:
 
     def __init__(self, path: str, device: str) -> None:
         """Load the checkpoint `path`."""
-        from moge.model.v2 import MoGeModel  # pyright: ignore[reportMissingImports]
-
+        module: Any = importlib.import_module("moge.model.v2")  # the user's own installation
         self.device = device
-        self.model: Any = MoGeModel.from_pretrained(path).to(device).eval()
+        self.model: Any = module.MoGeModel.from_pretrained(path).to(device).eval()
 
     def metres(self, rgb: NDArray[np.uint8], camera: Intrinsics) -> NDArray[np.float32]:
         """See `MetricDepthPredictor.metres`."""
