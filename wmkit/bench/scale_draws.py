@@ -96,6 +96,8 @@ def _camera_height(rng: np.random.Generator) -> Draw:
     wild = rng.uniform((-10, -10, 0), (10, 10, z[-1] + 30), (100, 3))
     xyz = np.concatenate([road, pavement, wall, cars, wild])
     xyz += 0.01 * np.linalg.norm(xyz - position[20], axis=1)[:, None] * rng.standard_normal(xyz.shape)
+    stretch = np.exp(np.array([1, 1, 0]) * 0.015 * rng.standard_normal())  # a focal length that is a little off
+    xyz, position = xyz * stretch, position * stretch
     turn = _turn(rng.normal(0, 3), rng.normal(0, 2), rng.normal(0, 5))  # the street is not level, nor the camera
     pose = _turn(rng.normal(0, 5), rng.normal(0, 2), 0.0)
     rotation = np.broadcast_to(turn @ pose, (40, 3, 3))

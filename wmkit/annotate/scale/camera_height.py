@@ -25,6 +25,7 @@ HYPOTHESES = 2000  # finds a plane that only 15 % of the points lie on: (1 − 0
 SCORED_POINTS = 4000  # more points sharpen no vote between hypotheses
 MIN_DEPRESSION = np.sin(np.radians(2))  # points nearer the horizon than this say nothing about the ground
 MAX_SIGMA_LOG = 0.35  # a fit worse than this spans a factor of four at 95 %: no measurement
+FOCAL_SIGMA = 0.015  # a focal length found from the pictures: its error stretches heights against a path forwards
 RELIEF = 0.5  # of the layer's thickness is ground: the rest are the points' own errors (calibrated: `bench scale`)
 MAX_CONDITION = 1e12  # beyond: the ground points lie on one line
 MAX_HEIGHT_SPREAD = 0.5  # of the height, 10th to 90th percentile of frames: the cue says it is one height
@@ -94,7 +95,9 @@ class _CameraHeight:
         median = float(np.median(height))
         if count < max(self.config.min_points, self.config.min_share * len(points)) or median <= 0:
             return Unmeasured(reason="no_ground_plane")
-        spread = np.array([plane_sigma / median, _sigma_of_mean(height) / median, self.config.height_sigma])
+        spread = np.array(
+            [plane_sigma / median, _sigma_of_mean(height) / median, self.config.height_sigma, FOCAL_SIGMA]
+        )
         sigma_log = float(np.sqrt(spread @ spread))
         if sigma_log > MAX_SIGMA_LOG:
             return Unmeasured(reason="ground_plane_too_uncertain")

@@ -14,13 +14,15 @@ from wmkit.camera import Intrinsics
 
 __all__ = ["MogeDepth"]
 
+MODULE = "moge.model.v2"  # the user's own installation: no registry that we pin has it
+
 
 class MogeDepth:
     """`MetricDepthPredictor` over MoGe-2; it is told the field of view."""
 
     def __init__(self, path: str, device: str) -> None:
         """Load the checkpoint `path`."""
-        module: Any = importlib.import_module("moge.model.v2")  # the user's own installation
+        module: Any = importlib.import_module(MODULE)
         self.device = device
         self.model: Any = module.MoGeModel.from_pretrained(path).to(device).eval()
 
