@@ -272,6 +272,45 @@ def _points(xy: Array) -> Array:
     return array
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraPrior:
+    """What is known of a clip's camera before its pixels are looked at, and how well.
+
+    fx, fy     px of the output frames.
+    cx, cy     px likewise; both None: not known, the middle of the frame is the best guess.
+    sigma_log  standard deviation of the focal length's natural logarithm: 0.01 is about one percent. Never 0: no
+               camera is known exactly.
+    source     where it comes from, in words for people: "flag --fov-deg 60", "exif FocalLengthIn35mmFilm 28 mm".
+
+    Raises InputError when a number is not finite or not positive, or only one of cx and cy is given.
+    """
+
+    fx: float
+    fy: float
+    cx: float | None
+    cy: float | None
+    sigma_log: float
+    source: str
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite((self.fx, self.fy)).all() and min(self.fx, self.fy) > 0):
+            raise InputError(f"camera prior: expected positive focal lengths, got fx={self.fx} fy={self.fy}")
+        if (self.cx is None) != (self.cy is None):
+            raise InputError(f"camera prior: expected cx and cy or neither, got cx={self.cx} cy={self.cy}")
+        if self.cx is not None and self.cy is not None and not np.isfinite((self.cx, self.cy)).all():
+            raise InputError(f"camera prior: expected a finite principal point, got cx={self.cx} cy={self.cy}")
+        if not (np.isfinite(self.sigma_log) and self.sigma_log > 0):
+            raise InputError(f"camera prior: expected sigma_log > 0, got {self.sigma_log}")
+        if not self.source:
+            raise InputError("camera prior: expected the name of its source, got none")
+
+    def intrinsics(self, width: int, height: int) -> Intrinsics:
+        """The camera of output frames of `width` x `height` px; their middle where the principal point is unknown."""
+        cx = width / 2 if self.cx is None else self.cx
+        cy = height / 2 if self.cy is None else self.cy
+        return Intrinsics(fx=self.fx, fy=self.fy, cx=cx, cy=cy, width=width, height=height)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trajectory:
     """One camera pose a frame, with the unit of its translations.

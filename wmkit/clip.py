@@ -5,7 +5,7 @@ numpy only. Everything checks itself when made, so a bad array dies at birth and
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -338,10 +338,26 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoTrajectory:
-    """Why a clip has no trajectory: `reason` is a stable word (static, too_few_tracks, ...), `detail` one line."""
+    """Why a clip has no trajectory: `reason` is a stable word (static, too_few_tracks, ...), `detail` one line.
+
+    A camera that only turns has no translation to report, but its rotations are exact all the same:
+
+    rotation  (N, 3, 3) float64, world from camera, the first frame's is the identity; None for any other reason.
+    focal_px  of the output frames, as good as turning tells it; None likewise.
+    """
 
     reason: str
     detail: str
+    rotation: Array | None = field(default=None, compare=False)
+    focal_px: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rotation is None:
+            return
+        rotation = frozen_array(self.rotation, np.float64, (None, 3, 3), "rotation")
+        if not (np.abs(rotation @ np.swapaxes(rotation, 1, 2) - np.eye(3)).max(initial=0.0) < 1e-6):
+            raise InputError("no trajectory: expected orthonormal rotations of every frame")
+        object.__setattr__(self, "rotation", rotation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,13 @@
                       rotation_disagreement_deg, position_disagreement (share of the path), NaN where unknown; the
                       clip-level features, p_good and its calibration are in annotation.json (null for NaN)
 
-A clip without a trajectory has annotation.json alone. Neither time nor host is in any of them, so the same input,
+A clip without a trajectory has annotation.json alone, and one whose camera only turned
+
+::
+
+    rotation.npz      world_from_cam (N, 3, 3) f8, the first frame's is the identity; focal_px is in annotation.json
+
+Neither time nor host is in any of them, so the same input,
 config and packages give the same bytes.
 """
 
@@ -55,6 +61,7 @@ from wmkit.errors import InputError
 __all__ = ["annotation_files", "points_bytes", "points_from_bytes", "read_annotation", "read_record"]
 
 ANNOTATION, TRAJECTORY, POINTS, DEPTH = "annotation.json", "trajectory.npz", "points.ply", "depth.npz"
+ROTATION = "rotation.npz"
 QUALITY = "quality.npz"
 POINT_ROW = np.dtype(
     [("xyz", "<f8", 3), ("rgb", "u1", 3), ("error_px", "<f4"), ("track_length", "<i4")]
@@ -70,7 +77,9 @@ PLY_PROPERTIES = (
 def annotation_files(annotation: Annotation) -> dict[str, bytes]:
     """File name to bytes, the whole folder of one clip."""
     files = {ANNOTATION: json_bytes(_record(annotation))}
-    trajectory = annotation.trajectory
+    trajectory, none = annotation.trajectory, annotation.no_trajectory
+    if none is not None and none.rotation is not None:
+        files[ROTATION] = npz_bytes({"world_from_cam": none.rotation})
     if trajectory is None:
         return files
     arrays: dict[str, NDArray] = {
@@ -159,7 +168,7 @@ def _record(annotation: Annotation) -> dict[str, Any]:
         },
         "verdicts": [{**asdict(verdict), "state": str(verdict.state)} for verdict in annotation.verdicts],
         "provenance": asdict(annotation.provenance),
-        "no_trajectory": None if none is None else asdict(none),
+        "no_trajectory": None if none is None else _none_record(none),
         "trajectory": None
         if trajectory is None
         else {"scale": str(trajectory.scale), "frames": len(trajectory), "posed": int(trajectory.posed.sum())},
@@ -208,7 +217,7 @@ def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
         verdicts=tuple(Verdict(**{**row, "state": MeasureState(row["state"])}) for row in record["verdicts"]),
         provenance=_provenance(record["provenance"]),
         trajectory=trajectory,
-        no_trajectory=None if none is None else NoTrajectory(**none),
+        no_trajectory=None if none is None else _none(folder, none),
         intrinsics=intrinsics,
         points=None if record["points"] is None else points_from_bytes((folder / POINTS).read_bytes()),
         depth=depth,
@@ -218,6 +227,16 @@ def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
         metric_hint_sigma_log=record["metric_hint_sigma_log"],
         confidence=None if record["confidence"] is None else _confidence(folder, record["confidence"]),
     )
+
+
+def _none_record(none: NoTrajectory) -> dict[str, Any]:
+    turned = none.rotation is not None
+    return {"reason": none.reason, "detail": none.detail, "focal_px": none.focal_px, "rotation": turned}
+
+
+def _none(folder: Path, record: Mapping[str, Any]) -> NoTrajectory:
+    rotation = _load_npz(folder / ROTATION)["world_from_cam"] if record["rotation"] else None
+    return NoTrajectory(**{**record, "rotation": rotation})
 
 
 def _view(record: Mapping[str, Any]) -> SourceView:

@@ -1,4 +1,4 @@
-"""Bundle adjustment of a scene by pycolmap (Ceres), one thread, robust loss, shared focal length free."""
+"""Bundle adjustment of a scene by pycolmap (Ceres), one thread, robust loss."""
 
 from dataclasses import replace
 
@@ -6,14 +6,42 @@ import numpy as np
 
 from wmkit.annotate.pose.colmap_import import pycolmap
 from wmkit.annotate.pose.scene import Scene
+from wmkit.camera import Array
 
-__all__ = ["bundle_adjust", "to_reconstruction"]
+__all__ = ["bundle_adjust", "bundle_adjust_camera", "to_reconstruction"]
 
 
-def bundle_adjust(scene: Scene, loss_px: float) -> Scene:
-    """The scene with poses, points and focal length at the minimum of the Cauchy reprojection loss."""
-    model, track_of_point = to_reconstruction(scene)
+def bundle_adjust(scene: Scene, loss_px: float, *, fixed_focal: bool = False) -> Scene:
+    """The scene with poses, points and focal length at the minimum of the Cauchy reprojection loss.
+
+    Frames share one focal length, unless the scene's own differ: then each has its own.
+    """
+    posed = np.flatnonzero(scene.posed)
+    shared = bool(np.ptp(scene.focal[posed]) == 0)
+    model, track_of_point = to_reconstruction(scene, "SIMPLE_PINHOLE", shared=shared)
+    _solve(model, loss_px, fixed_focal)
+    focal = scene.focal.copy()
+    found = np.array([model.camera(model.image(frame + 1).camera_id).params[0] for frame in posed.tolist()])
+    if shared:
+        focal[:] = found[0]
+    else:
+        focal = np.exp(np.interp(np.arange(len(focal)), posed, np.log(found)))
+    return replace(_moved(scene, model, track_of_point), focal=focal)
+
+
+def bundle_adjust_camera(scene: Scene, loss_px: float, camera_model: str) -> tuple[Scene, Array]:
+    """The scene adjusted under another COLMAP camera model of one focal length, and that camera's parameters.
+
+    The scene's own error functions know nothing of the distortion: only poses and points are of use.
+    """
+    model, track_of_point = to_reconstruction(scene, camera_model, shared=True)
+    _solve(model, loss_px, fixed_focal=False)
+    return _moved(scene, model, track_of_point), np.array(model.camera(1).params)
+
+
+def _solve(model: "pycolmap.Reconstruction", loss_px: float, fixed_focal: bool) -> None:
     options = pycolmap.BundleAdjustmentOptions(print_summary=False)
+    options.refine_focal_length = not fixed_focal
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = loss_px
     options.ceres.solver_options.num_threads = 1
@@ -24,27 +52,39 @@ def bundle_adjust(scene: Scene, loss_px: float) -> Scene:
         config.add_image(image_id)
     config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     pycolmap.create_default_ceres_bundle_adjuster(options, config, model).solve()
+
+
+def _moved(scene: Scene, model: "pycolmap.Reconstruction", track_of_point: dict[int, int]) -> Scene:
     cam_from_world = scene.cam_from_world.copy()
     for image_id in model.reg_image_ids():
         cam_from_world[image_id - 1, :3] = model.image(image_id).cam_from_world().matrix()
     xyz = scene.xyz.copy()
     for point_id, track in track_of_point.items():
         xyz[track] = model.point3D(point_id).xyz
-    return replace(scene, cam_from_world=cam_from_world, xyz=xyz, params=np.array(model.camera(1).params))
+    return replace(scene, cam_from_world=cam_from_world, xyz=xyz)
 
 
-def to_reconstruction(scene: Scene) -> "tuple[pycolmap.Reconstruction, dict[int, int]]":
-    """The usable part of a scene as a COLMAP model (image id = frame + 1), and the track of each point id."""
+def to_reconstruction(
+    scene: Scene, camera_model: str, *, shared: bool
+) -> "tuple[pycolmap.Reconstruction, dict[int, int]]":
+    """The usable part of a scene as a COLMAP model (image id = frame + 1), and the track of each point id.
+
+    One camera when `shared`, else one a frame under the image's id; distortion begins at 0.
+    """
     model = pycolmap.Reconstruction()
     width, height = scene.size
-    camera = pycolmap.Camera(model="SIMPLE_PINHOLE", width=width, height=height, params=scene.params.tolist())
-    camera.camera_id = 1
-    model.add_camera_with_trivial_rig(camera)
     at = np.flatnonzero(scene.usable)
     frame = scene.obs_frame[at]
     for index in np.unique(frame).tolist():
+        camera_id = 1 if shared else index + 1
+        if not model.exists_camera(camera_id):
+            camera = pycolmap.Camera.create_from_model_name(
+                camera_id, camera_model, float(scene.focal[index]), width, height
+            )
+            camera.principal_point_x, camera.principal_point_y = scene.centre.tolist()
+            model.add_camera_with_trivial_rig(camera)
         xy = scene.obs_xy[at[frame == index]]
-        image = pycolmap.Image(name=f"{index:06d}", keypoints=xy, camera_id=1, image_id=index + 1)
+        image = pycolmap.Image(name=f"{index:06d}", keypoints=xy, camera_id=camera_id, image_id=index + 1)
         pose = pycolmap.Rigid3d(scene.cam_from_world[index, :3])
         model.add_image_with_trivial_frame(image, pose)
     _, start = np.unique(frame, return_index=True)

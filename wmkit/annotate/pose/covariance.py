@@ -18,19 +18,20 @@ __all__ = ["pose_covariance"]
 JOINT_FRAMES = 256  # the dense inverse is cubic in frames: 1536 unknowns take half a core-second
 
 
-def pose_covariance(scene: Scene, joint_frames: int = JOINT_FRAMES) -> Array:
-    """(N, 6, 6), order (rotation rad, translation in the scene's unit); NaN for frames without a pose.
+def pose_covariance(scene: Scene, joint: Indices) -> tuple[Array, float]:
+    """(N, 6, 6), order (rotation rad, translation in the scene's unit), NaN where unposed; and the focal length's.
 
-    Up to `joint_frames` posed frames are estimated jointly, with noise scaled to the scene's own residuals. Of a
-    longer clip an even selection is; a frame between two of them takes their mean, weighted by distance in
-    frames, plus its own covariance given the points: conservative, since it ignores that they correlate.
+    The posed frames of `joint` (the keyframes, first posed frame included) are estimated jointly, with noise scaled
+    to the scene's own residuals; of more than `JOINT_FRAMES` an even selection is. Another frame takes the mean of
+    the two around it, weighted by distance in frames, plus its own covariance given the points: conservative, since
+    it ignores that they correlate. The second value is the standard deviation of the focal length's logarithm.
     """
     posed = np.flatnonzero(scene.posed)
+    joint = np.union1d(np.intersect1d(joint, posed), posed[[0, -1]])
+    joint = joint[np.unique(np.linspace(0, len(joint) - 1, min(JOINT_FRAMES, len(joint))).round().astype(int))]
     linear = _linearise(scene)
     covariance = np.full((len(scene.cam_from_world), 6, 6), np.nan)
-    pick = np.unique(np.linspace(0, len(posed) - 1, min(joint_frames, len(posed))).round().astype(int))
-    joint = posed[pick]
-    covariance[joint] = _joint(linear, joint, scene)
+    covariance[joint], focal_sigma_px = _joint(linear, joint, scene)
     rest = np.setdiff1d(posed, joint)
     if len(rest):
         after = np.searchsorted(joint, rest)
@@ -38,7 +39,8 @@ def pose_covariance(scene: Scene, joint_frames: int = JOINT_FRAMES) -> Array:
         share = ((rest - joint[before]) / (joint[after] - joint[before]))[:, None, None]
         between = (1 - share) * covariance[joint[before]] + share * covariance[joint[after]]
         covariance[rest] = between + np.linalg.inv(_own_information(linear, rest))
-    return (covariance + np.swapaxes(covariance, 1, 2)) / 2
+    sigma_log = focal_sigma_px / float(np.median(scene.focal[posed]))
+    return (covariance + np.swapaxes(covariance, 1, 2)) / 2, sigma_log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,9 +58,9 @@ def _linearise(scene: Scene) -> _Linear:
     seen = scene.keep(scene.usable)
     count = len(seen.obs_frame)
     x, y, z = seen.in_camera().T
-    focal = scene.params[0]
+    focal = scene.focal[seen.obs_frame]
     zero = np.zeros_like(z)
-    by_point = focal * np.stack(
+    by_point = focal[:, None, None] * np.stack(
         [np.stack([1 / z, zero, -x / z**2], axis=1), np.stack([zero, 1 / z, -y / z**2], axis=1)], axis=1
     )
     # world_from_cam · Exp(xi) moves the point in the camera by [point]x · rotation - translation
@@ -80,8 +82,8 @@ def _linearise(scene: Scene) -> _Linear:
     )
 
 
-def _joint(linear: _Linear, joint: Indices, scene: Scene) -> Array:
-    """(len(joint), 6, 6) marginal covariances of the poses in `joint`, using their observations alone."""
+def _joint(linear: _Linear, joint: Indices, scene: Scene) -> tuple[Array, float]:
+    """(len(joint), 6, 6) marginal covariances of the poses in `joint`, using their observations alone; sigma of f, px."""
     at = np.flatnonzero(np.isin(linear.frame, joint))
     slot = np.searchsorted(joint, linear.frame[at])
     _, point_slot = np.unique(linear.track[at], return_inverse=True)
@@ -101,7 +103,7 @@ def _joint(linear: _Linear, joint: Indices, scene: Scene) -> Array:
     for index in range(1, len(joint)):
         begin = 6 * (index - 1)
         result[index] = solution[begin : begin + 6, begin : begin + 6]
-    return result
+    return result, float(np.sqrt(max(solution[-1, -1], 0.0)))
 
 
 def _sparse_rows(jacobian: Array, slot: Indices, width: int) -> sparse.csr_matrix:

@@ -10,19 +10,28 @@ from numpy.typing import NDArray
 
 from wmkit.annotate.pose.colmap_import import pycolmap
 from wmkit.annotate.pose.tracks import Tracks
-from wmkit.camera import Array
+from wmkit.camera import Array, invert_rigid
 
-__all__ = ["Scene", "drop_outliers", "resect", "scene_from_model", "triangulate", "widest_angle_deg"]
+__all__ = [
+    "Scene",
+    "drop_outliers",
+    "refine_poses",
+    "resect",
+    "scene_from_model",
+    "triangulate",
+    "widest_angle_deg",
+]
 
 Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scene:
-    """Cameras, points and the observations that tie them; all of one clip.
+    """Cameras, points and the observations that tie them; all of one clip, without lens distortion.
 
     cam_from_world  (N, 4, 4); NaN rows are frames without a pose.
-    params          (focal, cx, cy) px, shared by all frames.
+    focal           (N,) px; one value for all unless the clip zooms.
+    centre          (2,) px, principal point of all frames.
     xyz             (M, 3), one row a track; NaN rows are tracks without a point.
     obs_frame       (K,) frame of each observation, increasing.
     obs_track       (K,) track of each observation.
@@ -31,7 +40,8 @@ class Scene:
     """
 
     cam_from_world: Array
-    params: Array
+    focal: Array
+    centre: Array
     xyz: Array
     obs_frame: Indices
     obs_track: Indices
@@ -57,7 +67,7 @@ class Scene:
         """(K,) reprojection error; infinite behind the camera, NaN where unusable."""
         point = self.in_camera()
         with np.errstate(divide="ignore", invalid="ignore"):
-            projected = self.params[0] * point[:, :2] / point[:, 2:] + self.params[1:]
+            projected = self.focal[self.obs_frame, None] * point[:, :2] / point[:, 2:] + self.centre
             error = np.linalg.norm(projected - self.obs_xy, axis=1)
         return np.where(point[:, 2] <= 0, np.inf, error)
 
@@ -65,51 +75,95 @@ class Scene:
         """The scene with the observations of `mask` (K,) alone."""
         return replace(self, obs_frame=self.obs_frame[mask], obs_track=self.obs_track[mask], obs_xy=self.obs_xy[mask])
 
+    def at_frames(self, frames: Indices, min_length: int = 3) -> "Scene":
+        """The scene as those frames alone see it; points that fewer than `min_length` of them see are gone."""
+        wanted = np.isin(np.arange(len(self.cam_from_world)), frames)
+        scene = self.keep(wanted[self.obs_frame])
+        scene = replace(scene, cam_from_world=np.where(wanted[:, None, None], self.cam_from_world, np.nan))
+        length = np.bincount(scene.obs_track[scene.usable], minlength=len(self.xyz))
+        return replace(scene, xyz=np.where((length < min_length)[:, None], np.nan, self.xyz))
 
-def scene_from_model(tracks: Tracks, model: "pycolmap.Reconstruction") -> Scene:
-    """The mapper's keyframes and points (image id = frame + 1), with all observations of all frames."""
-    count = [len(ids) for ids in tracks.ids]
+
+def scene_from_model(tracks: Tracks, model: "pycolmap.Reconstruction", mapped: Tracks, centre: Array) -> Scene:
+    """The mapper's keyframes and points (image id = frame + 1), with all observations of all frames of `tracks`.
+
+    `mapped` are the tracks, of the same ids, that the mapper was given.
+
+    Focal lengths come from the keyframes' cameras, log-linearly in between where these differ.
+    """
+    frame = np.concatenate([np.full(len(ids), index) for index, ids in enumerate(tracks.ids)]).astype(np.intp)
+    track = np.concatenate(tracks.ids).astype(np.intp)
     cam_from_world = np.full((len(tracks), 4, 4), np.nan)
-    for image_id in sorted(model.reg_image_ids()):
-        pose = np.eye(4)
-        pose[:3] = model.image(image_id).cam_from_world().matrix()
-        cam_from_world[image_id - 1] = pose
     xyz = np.full((len(tracks.rgb), 3), np.nan)
-    for point_id in sorted(model.point3D_ids()):
-        point = model.point3D(point_id)
-        for element in point.track.elements:
-            xyz[tracks.ids[element.image_id - 1][element.point2D_idx]] = point.xyz
-    camera = next(iter(model.cameras.values()))
+    registered = sorted(model.reg_image_ids())
+    for image_id in registered:
+        cam_from_world[image_id - 1] = np.eye(4)
+        cam_from_world[image_id - 1, :3] = model.image(image_id).cam_from_world().matrix()
+    for point in model.points3D.values():
+        element = point.track.elements[0]
+        xyz[mapped.ids[element.image_id - 1][element.point2D_idx]] = point.xyz
+    focal = [model.camera(model.image(image_id).camera_id).params[0] for image_id in registered]
+    between = np.interp(np.arange(len(tracks)), np.array(registered) - 1, np.log(focal))
     return Scene(
         cam_from_world=cam_from_world,
-        params=np.array(camera.params, dtype=np.float64),
+        focal=np.exp(between) if np.ptp(focal) > 0 else np.full(len(tracks), focal[0]),
+        centre=np.asarray(centre, np.float64),
         xyz=xyz,
-        obs_frame=np.repeat(np.arange(len(tracks)), count),
-        obs_track=np.concatenate(tracks.ids).astype(np.intp),
+        obs_frame=frame,
+        obs_track=track,
         obs_xy=np.concatenate(tracks.xy).astype(np.float64),
         size=(tracks.width, tracks.height),
     )
 
 
-def resect(scene: Scene, max_error_px: float, min_inliers: int) -> Scene:
-    """Pose every frame that sees enough known points (LO-RANSAC P3P, then refined); the others stay without."""
-    cam_from_world = scene.cam_from_world.copy()
+def _camera(scene: Scene, frame: int) -> "pycolmap.Camera":
     width, height = scene.size
-    camera = pycolmap.Camera(model="SIMPLE_PINHOLE", width=width, height=height, params=scene.params.tolist())
+    params = [float(scene.focal[frame]), *scene.centre.tolist()]
+    return pycolmap.Camera(model="SIMPLE_PINHOLE", width=width, height=height, params=params)
+
+
+def resect(scene: Scene, max_error_px: float, min_inliers: int) -> Scene:
+    """Pose every frame without one from the points it sees (P3P in LO-RANSAC, then refined)."""
+    cam_from_world = scene.cam_from_world.copy()
     options = pycolmap.AbsolutePoseEstimationOptions()
     options.ransac.max_error = max_error_px
     options.ransac.random_seed = 0
     known = np.isfinite(scene.xyz[scene.obs_track, 0])
     for frame in np.flatnonzero(~scene.posed).tolist():
-        at = np.flatnonzero((scene.obs_frame == frame) & known)
+        at = _span(scene, frame)
+        at = at[known[at]]
         if len(at) < min_inliers:
             continue
         points = scene.xyz[scene.obs_track[at]]
-        found = pycolmap.estimate_and_refine_absolute_pose(scene.obs_xy[at], points, camera, options)
+        found = pycolmap.estimate_and_refine_absolute_pose(scene.obs_xy[at], points, _camera(scene, frame), options)
         if found is not None and found["num_inliers"] >= min_inliers:
             cam_from_world[frame] = np.eye(4)
             cam_from_world[frame, :3] = found["cam_from_world"].matrix()
     return replace(scene, cam_from_world=cam_from_world)
+
+
+def refine_poses(scene: Scene, frames: Indices, loss_px: float, min_inliers: int) -> Scene:
+    """Poses of `frames` at the minimum of the Cauchy reprojection loss, the points held; unposed ones stay so."""
+    cam_from_world = scene.cam_from_world.copy()
+    options = pycolmap.AbsolutePoseRefinementOptions()
+    options.loss_function_scale = loss_px
+    usable = scene.usable
+    for frame in frames.tolist():
+        at = _span(scene, frame)
+        at = at[usable[at]]
+        if len(at) < min_inliers:
+            continue
+        start = pycolmap.Rigid3d(cam_from_world[frame, :3])
+        points, inlier = scene.xyz[scene.obs_track[at]], np.ones(len(at), np.bool_)
+        found = pycolmap.refine_absolute_pose(start, scene.obs_xy[at], points, inlier, _camera(scene, frame), options)
+        if found is not None:
+            cam_from_world[frame, :3] = found["cam_from_world"].matrix()
+    return replace(scene, cam_from_world=cam_from_world)
+
+
+def _span(scene: Scene, frame: int) -> Indices:
+    """Positions of a frame's observations."""
+    return np.arange(*np.searchsorted(scene.obs_frame, [frame, frame + 1]))
 
 
 def triangulate(scene: Scene, max_error_px: float, min_angle_deg: float) -> Scene:
@@ -123,8 +177,9 @@ def triangulate(scene: Scene, max_error_px: float, min_angle_deg: float) -> Scen
     if len(at) == 0:
         return scene
     track, row = np.unique(scene.obs_track[at], return_inverse=True)
-    world_from_cam = np.linalg.inv(scene.cam_from_world[scene.obs_frame[at]])
-    ray = np.concatenate([(scene.obs_xy[at] - scene.params[1:]) / scene.params[0], np.ones((len(at), 1))], axis=1)
+    world_from_cam = invert_rigid(scene.cam_from_world)[scene.obs_frame[at]]
+    ray = (scene.obs_xy[at] - scene.centre) / scene.focal[scene.obs_frame[at], None]
+    ray = np.concatenate([ray, np.ones((len(at), 1))], axis=1)
     ray = np.einsum("kij,kj->ki", world_from_cam[:, :3, :3], ray / np.linalg.norm(ray, axis=1, keepdims=True))
     across = np.eye(3) - ray[:, :, None] * ray[:, None, :]
     normal, moment = np.zeros((len(track), 3, 3)), np.zeros((len(track), 3))

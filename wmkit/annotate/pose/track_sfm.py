@@ -1,7 +1,7 @@
-"""The default pose backend: point tracks, keyframes, COLMAP mapping, resection and one bundle over all frames.
+"""The default pose backend: point tracks, keyframes, COLMAP mapping, one bundle over the keyframes, the rest between.
 
 Weight-free, CPU, uncalibrated. Public anchors: COLMAP's incremental mapper (Schönberger & Frahm, CVPR 2016) on
-tracks as in EPIC-Fields and ParticleSfM, instead of matched descriptors.
+tracks as in EPIC-Fields and ParticleSfM, matched features only where tracks break.
 """
 
 from dataclasses import dataclass, replace
@@ -12,9 +12,14 @@ import numpy as np
 from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.covariance import pose_covariance
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
-from wmkit.annotate.pose.links import LinkConfig, link_keyframes
-from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
-from wmkit.annotate.pose.scene import Scene, drop_outliers, resect, scene_from_model, triangulate, widest_angle_deg
+from wmkit.annotate.pose.lens import LensConfig
+from wmkit.annotate.pose.links import LinkConfig, Pair, link_keyframes
+from wmkit.annotate.pose.mapping import MappingConfig
+from wmkit.annotate.pose.quality import measure_quality
+from wmkit.annotate.pose.rotation import TurningConfig, fit_turning, may_turn_only
+from wmkit.annotate.pose.scene import Scene, drop_outliers, refine_poses, resect, triangulate, widest_angle_deg
+from wmkit.annotate.pose.second import Disagreement, SecondConfig, compare, second_estimate
+from wmkit.annotate.pose.start import Mapped, map_clip, starts
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
 from wmkit.annotate.protocols import PoseEstimate
 from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, Trajectory, invert_rigid
@@ -44,6 +49,9 @@ class TrackSfmConfig:
     keyframes: KeyframeConfig = KeyframeConfig()
     links: LinkConfig = LinkConfig()
     mapping: MappingConfig = MappingConfig()
+    lens: LensConfig = LensConfig()
+    turning: TurningConfig = TurningConfig()
+    second: SecondConfig = SecondConfig()
     rounds_px: tuple[float, ...] = (4.0, 2.5)
     min_angle_deg: float = 0.5
     loss_px: float = 1.0
@@ -65,26 +73,24 @@ class TrackSfm:
 
     def estimate(self, frames: FrameSource, seed: int, prior: CameraPrior | None = None) -> PoseEstimate | NoTrajectory:
         """Poses of all frames the tracks reach, in units of the median point depth, first posed camera at 0."""
-        tracks = track_points(frames, self.config.tracks)
+        config = self.config
+        tracks = track_points(frames, config.tracks)
         refusal = self._unsolvable(tracks)
         if refusal is not None:
             return refusal
-        keyframes = choose_keyframes(tracks, self.config.keyframes)
-        tracks, linked = link_keyframes(frames, tracks, keyframes, self.config.links)
-        model = map_keyframes(tracks, keyframes, linked, _start(tracks, self.config), self.config.mapping)
-        if model is None:
+        keyframes = choose_keyframes(tracks, config.keyframes)
+        refusal = self._turning(tracks, keyframes, prior)
+        if refusal is not None:
+            return refusal
+        tracks, linked = link_keyframes(frames, tracks, keyframes, config.links)
+        mapped = map_clip(tracks, keyframes, linked, prior, config.mapping, config.lens)
+        if mapped is None:
             return NoTrajectory(reason="no_model", detail=f"no two of {len(keyframes)} keyframes start a model")
-        scene = resect(scene_from_model(tracks, model), self.config.rounds_px[0], self.config.min_inliers)
-        refusal = self._degenerate(scene)
-        for limit_px in self.config.rounds_px:
-            if refusal is not None:
-                return refusal
-            scene = triangulate(scene, limit_px, self.config.min_angle_deg)
-            scene = drop_outliers(scene, limit_px, self.config.min_angle_deg, self.config.min_inliers)
-            scene = bundle_adjust(scene, self.config.loss_px) if scene.posed.sum() >= 2 else scene
-            scene = drop_outliers(scene, limit_px, self.config.min_angle_deg, self.config.min_inliers)
-            refusal = self._degenerate(scene)
-        return refusal or _finish(scene, tracks, frames.view.time_s)
+        scene, refusal = self._adjusted(mapped, np.array(keyframes))
+        if refusal is not None:
+            return refusal
+        second = self._second_opinion(mapped, scene, keyframes, linked)
+        return _finish(scene, mapped, np.array(keyframes), frames.view.time_s, second)
 
     def _unsolvable(self, tracks: Tracks) -> NoTrajectory | None:
         """Footage no structure from motion can answer for, named instead of guessed."""
@@ -97,6 +103,62 @@ class TrackSfm:
             return NoTrajectory(reason="static", detail=f"the picture moves {widest_px:.1f} px over the whole clip")
         return None
 
+    def _turning(self, tracks: Tracks, keyframes: tuple[int, ...], prior: CameraPrior | None) -> NoTrajectory | None:
+        """A camera that turns on the spot: its rotations are exact, its translation zero, its scale unobservable."""
+        config = self.config.turning
+        if len(keyframes) < 2 or not may_turn_only(tracks, keyframes, config):
+            return None
+        focal_px = None if prior is None else float(np.sqrt(prior.fx * prior.fy))
+        fit = fit_turning(tracks, keyframes, config, focal_px)
+        if fit.median_px > config.error_px or fit.inlier_share < config.inlier_share:
+            return None
+        every = fit_turning(tracks, tuple(range(len(tracks))), config, fit.focal_px)
+        detail = (
+            f"turning alone explains the tracks to {fit.median_px:.2f} px at a focal length of {fit.focal_px:.0f} px"
+        )
+        return NoTrajectory(reason="pure_rotation", detail=detail, rotation=every.rotation, focal_px=every.focal_px)
+
+    def _adjusted(self, mapped: Mapped, keyframes: np.ndarray) -> tuple[Scene, NoTrajectory | None]:
+        """Bundle adjustment of the keyframes, all other frames posed against their points."""
+        config = self.config
+        scene = resect(mapped.scene, config.rounds_px[0], config.min_inliers)
+        refusal = self._degenerate(scene)
+        others = np.setdiff1d(np.arange(len(scene.cam_from_world)), keyframes)
+        for limit_px in config.rounds_px:
+            if refusal is not None:
+                break
+            scene = triangulate(scene, limit_px, config.min_angle_deg)
+            scene = drop_outliers(scene, limit_px, config.min_angle_deg, config.min_inliers)
+            core = scene.at_frames(keyframes)
+            if core.posed.sum() < 2 or not core.usable.any():
+                return scene, NoTrajectory(reason="no_model", detail="the keyframes do not hold together")
+            core = bundle_adjust(core, config.loss_px, fixed_focal=mapped.fixed_focal)
+            posed = core.posed[:, None, None]
+            cam_from_world = np.where(posed, core.cam_from_world, scene.cam_from_world)
+            scene = replace(scene, cam_from_world=cam_from_world, focal=core.focal, xyz=core.xyz)
+            scene = refine_poses(scene, others[scene.posed[others]], config.loss_px, config.min_inliers)
+            scene = triangulate(scene, limit_px, config.min_angle_deg)
+            scene = drop_outliers(scene, limit_px, config.min_angle_deg, config.min_inliers)
+            refusal = self._degenerate(scene)
+        return scene, refusal
+
+    def _second_opinion(
+        self, mapped: Mapped, scene: Scene, keyframes: tuple[int, ...], linked: tuple[Pair, ...]
+    ) -> Disagreement:
+        first = np.where(mapped.scene.posed[:, None, None], mapped.scene.cam_from_world, np.nan)
+        start = starts(mapped.tracks, None, self.config.mapping, None)
+        found, focal, share = second_estimate(mapped.tracks.half(1), keyframes, linked, start, self.config.second)
+        centre = invert_rigid(first[mapped.scene.posed])[:, :3, 3]
+        path = float(np.linalg.norm(np.diff(centre, axis=0), axis=1).sum())
+        rotation_deg, position = compare(first, found, path)
+        return Disagreement(
+            rotation_deg=rotation_deg,
+            position=position,
+            focal=abs(float(np.log(focal / np.median(scene.focal)))),
+            posed_share=share,
+            disjoint=mapped.disjoint,
+        )
+
     def _degenerate(self, scene: Scene) -> NoTrajectory | None:
         """A model that does not determine the camera's translation, or hardly any model at all."""
         alive = np.flatnonzero(np.isfinite(scene.xyz[:, 0]))
@@ -105,7 +167,7 @@ class TrackSfm:
             detail = f"upper-quartile parallax {parallax_deg:.2f} deg: the camera turns but hardly moves"
             return NoTrajectory(reason="no_parallax", detail=detail)
         low, high = self.config.focal_share
-        focal = float(scene.params[0]) / max(scene.size)
+        focal = float(np.median(scene.focal)) / max(scene.size)
         if not low <= focal <= high:
             detail = f"self-calibration ran off to a focal length of {focal:.2f} times the long side"
             return NoTrajectory(reason="focal_diverged", detail=detail)
@@ -114,43 +176,50 @@ class TrackSfm:
         return None
 
 
-def _start(tracks: Tracks, config: TrackSfmConfig) -> Start:
-    centre = (tracks.width / 2, tracks.height / 2)
-    side = max(tracks.width, tracks.height)
-    return Start(
-        model="SIMPLE_PINHOLE", params=tuple((share * side, *centre) for share in config.mapping.initial_focal)
-    )
-
-
-def _finish(scene: Scene, tracks: Tracks, time_s: np.ndarray) -> PoseEstimate:
+def _finish(
+    scene: Scene, mapped: Mapped, keyframes: np.ndarray, time_s: np.ndarray, second: Disagreement
+) -> PoseEstimate:
     """The scene in wmkit's terms: first posed camera at the origin, median point depth 1, colours, covariance."""
     first = int(np.flatnonzero(scene.posed)[0])
-    usable = scene.usable
-    unit = float(np.median(scene.in_camera()[usable, 2]))
+    unit = float(np.median(scene.in_camera()[scene.usable, 2]))
     first_from_world = scene.cam_from_world[first]
     scaled = scene.cam_from_world @ invert_rigid(first_from_world)
     scaled[:, :3, 3] /= unit
     xyz = (scene.xyz @ first_from_world[:3, :3].T + first_from_world[:3, 3]) / unit
     normal = replace(scene, cam_from_world=scaled, xyz=xyz)
-    focal, cx, cy = scene.params.tolist()
-    camera = Intrinsics(fx=focal, fy=focal, cx=cx, cy=cy, width=scene.size[0], height=scene.size[1])
+    covariance, focal_sigma_log = pose_covariance(normal, keyframes)
     trajectory = Trajectory(
         world_from_cam=_exactly_rigid(invert_rigid(scaled)),
         time_s=time_s,
         posed=scene.posed,
         scale=ScaleKind.UP_TO_SCALE,
-        covariance=pose_covariance(normal),
+        covariance=covariance,
     )
-    seen = np.flatnonzero(np.isfinite(xyz[:, 0]))
-    length = np.bincount(scene.obs_track[usable], minlength=len(xyz))
-    error = np.bincount(scene.obs_track[usable], weights=scene.error_px()[usable], minlength=len(xyz))
-    points = Points(
-        xyz=xyz[seen],
+    return PoseEstimate(
+        trajectory=trajectory,
+        intrinsics=_intrinsics(scene),
+        points=_points(normal, mapped.tracks),
+        lens=mapped.lens,
+        quality=measure_quality(normal, mapped.tracks, trajectory, focal_sigma_log, second),
+    )
+
+
+def _intrinsics(scene: Scene) -> tuple[Intrinsics, ...]:
+    (cx, cy), (width, height) = scene.centre.tolist(), scene.size
+    return tuple(Intrinsics(fx=f, fy=f, cx=cx, cy=cy, width=width, height=height) for f in scene.focal.tolist())
+
+
+def _points(scene: Scene, tracks: Tracks) -> Points:
+    usable = scene.usable
+    seen = np.flatnonzero(np.isfinite(scene.xyz[:, 0]))
+    length = np.bincount(scene.obs_track[usable], minlength=len(scene.xyz))
+    error = np.bincount(scene.obs_track[usable], weights=scene.error_px()[usable], minlength=len(scene.xyz))
+    return Points(
+        xyz=scene.xyz[seen],
         rgb=tracks.rgb[seen],
         error_px=(error[seen] / length[seen]).astype(np.float32),
         track_length=length[seen].astype(np.int32),
     )
-    return PoseEstimate(trajectory=trajectory, intrinsics=(camera,) * len(tracks), points=points)
 
 
 def _exactly_rigid(world_from_cam: np.ndarray) -> np.ndarray:

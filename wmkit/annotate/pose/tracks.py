@@ -4,14 +4,15 @@ Tracks replace re-detected features because they survive where SIFT matching doe
 pycolmap's default pipeline builds no model at all, while the same mapper on tracks poses every frame (LOG.md).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.annotate.pose.epipolar import epipolar_inliers
+from wmkit.camera import Intrinsics, Lens
 from wmkit.video.frames import FrameSource
 
 __all__ = ["PIXEL_CENTRE", "TrackConfig", "Tracks", "track_points"]
@@ -75,6 +76,27 @@ class Tracks:
         """Positions, in frames i and j, of the tracks alive in both."""
         _, in_i, in_j = np.intersect1d(self.ids[i], self.ids[j], assume_unique=True, return_indices=True)
         return in_i, in_j
+
+    def half(self, parity: int) -> "Tracks":
+        """Every second track: 0 and 1 are disjoint and together all. Ids stay."""
+        keep = [ids % 2 == parity for ids in self.ids]
+        return self._where(keep, self.xy)
+
+    def reversed(self) -> "Tracks":
+        """The same tracks with time running backwards."""
+        return replace(self, ids=self.ids[::-1], xy=self.xy[::-1], thumbnail=self.thumbnail[::-1])
+
+    def undistorted(self, lens: Lens, pinhole: Intrinsics) -> "Tracks":
+        """The tracks in px of the undistorted frames; observations the lens cannot invert are dropped."""
+        xy = [lens.to_pinhole(row, pinhole).astype(np.float32) for row in self.xy]
+        return self._where([np.isfinite(row[:, 0]) for row in xy], xy)
+
+    def _where(self, keep: Sequence[NDArray[np.bool_]], xy: Sequence[NDArray[np.float32]]) -> "Tracks":
+        return replace(
+            self,
+            ids=tuple(ids[mask] for ids, mask in zip(self.ids, keep, strict=True)),
+            xy=tuple(row[mask] for row, mask in zip(xy, keep, strict=True)),
+        )
 
     def parallax_px(self, i: int, j: int) -> float:
         """Median displacement of the tracks shared by frames i and j; infinite when they share none."""

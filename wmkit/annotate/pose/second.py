@@ -1,0 +1,101 @@
+"""A second estimate that shares no track with the first and runs backwards in time: where they differ, one is wrong.
+
+It poses some keyframes only, so that it costs a fraction of the first. Where the first had to use all tracks
+(few were alive), the two are not disjoint, and `Disagreement.disjoint` says so.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wmkit.annotate.pose.links import Pair
+from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
+from wmkit.annotate.pose.tracks import Tracks
+from wmkit.camera import Array, invert_rigid
+
+__all__ = ["Disagreement", "SecondConfig", "compare", "second_estimate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondConfig:
+    """Knobs of the second estimate.
+
+    min_shared  tracks two of its keyframes must share; every second keyframe is left out where that allows it.
+    """
+
+    min_shared: int = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Disagreement:
+    """Two estimates compared after the best similarity between them.
+
+    rotation_deg  (N,) degrees, NaN where either has no pose.
+    position      (N,) distance as a share of the path, likewise.
+    focal         |log ratio| of the focal lengths; NaN without a second estimate.
+    posed_share   of the second estimate's keyframes that it posed; 0 without one.
+    disjoint      the two share no track.
+    """
+
+    rotation_deg: Array
+    position: Array
+    focal: float
+    posed_share: float
+    disjoint: bool
+
+
+def second_estimate(
+    half: Tracks, keyframes: tuple[int, ...], linked: tuple[Pair, ...], start: Start, config: SecondConfig
+) -> tuple[Array, float, float]:
+    """(N, 4, 4) cam_from_world with NaN where unposed, focal px (NaN: none), and the share of its keyframes posed."""
+    chosen = _thinned(half, keyframes, config.min_shared)
+    last = len(half) - 1
+    backwards = half.reversed()
+    turned = tuple(sorted((last - j, last - i) for i, j in linked if i in chosen and j in chosen))
+    picked = tuple(sorted(last - frame for frame in chosen))
+    cam_from_world = np.full((len(half), 4, 4), np.nan)
+    model = map_keyframes(backwards, picked, turned, start, MappingConfig())
+    if model is None:
+        return cam_from_world, float("nan"), 0.0
+    for image_id in model.reg_image_ids():
+        frame = last - (image_id - 1)
+        cam_from_world[frame] = np.eye(4)
+        cam_from_world[frame, :3] = model.image(image_id).cam_from_world().matrix()
+    focal = np.median([model.camera(model.image(i).camera_id).params[0] for i in model.reg_image_ids()])
+    return cam_from_world, float(focal), model.num_reg_images() / len(picked)
+
+
+def _thinned(half: Tracks, keyframes: tuple[int, ...], min_shared: int) -> tuple[int, ...]:
+    """Every second keyframe, where it still shares enough tracks with the one before; first and last stay."""
+    chosen = [keyframes[0]]
+    for at in range(1, len(keyframes) - 1):
+        skips = at + 1 < len(keyframes) and len(half.common(chosen[-1], keyframes[at + 1])[0]) >= min_shared
+        left_out_before = keyframes[at - 1] != chosen[-1]
+        if not skips or left_out_before:
+            chosen.append(keyframes[at])
+    return (*chosen, keyframes[-1]) if len(keyframes) > 1 else tuple(chosen)
+
+
+def compare(first: Array, second: Array, path_length: float) -> tuple[Array, Array]:
+    """Rotation (N,) deg and position (N,) as a share of `path_length` between two (N, 4, 4) cam_from_world.
+
+    Rotations are aligned by their chordal mean, positions by the similarity that has this rotation: unlike
+    Umeyama's, it is defined for a straight path too.
+    """
+    both = np.isfinite(first[:, 0, 0]) & np.isfinite(second[:, 0, 0])
+    rotation_deg, position = np.full(len(first), np.nan), np.full(len(first), np.nan)
+    if both.sum() < 2 or path_length <= 0:
+        return rotation_deg, position
+    a, b = invert_rigid(first[both]), invert_rigid(second[both])
+    u, _, vt = np.linalg.svd((a[:, :3, :3] @ np.swapaxes(b[:, :3, :3], 1, 2)).sum(axis=0))
+    turn = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+    relative = np.swapaxes(a[:, :3, :3], 1, 2) @ (turn @ b[:, :3, :3])
+    sine = np.linalg.norm(relative - np.swapaxes(relative, 1, 2), axis=(1, 2)) / np.sqrt(8)
+    cosine = (np.trace(relative, axis1=1, axis2=2) - 1) / 2
+    rotation_deg[both] = np.degrees(np.arctan2(sine, cosine))
+    from_b = b[:, :3, 3] @ turn.T
+    a_centred, b_centred = a[:, :3, 3] - a[:, :3, 3].mean(axis=0), from_b - from_b.mean(axis=0)
+    spread = float((b_centred**2).sum())
+    scale = max(float((a_centred * b_centred).sum()) / spread, 0.0) if spread > 0 else 0.0
+    position[both] = np.linalg.norm(a_centred - scale * b_centred, axis=1) / path_length
+    return rotation_deg, position

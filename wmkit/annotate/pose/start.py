@@ -1,0 +1,103 @@
+"""From tracks to a first scene: which focal lengths to try, which half of the tracks, and whether there is a lens."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wmkit.annotate.pose.colmap_import import pycolmap
+from wmkit.annotate.pose.lens import LensConfig, find_lens
+from wmkit.annotate.pose.links import Pair
+from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
+from wmkit.annotate.pose.scene import Scene, scene_from_model
+from wmkit.annotate.pose.tracks import Tracks
+from wmkit.camera import CameraPrior, Lens
+
+__all__ = ["Mapped", "map_clip", "starts"]
+
+KNOWN_SIGMA_LOG = 0.03  # a focal length known this well is better than what most clips calibrate by themselves
+HALF_ALIVE = 200  # tracks a half must have alive in the median frame to be mapped alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mapped:
+    """A clip mapped for the first time.
+
+    scene        keyframes and points; every observation of `tracks`.
+    tracks       of the frames as they are delivered: undistorted if there is a lens.
+    lens         the source's, or None for a pinhole.
+    disjoint     mapped from the even tracks alone, so that the odd ones make an independent estimate.
+    fixed_focal  the focal length is the prior's and stays.
+    """
+
+    scene: Scene
+    tracks: Tracks
+    lens: Lens | None
+    disjoint: bool
+    fixed_focal: bool
+
+
+def starts(tracks: Tracks, prior: CameraPrior | None, config: MappingConfig, lens: Lens | None) -> Start:
+    """The camera the mapper begins with: the lens's, the prior's, else several focal lengths in turn."""
+    if lens is not None:
+        return Start(model=lens.model, params=(lens.params,))
+    centre = _centre(tracks, prior)
+    guesses = tuple((share * max(tracks.width, tracks.height), *centre) for share in config.initial_focal)
+    if prior is None:
+        return Start(model="SIMPLE_PINHOLE", params=guesses)
+    known = (float(np.sqrt(prior.fx * prior.fy)), *centre)
+    fixed = prior.sigma_log <= KNOWN_SIGMA_LOG
+    return Start(model="SIMPLE_PINHOLE", params=(known,) if fixed else (known, *guesses), fixed=fixed)
+
+
+def map_clip(
+    tracks: Tracks,
+    keyframes: tuple[int, ...],
+    linked: tuple[Pair, ...],
+    prior: CameraPrior | None,
+    mapping: MappingConfig,
+    lens_config: LensConfig,
+) -> Mapped | None:
+    """Map the keyframes, with a lens where the data demand one; None when no start pair holds."""
+    start = starts(tracks, prior, mapping, None)
+    found = _map(tracks, keyframes, linked, start, mapping)
+    if found is None:
+        return None
+    model, disjoint = found
+    centre = np.array(_centre(tracks, prior))
+    scene = scene_from_model(tracks, model, tracks.half(0) if disjoint else tracks, centre)
+    lens = None if start.fixed else find_lens(scene.at_frames(np.array(keyframes)), lens_config)
+    if lens is None:
+        return Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=start.fixed)
+    again = _map(tracks, keyframes, linked, starts(tracks, prior, mapping, lens), mapping)
+    if again is not None and again[0].num_reg_images() >= model.num_reg_images():
+        model, disjoint = again
+        camera = model.camera(1)
+        lens = replace(lens, params=tuple(camera.params.tolist()))
+    pinhole = lens.default_pinhole()
+    straight = tracks.undistorted(lens, pinhole)
+    used = tracks.half(0) if disjoint else tracks
+    scene = scene_from_model(straight, model, used, np.array((pinhole.cx, pinhole.cy)))
+    scene = replace(scene, focal=np.full(len(tracks), pinhole.fx))
+    return Mapped(scene=scene, tracks=straight, lens=lens, disjoint=disjoint, fixed_focal=False)
+
+
+def _centre(tracks: Tracks, prior: CameraPrior | None) -> tuple[float, float]:
+    if prior is None or prior.cx is None or prior.cy is None:
+        return tracks.width / 2, tracks.height / 2
+    return prior.cx, prior.cy
+
+
+def _map(
+    tracks: Tracks, keyframes: tuple[int, ...], linked: tuple[Pair, ...], start: Start, config: MappingConfig
+) -> "tuple[pycolmap.Reconstruction, bool] | None":
+    """A model from the even tracks where they suffice, else from all; and whether the even ones did."""
+    half = tracks.half(0)
+    best = None
+    if np.median([len(ids) for ids in half.ids]) >= HALF_ALIVE:
+        best = map_keyframes(half, keyframes, linked, start, config)
+        if best is not None and best.num_reg_images() >= config.good_share * len(keyframes):
+            return best, True
+    every = map_keyframes(tracks, keyframes, linked, start, config)
+    if every is not None and (best is None or every.num_reg_images() > best.num_reg_images()):
+        return every, False
+    return None if best is None else (best, True)
