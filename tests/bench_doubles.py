@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from wmkit.annotate.pipeline import AnnotateConfig
 from wmkit.annotate.protocols import PoseEstimate
 from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, Trajectory
-from wmkit.clip import NoTrajectory, Points
+from wmkit.clip import NoTrajectory, Points, PoseQuality
 from wmkit.errors import ClipError
 from wmkit.video import FrameSource, VideoConfig
+from wmkit.worlds.families import WorldCase, film
 
 FRAMES, WIDTH, HEIGHT = 12, 48, 32
 FOCAL_PX = 40.0
@@ -130,3 +131,61 @@ def config_of(pose: BrightnessPoseConfig | None = None, max_side: int = 960) -> 
         footage_filters=(),
         trajectory_filters=(),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OraclePoseConfig:
+    """An engine that films a tiny case of `family` again by its seed and answers with the truth, off in odd seeds.
+
+    It finds no trajectory in seeds that divide by five, and fails in seed 11.
+    """
+
+    family: str
+    name: ClassVar[str] = "oracle"
+    licence: ClassVar[str] = "Apache-2.0"
+
+    def build(self, device: str) -> "OraclePose":
+        """The engine."""
+        return OraclePose(self)
+
+
+@dataclass(frozen=True, slots=True)
+class OraclePose:
+    """PoseEstimator of `OraclePoseConfig`."""
+
+    config: OraclePoseConfig
+
+    def estimate(self, frames: FrameSource, seed: int) -> PoseEstimate | NoTrajectory:
+        """The truth, with evidence that says whether it is bent."""
+        if seed == 11:
+            raise ClipError("pose", "boom", "made to fail")
+        if seed % 5 == 0:
+            return NoTrajectory(reason="static", detail="made to see nothing")
+        shot = film(WorldCase(family=self.config.family, seed=seed, size="tiny"), "numpy")
+        poses = shot.trajectory.world_from_cam.copy()
+        poses[:, :3, 3] /= 3
+        if seed % 2:
+            poses[:, 1, 3] += 0.3 * np.sin(np.arange(len(poses)))
+        count = len(poses)
+        nothing = Points(
+            xyz=np.zeros((0, 3)),
+            rgb=np.zeros((0, 3), np.uint8),
+            error_px=np.zeros(0, np.float32),
+            track_length=np.zeros(0, np.int32),
+        )
+        rows = np.full(count, 0.5)
+        quality = PoseQuality(
+            reprojection_px=rows,
+            inlier_ratio=rows,
+            parallax_deg=rows,
+            rotation_disagreement_deg=np.full(count, np.nan),
+            position_disagreement=rows,
+            features=(("reprojection_px", 2.0 if seed % 2 else 0.2), ("disagreement_focal", float("nan"))),
+        )
+        trajectory = Trajectory(
+            world_from_cam=poses,
+            time_s=frames.view.time_s,
+            posed=np.ones(count, dtype=bool),
+            scale=ScaleKind.UP_TO_SCALE,
+        )
+        return PoseEstimate(trajectory=trajectory, intrinsics=shot.intrinsics, points=nothing, quality=quality)

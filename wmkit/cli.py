@@ -28,6 +28,7 @@ ExecutorName = Literal["ray", "local"]
 ExportFormat = Literal["tum", "kitti", "colmap", "nerfstudio", "re10k", "vipe", "rerun"]
 PeerName = Literal["pycolmap"]
 RecipeName = Literal["tiny-cpu"]
+WorldSize = Literal["standard", "small"]
 ScaleChoice = Literal["any", "metric"]
 VideoChoice = Literal["encode", "copy"]
 
@@ -315,6 +316,38 @@ def bench_scale_intervals(
         result = bench_scale(options, lambda line: print(line, file=sys.stderr))
     _tell(result.to_json(), result.lines(), json_output)
     return result.exit_code
+
+
+@bench_app.command()
+def worlds(
+    families: Annotated[str | None, typer.Option(metavar="A,B,...", help="Motion families. [default: all]")] = None,
+    per_family: Annotated[int, typer.Option(help="Cases of each family.")] = 10,
+    size: Annotated[WorldSize, typer.Option(help="standard: 640x360, 40-80 frames; small: half, 24-36.")] = "standard",
+    seed0: Annotated[int, typer.Option(help="Seed of each family's first case; the others follow.")] = 0,
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Write a row a case, as each ends.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the rows that are in --out.")] = False,
+    json_output: JsonFlag = False,
+) -> int:
+    """Pose random synthetic clips of every motion family and hold cameras and p_good against the exact truth."""
+    from wmkit.bench.worlds import WorldsOptions, bench_worlds
+    from wmkit.bench.worlds_report import WorldsReport
+    from wmkit.worlds.families import FAMILIES
+
+    options = WorldsOptions(
+        families=tuple(FAMILIES) if families is None else tuple(families.split(",")),
+        per_family=per_family,
+        size=size,
+        seed0=seed0,
+        workers=workers,
+        out=out,
+        resume=resume,
+    )
+    with _stdout_for(json_output):
+        rows = bench_worlds(options, lambda line: print(line, file=sys.stderr))
+    report = WorldsReport(rows=tuple(rows))
+    _tell(report.to_json(), report.lines(), json_output)
+    return report.exit_code
 
 
 @app.command()

@@ -211,7 +211,8 @@ def test_json_is_the_one_thing_on_stdout(monkeypatch: pytest.MonkeyPatch, capsys
     # Programs read these keys: a change is a breaking one.
     assert list(json.loads(out)) == [
         "corpus", "sources", "clips", "duplicates", "skipped", "resumed", "ok", "no_trajectory", "failed", "unfinished",
-        "reasons", "codes", "frames", "posed_frames", "metric", "cues", "cues_absent", "seconds", "clips_per_s", "interrupted",
+        "reasons", "codes", "frames", "posed_frames", "metric", "cues", "cues_absent",
+            "seconds", "clips_per_s", "interrupted",
     ]  # fmt: skip
 
 

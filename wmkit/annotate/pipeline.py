@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from wmkit import __version__
-from wmkit.annotate.confidence import ConfidenceConfig
+from wmkit.annotate.confidence import NO_CALIBRATION, ConfidenceConfig
 from wmkit.annotate.protocols import (
     DepthConfig,
     FootageFilterConfig,
@@ -187,14 +187,26 @@ def _provenance(file: ClipFile, config: AnnotateConfig) -> Provenance:
     parts = [("pose", config.pose), ("depth", config.depth)]
     parts += [("scale", cue) for cue in config.scale]
     parts += [("filter", item) for item in (*config.footage_filters, *config.trajectory_filters)]
+    records = [
+        BackendRecord(part=part, name=plugin.name, version=__version__, licence=plugin.licence)
+        for part, plugin in parts
+        if plugin is not None
+    ]
+    judge = config.confidence
+    if judge.calibration != NO_CALIBRATION:
+        records.append(
+            BackendRecord(
+                part="confidence",
+                name=judge.name,
+                version=__version__,
+                licence=judge.licence,
+                weights_hash=judge.calibration,
+            )
+        )
     return Provenance(
         tool_version=__version__,
         config_hash=config_hash(config),
         input_hash=file.content_hash,
         seed=config.seed,
-        backends=tuple(
-            BackendRecord(part=part, name=plugin.name, version=__version__, licence=plugin.licence)
-            for part, plugin in parts
-            if plugin is not None
-        ),
+        backends=tuple(records),
     )

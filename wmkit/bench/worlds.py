@@ -23,14 +23,23 @@ from wmkit.annotate.pipeline import config_dict
 from wmkit.annotate.protocols import PoseConfig, PoseEstimate
 from wmkit.atomic import json_bytes
 from wmkit.camera import Trajectory
-from wmkit.clip import NoTrajectory
+from wmkit.clip import Confidence, NoTrajectory
 from wmkit.errors import ClipError, ConfigError, InputError
 from wmkit.executor import ExecutorOptions, Item, ItemTask, Outcome, run_items
 from wmkit.metrics import absolute_trajectory_error, rotation_error
 from wmkit.worlds.families import FAMILIES, SIZES, Film, MemorySource, WorldCase, film, survey
 from wmkit.worlds.render import renderer_used
 
-__all__ = ["ATE_LIMIT_PERCENT", "ROTATION_LIMIT_DEG", "WorldsOptions", "bench_worlds", "read_rows", "run_case"]
+__all__ = [
+    "ATE_LIMIT_PERCENT",
+    "ROTATION_LIMIT_DEG",
+    "WorldsOptions",
+    "bench_worlds",
+    "engine_hash",
+    "judged",
+    "read_rows",
+    "run_case",
+]
 
 ROTATION_LIMIT_DEG, ATE_LIMIT_PERCENT = 1.5, 2.0
 """What makes a trajectory good; p_good is the probability of both."""
@@ -94,7 +103,7 @@ def bench_worlds(options: WorldsOptions, progress: Callable[[str], None] | None 
     another engine's settings.
     """
     pose = options.pose or default_config(depth=False).pose
-    engine = _engine(pose)
+    engine = engine_hash(pose)
     rows = _resumed(options, engine)
     wanted = {case.name: case for case in options.cases}
     done = {row["case"]: row for row in rows if row["case"] in wanted}
@@ -168,20 +177,18 @@ def run_case(case: WorldCase, pose: PoseConfig, renderer: str = "auto") -> Row:
         return row | {"outcome": "failed", "reason": f"{outcome.stage}/{outcome.code}", "detail": outcome.message}
     if isinstance(outcome, NoTrajectory):
         return row | {"outcome": "no_trajectory", "reason": outcome.reason, "detail": outcome.detail}
-    return row | {"outcome": "posed"} | _judged(outcome, shot, pose)
+    confidence = ConfidenceConfig().build("cpu").judge(outcome.quality, pose.name)
+    row["focal_error_log"] = _focal_error_log(outcome, shot)
+    return row | {"outcome": "posed"} | judged(outcome.trajectory, shot.trajectory, confidence)
 
 
-def _judged(estimate: PoseEstimate, shot: Film, pose: PoseConfig) -> Row:
+def judged(estimate: Trajectory, truth: Trajectory, confidence: Confidence | None) -> Row:
     """Errors over the posed frames, evidence and p_good. A trajectory of a camera that stood still is never good."""
-    trajectory, truth = estimate.trajectory, shot.trajectory
-    row: Row = {"posed_share": float(trajectory.posed.mean()), "rotation_deg": None, "ate_percent": None, "good": False}
+    row: Row = {"posed_share": float(estimate.posed.mean()), "rotation_deg": None, "ate_percent": None, "good": False}
     with contextlib.suppress(InputError):  # one frame, or a camera that stands still on either side
-        row["rotation_deg"] = rotation_error(trajectory, truth).value
-        row["ate_percent"] = 100 * _ate_share(trajectory, truth)
+        row["rotation_deg"] = rotation_error(estimate, truth).value
+        row["ate_percent"] = 100 * _ate_share(estimate, truth)
         row["good"] = row["rotation_deg"] < ROTATION_LIMIT_DEG and row["ate_percent"] < ATE_LIMIT_PERCENT
-    focal = [np.log(a.fx / b.fx) for a, b in zip(estimate.intrinsics, shot.intrinsics, strict=True)]
-    row["focal_error_log"] = float(np.median(np.abs(focal)))
-    confidence = ConfidenceConfig().build("cpu").judge(estimate.quality, pose.name)
     if confidence is not None:
         features = confidence.quality.features
         row["features"] = {name: None if np.isnan(value) else value for name, value in features}
@@ -191,10 +198,17 @@ def _judged(estimate: PoseEstimate, shot: Film, pose: PoseConfig) -> Row:
 
 def _ate_share(estimate: Trajectory, truth: Trajectory) -> float:
     """ATE after Sim(3) over the true path *through the posed frames*: posing a short piece alone is no excuse."""
-    path_m = float(np.linalg.norm(np.diff(truth.position[estimate.posed], axis=0), axis=1).sum())
+    both = estimate.posed & truth.posed
+    path_m = float(np.linalg.norm(np.diff(truth.position[both], axis=0), axis=1).sum())
     if path_m <= 0:
         raise InputError("ate: expected a moving camera")
     return absolute_trajectory_error(estimate, truth, with_scale=True).value / path_m
+
+
+def _focal_error_log(estimate: PoseEstimate, shot: Film) -> float:
+    """Median over the frames of |ln(focal length / true one)|."""
+    ratio = [np.log(found.fx / true.fx) for found, true in zip(estimate.intrinsics, shot.intrinsics, strict=True)]
+    return float(np.median(np.abs(ratio)))
 
 
 def _work(task: _Task, case: WorldCase) -> Row:
@@ -205,7 +219,7 @@ def _head(case: WorldCase) -> Row:
     return {"case": case.name, "family": case.family, "seed": case.seed, "size": case.size}
 
 
-def _engine(pose: PoseConfig) -> str:
+def engine_hash(pose: PoseConfig) -> str:
     """Hash of the engine's settings and of the code of its package: rows of two engines must not be mixed."""
     digest = hashlib.sha256(json_bytes(config_dict(pose)))
     for file in sorted(ENGINE_CODE.glob("**/*.py")):

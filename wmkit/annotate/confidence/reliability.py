@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wmkit.camera import Array, frozen_array
 from wmkit.errors import InputError
@@ -68,7 +69,7 @@ def _checked(probability: Array, truth: Array) -> tuple[Array, Array]:
     return probability, truth
 
 
-def _slot(probability: Array, bins: int) -> Array:
+def _slot(probability: Array, bins: int) -> NDArray[np.int64]:
     return np.minimum((probability * bins).astype(int), bins - 1)
 
 

@@ -11,7 +11,7 @@ from wmkit.camera import Array
 __all__ = ["bundle_adjust", "bundle_adjust_camera", "to_reconstruction"]
 
 
-def bundle_adjust(scene: Scene, loss_px: float, *, fixed_focal: bool = False) -> Scene:
+def bundle_adjust(scene: Scene, loss_px: float, *, fixed_focal: bool = False, iterations: int = 50) -> Scene:
     """The scene with poses, points and focal length at the minimum of the Cauchy reprojection loss.
 
     Frames share one focal length, unless the scene's own differ: then each has its own.
@@ -19,7 +19,7 @@ def bundle_adjust(scene: Scene, loss_px: float, *, fixed_focal: bool = False) ->
     posed = np.flatnonzero(scene.posed)
     shared = bool(np.ptp(scene.focal[posed]) == 0)
     model, track_of_point = to_reconstruction(scene, "SIMPLE_PINHOLE", shared=shared)
-    _solve(model, loss_px, fixed_focal)
+    _solve(model, loss_px, fixed_focal, iterations)
     focal = scene.focal.copy()
     found = np.array([model.camera(model.image(frame + 1).camera_id).params[0] for frame in posed.tolist()])
     if shared:
@@ -29,23 +29,25 @@ def bundle_adjust(scene: Scene, loss_px: float, *, fixed_focal: bool = False) ->
     return replace(_moved(scene, model, track_of_point), focal=focal)
 
 
-def bundle_adjust_camera(scene: Scene, loss_px: float, camera_model: str) -> tuple[Scene, Array]:
+def bundle_adjust_camera(
+    scene: Scene, loss_px: float, camera_model: str, *, iterations: int = 50
+) -> tuple[Scene, Array]:
     """The scene adjusted under another COLMAP camera model of one focal length, and that camera's parameters.
 
     The scene's own error functions know nothing of the distortion: only poses and points are of use.
     """
     model, track_of_point = to_reconstruction(scene, camera_model, shared=True)
-    _solve(model, loss_px, fixed_focal=False)
+    _solve(model, loss_px, False, iterations)
     return _moved(scene, model, track_of_point), np.array(model.camera(1).params)
 
 
-def _solve(model: "pycolmap.Reconstruction", loss_px: float, fixed_focal: bool) -> None:
+def _solve(model: "pycolmap.Reconstruction", loss_px: float, fixed_focal: bool, iterations: int) -> None:
     options = pycolmap.BundleAdjustmentOptions(print_summary=False)
     options.refine_focal_length = not fixed_focal
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = loss_px
     options.ceres.solver_options.num_threads = 1
-    options.ceres.solver_options.max_num_iterations = 50
+    options.ceres.solver_options.max_num_iterations = iterations
     options.ceres.solver_options.function_tolerance = 1e-6
     config = pycolmap.BundleAdjustmentConfig()
     for image_id in sorted(model.reg_image_ids()):

@@ -13,10 +13,14 @@ class KeyframeConfig:
 
     parallax   median displacement of the shared tracks since the last keyframe, as a share of the diagonal.
     survival   share of the last keyframe's tracks that must still be alive.
+    fewest     keyframes wanted of a clip that moves little: parallax is halved until there are as many, but not
+               below `least`.
     """
 
     parallax: float = 0.025
     survival: float = 0.6
+    fewest: int = 8
+    least: float = 0.006
 
 
 def choose_keyframes(tracks: Tracks, config: KeyframeConfig) -> tuple[int, ...]:
@@ -25,12 +29,21 @@ def choose_keyframes(tracks: Tracks, config: KeyframeConfig) -> tuple[int, ...]:
     A frame becomes a keyframe when it shows `parallax`; the frame *before* the one where `survival` fails becomes
     one, so that neighbours always share tracks.
     """
+    parallax = config.parallax
+    chosen = _choose(tracks, parallax, config.survival)
+    while len(chosen) < config.fewest and parallax / 2 >= config.least:
+        parallax /= 2
+        chosen = _choose(tracks, parallax, config.survival)
+    return chosen
+
+
+def _choose(tracks: Tracks, parallax: float, survival: float) -> tuple[int, ...]:
     chosen = [0]
-    limit_px = config.parallax * tracks.diagonal_px
+    limit_px = parallax * tracks.diagonal_px
     for frame in range(1, len(tracks)):
         last = chosen[-1]
         shared, _ = tracks.common(last, frame)
-        if len(shared) < config.survival * len(tracks.ids[last]) and frame - 1 > last:
+        if len(shared) < survival * len(tracks.ids[last]) and frame - 1 > last:
             chosen.append(frame - 1)
         if tracks.parallax_px(chosen[-1], frame) >= limit_px:
             chosen.append(frame)

@@ -1,4 +1,4 @@
-"""Does the picture bend straight lines, and how: two radial coefficients, estimated only where the data demand them.
+"""Does the picture bend straight lines, and how: a radial lens, estimated only where the data demand one.
 
 Radial distortion is not observable in every motion (forward motion trades it against the focal length: on KITTI 06,
 rectified, a free coefficient moves the focal length by 19 %), so a lens must earn its place.
@@ -10,12 +10,13 @@ import numpy as np
 
 from wmkit.annotate.pose.bundle import bundle_adjust, bundle_adjust_camera
 from wmkit.annotate.pose.scene import Scene
-from wmkit.camera import Lens
+from wmkit.camera import Array, Lens
 from wmkit.errors import InputError
 
 __all__ = ["LensConfig", "find_lens"]
 
-MODEL = "RADIAL"
+ITERATIONS = 15  # enough to rank models; where a coefficient is not observable, hundreds would follow
+MODELS = ("SIMPLE_RADIAL_FISHEYE", "RADIAL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class LensConfig:
 
     min_gain: float = 0.04
     min_shift: float = 0.004
-    max_points: int = 1500
+    max_points: int = 500
     loss_px: float = 1.0
 
 
@@ -39,22 +40,33 @@ def find_lens(scene: Scene, config: LensConfig) -> Lens | None:
     thin = _longest(scene, config.max_points)
     if not thin.usable.any():
         return None
-    straight = bundle_adjust(thin, config.loss_px)
-    bent, params = bundle_adjust_camera(straight, config.loss_px, MODEL)
-    width, height = scene.size
+    straight = bundle_adjust(thin, config.loss_px, iterations=ITERATIONS)
+    best, limit_px = None, (1 - config.min_gain) * np.median(straight.error_px()[straight.usable])
+    for model in MODELS:
+        bent, params = bundle_adjust_camera(straight, config.loss_px, model, iterations=ITERATIONS)
+        lens = _lens(model, params, scene.size)
+        if lens is None or not _bends(lens, config.min_shift):
+            continue
+        error_px = np.median(_error_px(bent, lens))
+        if error_px < limit_px:
+            best, limit_px = lens, error_px
+    return best
+
+
+def _lens(model: str, params: Array, size: tuple[int, int]) -> Lens | None:
+    """None when an adjustment ran off to a camera that shows no picture."""
     try:
-        lens = Lens(model=MODEL, params=tuple(params.tolist()), width=width, height=height)
-        lens.default_pinhole()  # raises for a lens that shows no picture
+        lens = Lens(model=model, params=tuple(params.tolist()), width=size[0], height=size[1])
+        lens.default_pinhole()
     except InputError:
         return None
-    before = np.median(straight.error_px()[straight.usable])
-    after = np.median(_error_px(bent, lens))
-    corner = np.array([[0.0, 0.0], [width, height]])
-    core = lens.undistorted_core
-    shift = np.linalg.norm(lens.to_pinhole(corner, core) - corner, axis=1).max()
-    earned = after < (1 - config.min_gain) * before
-    bends = not shift < config.min_shift * np.hypot(width, height)  # NaN: beyond the fold, far enough
-    return lens if earned and bends else None
+    return lens
+
+
+def _bends(lens: Lens, min_shift: float) -> bool:
+    corner = np.array([[0.0, 0.0], [lens.width, lens.height]])
+    shift = np.linalg.norm(lens.to_pinhole(corner, lens.undistorted_core) - corner, axis=1).max()
+    return not shift < min_shift * np.hypot(lens.width, lens.height)  # NaN: beyond the fold, far enough
 
 
 def _longest(scene: Scene, count: int) -> Scene:
@@ -63,7 +75,7 @@ def _longest(scene: Scene, count: int) -> Scene:
     return scene.keep(np.isin(scene.obs_track, chosen[length[chosen] >= 3]))
 
 
-def _error_px(scene: Scene, lens: Lens) -> np.ndarray:
+def _error_px(scene: Scene, lens: Lens) -> Array:
     usable = scene.usable
     point = scene.in_camera()[usable]
     core = lens.undistorted_core

@@ -36,10 +36,8 @@ class Mapped:
     fixed_focal: bool
 
 
-def starts(tracks: Tracks, prior: CameraPrior | None, config: MappingConfig, lens: Lens | None) -> Start:
-    """The camera the mapper begins with: the lens's, the prior's, else several focal lengths in turn."""
-    if lens is not None:
-        return Start(model=lens.model, params=(lens.params,))
+def starts(tracks: Tracks, prior: CameraPrior | None, config: MappingConfig) -> Start:
+    """The camera the mapper begins with: the prior's, else several focal lengths in turn."""
     centre = _centre(tracks, prior)
     guesses = tuple((share * max(tracks.width, tracks.height), *centre) for share in config.initial_focal)
     if prior is None:
@@ -58,7 +56,7 @@ def map_clip(
     lens_config: LensConfig,
 ) -> Mapped | None:
     """Map the keyframes, with a lens where the data demand one; None when no start pair holds."""
-    start = starts(tracks, prior, mapping, None)
+    start = starts(tracks, prior, mapping)
     found = _map(tracks, keyframes, linked, start, mapping)
     if found is None:
         return None
@@ -68,16 +66,17 @@ def map_clip(
     lens = None if start.fixed else find_lens(scene.at_frames(np.array(keyframes)), lens_config)
     if lens is None:
         return Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=start.fixed)
-    again = _map(tracks, keyframes, linked, starts(tracks, prior, mapping, lens), mapping)
-    if again is not None and again[0].num_reg_images() >= model.num_reg_images():
-        model, disjoint = again
-        camera = model.camera(1)
-        lens = replace(lens, params=tuple(camera.params.tolist()))
     pinhole = lens.default_pinhole()
     straight = tracks.undistorted(lens, pinhole)
-    used = tracks.half(0) if disjoint else tracks
-    scene = scene_from_model(straight, model, used, np.array((pinhole.cx, pinhole.cy)))
-    scene = replace(scene, focal=np.full(len(tracks), pinhole.fx))
+    known = Start(model="SIMPLE_PINHOLE", params=((pinhole.fx, pinhole.cx, pinhole.cy),))
+    again = _map(straight, keyframes, linked, known, mapping)
+    if again is not None:
+        model, disjoint = again
+    scene = scene_from_model(
+        straight, model, straight.half(0) if disjoint else straight, np.array((pinhole.cx, pinhole.cy))
+    )
+    if again is None:
+        scene = replace(scene, focal=np.full(len(tracks), pinhole.fx))
     return Mapped(scene=scene, tracks=straight, lens=lens, disjoint=disjoint, fixed_focal=False)
 
 

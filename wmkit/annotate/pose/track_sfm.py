@@ -146,7 +146,10 @@ class TrackSfm:
         self, mapped: Mapped, scene: Scene, keyframes: tuple[int, ...], linked: tuple[Pair, ...]
     ) -> Disagreement:
         first = np.where(mapped.scene.posed[:, None, None], mapped.scene.cam_from_world, np.nan)
-        start = starts(mapped.tracks, None, self.config.mapping, None)
+        start = starts(mapped.tracks, None, self.config.mapping)
+        if mapped.lens is not None:  # its pinhole is known from the lens; elsewhere the focal length is found anew
+            pinhole = mapped.lens.default_pinhole()
+            start = replace(start, params=((pinhole.fx, pinhole.cx, pinhole.cy),))
         found, focal, share = second_estimate(mapped.tracks.half(1), keyframes, linked, start, self.config.second)
         centre = invert_rigid(first[mapped.scene.posed])[:, :3, 3]
         path = float(np.linalg.norm(np.diff(centre, axis=0), axis=1).sum())

@@ -62,6 +62,5 @@ def expose(imaging: Imaging, rng: Rng, index: int, pictures: list[NDArray[np.uin
     rgb = np.clip(np.rint(light), 0, 255).astype(np.uint8)
     if imaging.jpeg_quality is None:
         return rgb
-    done, packed = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, imaging.jpeg_quality])
-    assert done
+    _, packed = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, imaging.jpeg_quality])
     return np.ascontiguousarray(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), dtype=np.uint8)[..., ::-1])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from wmkit.camera import Array
 from wmkit.worlds.paint import noise, ramp, texture
@@ -45,7 +46,7 @@ class Place:
     """
 
     world: World
-    mover: Array
+    mover: NDArray[np.int64]
     height_m: float
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from wmkit.camera import Array, invert_rigid
 from wmkit.worlds.families.case import Film
@@ -25,6 +26,7 @@ __all__ = ["Survey", "survey"]
 
 GRID = (5, 8)
 SAMPLED_FRAMES = 8
+Indices = NDArray[np.int64]
 CELLS = (9, 16)
 
 
@@ -90,7 +92,7 @@ def _grid(film: Film, frame: int) -> tuple[Array, Array]:
     return (ray * film.z[frame, y, x][:, None]) @ pose[:3, :3].T + pose[:3, 3], pixel
 
 
-def _seen(film: Film, points: Array, frame: int) -> tuple[Array, Array]:
+def _seen(film: Film, points: Array, frame: int) -> tuple[Array, NDArray[np.bool_]]:
     """Pixels (P, 2) of world points in `frame`, and whether each is in the picture and not hidden (to 3 % of depth)."""
     height, width = film.z.shape[1:]
     pose, lens = invert_rigid(film.trajectory.world_from_cam[frame]), film.intrinsics[frame]
@@ -102,7 +104,7 @@ def _seen(film: Film, points: Array, frame: int) -> tuple[Array, Array]:
     return pixel, inside & (local[:, 2] < 1.03 * film.z[frame, y, x])
 
 
-def _parallax_deg(film: Film, at: Array) -> float:
+def _parallax_deg(film: Film, at: Indices) -> float:
     """Median over points seen three times or more of the widest angle between two rays to it."""
     widest: list[float] = []
     position = film.trajectory.position
@@ -116,7 +118,7 @@ def _parallax_deg(film: Film, at: Array) -> float:
     return float(np.median(widest)) if widest else 0.0
 
 
-def _relief_share(film: Film, at: Array) -> float:
+def _relief_share(film: Film, at: Indices) -> float:
     """Share of the grid's points that are off the best of 200 planes through three of them, by over 2 % of distance."""
     parts = [(_grid(film, frame)[0], film.trajectory.position[frame]) for frame in at.tolist()]
     points = np.concatenate([found for found, _ in parts])
