@@ -272,45 +272,6 @@ def _points(xy: Array) -> Array:
     return array
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CameraPrior:
-    """What is known of a clip's camera before its pixels are looked at, and how well.
-
-    fx, fy     px of the output frames.
-    cx, cy     px likewise; both None: not known, the middle of the frame is the best guess.
-    sigma_log  standard deviation of the focal length's natural logarithm: 0.01 is about one percent. Never 0: no
-               camera is known exactly.
-    source     where it comes from, in words for people: "flag --fov-deg 60", "exif FocalLengthIn35mmFilm 28 mm".
-
-    Raises InputError when a number is not finite or not positive, or only one of cx and cy is given.
-    """
-
-    fx: float
-    fy: float
-    cx: float | None
-    cy: float | None
-    sigma_log: float
-    source: str
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite((self.fx, self.fy)).all() and min(self.fx, self.fy) > 0):
-            raise InputError(f"camera prior: expected positive focal lengths, got fx={self.fx} fy={self.fy}")
-        if (self.cx is None) != (self.cy is None):
-            raise InputError(f"camera prior: expected cx and cy or neither, got cx={self.cx} cy={self.cy}")
-        if self.cx is not None and self.cy is not None and not np.isfinite((self.cx, self.cy)).all():
-            raise InputError(f"camera prior: expected a finite principal point, got cx={self.cx} cy={self.cy}")
-        if not (np.isfinite(self.sigma_log) and self.sigma_log > 0):
-            raise InputError(f"camera prior: expected sigma_log > 0, got {self.sigma_log}")
-        if not self.source:
-            raise InputError("camera prior: expected the name of its source, got none")
-
-    def intrinsics(self, width: int, height: int) -> Intrinsics:
-        """The camera of output frames of `width` x `height` px; their middle where the principal point is unknown."""
-        cx = width / 2 if self.cx is None else self.cx
-        cy = height / 2 if self.cy is None else self.cy
-        return Intrinsics(fx=self.fx, fy=self.fy, cx=cx, cy=cy, width=width, height=height)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trajectory:
     """One camera pose a frame, with the unit of its translations.
@@ -416,17 +377,25 @@ def _check_covariance(covariance: Array, posed: NDArray[np.bool_]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleVote:
-    """One cue's opinion: metres per trajectory unit, and the standard deviation of its natural logarithm."""
+    """One cue's opinion: metres per trajectory unit, and the standard deviation of its natural logarithm.
+
+    frame_factors: (frame, metres per unit by that frame alone), frames increasing; () for a cue that has none. Their
+    spread is what SANA-WM's scale-variation filter goes by.
+    """
 
     cue: str
     value: float
     sigma_log: float
+    frame_factors: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.value) and self.value > 0):
             raise InputError(f"scale of cue {self.cue}: expected a positive number, got {self.value}")
         if not (np.isfinite(self.sigma_log) and self.sigma_log >= 0):
             raise InputError(f"sigma_log of cue {self.cue}: expected a number >= 0, got {self.sigma_log}")
+        frames = [frame for frame, _ in self.frame_factors]
+        if frames != sorted(set(frames)) or not all(np.isfinite(f) and f > 0 for _, f in self.frame_factors):
+            raise InputError(f"frame factors of cue {self.cue}: expected increasing frames and positive numbers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

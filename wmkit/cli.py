@@ -34,7 +34,8 @@ VideoChoice = Literal["encode", "copy"]
 
 # What the command that reruns one dead letter repeats: whatever changes an annotation or its time limit.
 RERUN_FLAGS = frozenset(
-    {"decoder", "fps", "max_side", "image_fps", "depth", "camera_height", "scale", "executor", "clip_timeout_s", "seed"}
+    {"decoder", "fps", "max_side", "image_fps", "depth", "executor", "clip_timeout_s", "seed"}
+    | {"sidecars", "camera_height", "baseline", "object_length", "metric_depth", "scale"}
     | {"intrinsics", "fov_deg", "priors", "poses", "pose_command", "pose_weights"}
 )
 
@@ -135,7 +136,18 @@ def annotate(
     max_side: Annotated[int, typer.Option(help="Long side in px; larger frames are shrunk.")] = 960,
     image_fps: Annotated[float, typer.Option(help="Frames a second of an image folder.")] = 16.0,
     depth: Annotated[DepthName, typer.Option(help="Which frames get depth.")] = "keyframes",
-    camera_height: Annotated[float | None, typer.Option(metavar="M", help="Camera above the ground, metres.")] = None,
+    sidecars: Annotated[str, typer.Option(metavar="auto|none|FILE", help="Telemetry: own or .gpx .csv.")] = "none",
+    camera_height: Annotated[str | None, typer.Option(metavar="M[±S]", help="Camera above ground, m.")] = None,
+    baseline: Annotated[
+        list[str] | None, typer.Option(metavar="A:B=M[±S]", help="Frames A and B, metres apart.")
+    ] = None,
+    object_length: Annotated[
+        list[str] | None,
+        typer.Option("--object", metavar="F:X,Y-X,Y=M[±S]", help="Length between two pixels of frame F."),
+    ] = None,
+    metric_depth: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Weights of a metric depth network.")
+    ] = None,
     scale: Annotated[float | None, typer.Option(metavar="FACTOR", help="Metres in one trajectory unit.")] = None,
     intrinsics: IntrinsicsFlag = None,
     fov_deg: FovFlag = None,
@@ -152,17 +164,28 @@ def annotate(
     json_output: JsonFlag = False,
 ) -> int:
     """Cameras, depth, scale and measured verdicts of every clip; run again to resume."""
-    from wmkit.annotate.defaults import default_config, pose_backend, scale_cues
+    from wmkit.annotate.defaults import default_config, pose_backend
     from wmkit.annotate.priors import prior_config
     from wmkit.annotate.progress import progress_for
     from wmkit.annotate.run import RunOptions, run_annotate
+    from wmkit.annotate.scale_flags import ScaleFlags, cues_of_flags
     from wmkit.executor import ExecutorOptions
     from wmkit.video import VideoConfig
 
+    video = VideoConfig(decoder=decoder, fps=_parsed_fps(fps), max_side=max_side, image_fps=image_fps)
+    flags = ScaleFlags(
+        sidecars=sidecars,
+        camera_height=camera_height,
+        baselines=tuple(baseline or ()),
+        objects=tuple(object_length or ()),
+        metric_depth=metric_depth,
+        factor=scale,
+        given_poses=poses is not None or pose_command is not None,
+    )
     config = default_config(
-        video=VideoConfig(decoder=decoder, fps=_parsed_fps(fps), max_side=max_side, image_fps=image_fps),
+        video=video,
         depth=depth == "keyframes",
-        scale=scale_cues(camera_height_m=camera_height, factor=scale),
+        scale=cues_of_flags(flags, video),
         seed=seed,
         pose=pose_backend(poses=poses, command=pose_command, weights=pose_weights, timeout_s=clip_timeout_s),
         prior=prior_config(intrinsics=intrinsics, fov_deg=fov_deg, priors=priors),
@@ -188,7 +211,7 @@ def _summary_lines(summary: "RunSummary") -> list[str]:
         f"{summary.posed_frames} of {summary.frames} frames posed; {summary.seconds:.1f} s",
     ]
     if summary.ok:
-        lines.append(f"scale: {summary.metric} metric, {summary.ok - summary.metric} up to scale, no cue voted")
+        lines += _scale_lines(summary)
     if summary.duplicates:
         lines.append(f"duplicates of another source's content: {summary.duplicates}")
     if summary.failed:
@@ -198,13 +221,24 @@ def _summary_lines(summary: "RunSummary") -> list[str]:
     return [*lines, f"corpus: {summary.corpus}"]
 
 
+def _scale_lines(summary: "RunSummary") -> list[str]:
+    """How many trajectories are in metres, which cues said so, and why the others did not."""
+    found = ", ".join(f"{cue} on {count}" for cue, count in summary.cues.items()) or "no cue voted"
+    lines = [f"scale: {summary.metric} metric, {summary.ok - summary.metric} up to scale; {found}"]
+    if summary.cues_absent:
+        lines.append("cues that did not count: " + ", ".join(f"{n} {word}" for word, n in summary.cues_absent.items()))
+    return lines
+
+
 def _given_flags(context: typer.Context) -> tuple[str, ...]:
     """The flags of this call that decide an annotation, as they would be typed again for one clip alone."""
     words: list[str] = []
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
-        if parameter.name in RERUN_FLAGS and value != parameter.default:
-            words += [parameter.opts[0], str(value)]
+        if parameter.name not in RERUN_FLAGS or value == parameter.default:
+            continue
+        for item in value if isinstance(value, list | tuple) else (value,):
+            words += [parameter.opts[0], str(item)]
     return tuple(words)
 
 
@@ -333,6 +367,24 @@ def pose(
     with _stdout_for(json_output):
         result = bench_pose(folders, options, lambda line: print(line, file=sys.stderr))
     _tell(result.to_json(), [result.table()], json_output)
+    return result.exit_code
+
+
+@bench_app.command("scale")
+def bench_scale_intervals(
+    draws: Annotated[int, typer.Option(help="Random situations of each cue.")] = 1000,
+    cue: Annotated[list[str] | None, typer.Option(help="Only this cue; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
+    json_output: JsonFlag = False,
+) -> int:
+    """Whether the scale cues' 95 % intervals hold the truth, on simulated situations; if not, exit 1."""
+    from wmkit.bench.scale import ScaleBenchOptions, bench_scale
+
+    options = ScaleBenchOptions(draws=draws, seed=seed, cues=tuple(cue or ()), out=out)
+    with _stdout_for(json_output):
+        result = bench_scale(options, lambda line: print(line, file=sys.stderr))
+    _tell(result.to_json(), result.lines(), json_output)
     return result.exit_code
 
 

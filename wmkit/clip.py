@@ -27,6 +27,7 @@ __all__ = [
     "Points",
     "PoseQuality",
     "Provenance",
+    "SidecarRecord",
     "SourceView",
     "Verdict",
     "rng_for",
@@ -315,6 +316,15 @@ class BackendRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarRecord:
+    """What was read besides the pixels: `kind` is gpmf, exif, gpx or csv; `sha256` of the bytes it was read from."""
+
+    name: str
+    kind: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """How an annotation came to be; written by the runner, never by a plug-in."""
 
@@ -323,6 +333,7 @@ class Provenance:
     input_hash: str
     seed: int
     backends: tuple[BackendRecord, ...]
+    sidecars: tuple[SidecarRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,9 +376,9 @@ class Annotation:
     Exactly one of `trajectory` and `no_trajectory` is given; `intrinsics` has one row a frame when there is a
     trajectory and none otherwise, every row `view.pinhole` if the frames were undistorted; `scale` is given iff the
     trajectory is METRIC; depth shares its unit. `confidence` is there when the pose backend measured its own quality.
-    `absences` says of every cue and depth backend that ran in vain why it did. `prior` is what was known of
-    the camera before the pixels were looked at. `metric_hint_sigma_log`: the pose backend's poses claim to be in
-    metres, with this standard deviation of the claim's logarithm; None when nothing claims it.
+    `absences` says of every cue and depth backend that ran in vain why it did. `prior` is what was known of the camera
+    before the pixels were looked at. `metric_hint_sigma_log`: the pose backend's poses claim to be in metres, with this
+    standard deviation of the claim's logarithm; None when nothing claims it.
     """
 
     clip: Clip

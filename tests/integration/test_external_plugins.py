@@ -1,5 +1,7 @@
 """A dummy of each kind of plug-in, defined here and not in the package, runs through `annotate_clip` end to end."""
 
+import dataclasses
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -10,8 +12,10 @@ from PIL import Image
 
 from wmkit.annotate.pipeline import AnnotateConfig, annotate_clip, config_dict, config_hash
 from wmkit.annotate.protocols import PoseEstimate, Unmeasured
+from wmkit.annotate.scale import GpsConfig
 from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, ScaleVote, Trajectory
-from wmkit.clip import Annotation, DepthMap, MeasureState, NoTrajectory, Points, Verdict
+from wmkit.clip import Annotation, DepthMap, MeasureState, NoTrajectory, Points, SidecarRecord, Verdict
+from wmkit.telemetry import Sidecars
 from wmkit.video import ClipFile, VideoConfig, discover, identify
 from wmkit.video.frames import DecodeFacts, FrameSource
 
@@ -76,7 +80,7 @@ class RulerCue:
     def build(self, device: str) -> "RulerCue":
         return self
 
-    def vote(self, annotation: Annotation) -> ScaleVote | Unmeasured:
+    def vote(self, annotation: Annotation, file: ClipFile) -> ScaleVote | Unmeasured:
         if self.metres is None:
             return Unmeasured(reason="no_ruler")
         return ScaleVote(cue=self.name, value=self.metres, sigma_log=0.1)
@@ -170,3 +174,30 @@ def test_outside_configs_are_told_apart_by_class_and_value() -> None:
     plain = config_dict(config_of())
     assert isinstance(plain, dict)
     assert plain["pose"]["class"].endswith("SlidePose")
+
+
+def test_cues_that_contradict_leave_the_scale_unknown_and_say_so(clip: ClipFile) -> None:
+    cues = (RulerCue(metres=3.0), RulerCue(metres=6.0))
+    annotation = annotate_clip(clip, dataclasses.replace(config_of(), scale=cues)).annotation
+    assert annotation.trajectory is not None
+    assert annotation.trajectory.scale is ScaleKind.UP_TO_SCALE
+    verdict = annotation.verdict("scale_disagreement")
+    assert verdict.value == pytest.approx(np.log(2) / np.hypot(0.1, 0.1), rel=1e-12)
+    (absence,) = annotation.absences
+    assert (absence.part, absence.name) == ("scale", "fusion")
+    assert absence.reason.startswith("cues_contradict: test_ruler 3")
+
+
+def test_what_was_read_besides_the_pixels_is_in_the_provenance(clip: ClipFile) -> None:
+    folder = Path(clip.path)
+    track = folder.parent / f"{folder.name}.gps.csv"
+    rows = "".join(f"{index / 16},{3 * index},0\n" for index in range(FRAMES))
+    track.write_text("time_s,east_m,north_m\n" + rows)
+    try:
+        config = dataclasses.replace(config_of(), scale=(GpsConfig(sidecars=Sidecars()),))
+        annotation = annotate_clip(clip, config).annotation
+    finally:
+        track.unlink()
+    digest = hashlib.sha256(("time_s,east_m,north_m\n" + rows).encode()).hexdigest()
+    assert annotation.provenance.sidecars == (SidecarRecord(name=track.name, kind="csv", sha256=digest),)
+    assert annotate_clip(clip, config_of()).annotation.provenance.sidecars == ()

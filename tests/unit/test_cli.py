@@ -64,7 +64,8 @@ def test_choices_are_those_of_the_parts_behind_them() -> None:
 
 SUMMARY = RunSummary(
     corpus="/c", sources=3, clips=2, duplicates=1, skipped={"mask": 1}, resumed=0, ok=1, no_trajectory=0, failed=1,
-    unfinished=0, reasons={}, codes={"decode/empty": 1}, frames=5, posed_frames=5, metric=0, seconds=1.0,
+    unfinished=0, reasons={}, codes={"decode/empty": 1}, frames=5, posed_frames=5, metric=0,
+    cues={}, cues_absent={}, seconds=1.0,
     clips_per_s=2.0, interrupted=False,
 )  # fmt: skip
 
@@ -166,7 +167,9 @@ def test_wrong_usage_is_one_line_and_exit_2(
 
 def test_annotate_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = replace_run(monkeypatch, SUMMARY)
-    flags = "--decoder opencv --fps native --max-side 640 --image-fps 10 --depth none --camera-height 1.5 --scale 2"
+    flags = (
+        "--decoder opencv --fps native --max-side 640 --image-fps 10 --depth none --camera-height 1.5±0.03 --scale 2"
+    )
     run = "--executor local --workers 3 --clip-timeout-s 7 --seed 5 --update --out o"
     assert cli.main(["annotate", "a", "b", *flags.split(), *run.split()]) == 0
     ((paths, out, config, options, _),) = calls
@@ -179,7 +182,7 @@ def test_annotate_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert options.update
     rerun = " ".join(options.rerun)
     assert rerun == "--decoder opencv --fps native --max-side 640 --image-fps 10.0 --depth none " + (
-        "--camera-height 1.5 --scale 2.0 --executor local --clip-timeout-s 7.0 --seed 5"
+        "--camera-height 1.5±0.03 --scale 2.0 --executor local --clip-timeout-s 7.0 --seed 5"
     )
 
 
@@ -208,7 +211,8 @@ def test_json_is_the_one_thing_on_stdout(monkeypatch: pytest.MonkeyPatch, capsys
     # Programs read these keys: a change is a breaking one.
     assert list(json.loads(out)) == [
         "corpus", "sources", "clips", "duplicates", "skipped", "resumed", "ok", "no_trajectory", "failed", "unfinished",
-        "reasons", "codes", "frames", "posed_frames", "metric", "seconds", "clips_per_s", "interrupted",
+        "reasons", "codes", "frames", "posed_frames", "metric", "cues", "cues_absent",
+            "seconds", "clips_per_s", "interrupted",
     ]  # fmt: skip
 
 

@@ -22,12 +22,15 @@ from wmkit.annotate.protocols import (
     TrajectoryFilterConfig,
     Unmeasured,
 )
-from wmkit.annotate.scale.fuse import fuse
+from wmkit.annotate.scale.fuse import fuse_votes
 from wmkit.camera import ScaleVote
-from wmkit.clip import Absence, Annotation, BackendRecord, NoTrajectory, Provenance
+from wmkit.clip import Absence, Annotation, BackendRecord, NoTrajectory, Provenance, SidecarRecord, Verdict
+from wmkit.telemetry import Sidecars, read_telemetry
 from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source, undistorted
 
 __all__ = ["AnnotateConfig", "AnnotateResult", "StageClock", "annotate_clip", "config_dict", "config_hash"]
+
+DISAGREEMENT = "scale_disagreement"  # the verdict of fusing the cues, in joint sigmas of the two worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,9 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
     )
     if isinstance(outcome, PoseEstimate):
         with clock.stage("scale"):
-            annotation = _scaled(annotation, config.scale, device)
+            annotation = _scaled(annotation, file, config.scale, device)
+            provenance = dataclasses.replace(annotation.provenance, sidecars=_sidecars(annotation, file, config.scale))
+            annotation = dataclasses.replace(annotation, provenance=provenance)
         annotation = _with_depth(annotation, frames, config.depth, device, clock)
     with clock.stage("filter.trajectory"):
         measured = [item.build(device).measure(annotation) for item in config.trajectory_filters]
@@ -143,13 +148,38 @@ def _pose_fields(outcome: PoseEstimate | NoTrajectory, config: AnnotateConfig) -
     }
 
 
-def _scaled(annotation: Annotation, cues: tuple[ScaleConfig, ...], device: str) -> Annotation:
-    """Metric when at least one cue voted; otherwise UP_TO_SCALE. A cue that could not vote says why."""
-    opinions = [(cue.name, cue.build(device).vote(annotation)) for cue in cues]
+def _scaled(annotation: Annotation, file: ClipFile, cues: tuple[ScaleConfig, ...], device: str) -> Annotation:
+    """Metric when a cue voted and the votes agree; otherwise UP_TO_SCALE, and the absences say why.
+
+    The verdict `scale_disagreement` is there whenever a cue was asked for: of two votes or more, how far apart the
+    two worst are.
+    """
+    if not cues:
+        return annotation
+    opinions = [(cue.name, cue.build(device).vote(annotation, file)) for cue in cues]
     absent = [Absence(part="scale", name=name, reason=o.reason) for name, o in opinions if isinstance(o, Unmeasured)]
-    annotation = dataclasses.replace(annotation, absences=(*annotation.absences, *absent))
-    estimate = fuse(tuple(vote for _, vote in opinions if isinstance(vote, ScaleVote)))
-    return annotation if estimate is None else annotation.to_metric(estimate)
+    fusion = fuse_votes(tuple(vote for _, vote in opinions if isinstance(vote, ScaleVote)))
+    absent += [Absence(part="scale", name=vote.cue, reason="outvoted: the others agree") for vote in fusion.outvoted]
+    if fusion.problem:
+        absent.append(Absence(part="scale", name="fusion", reason=fusion.problem))
+    verdict = Verdict.unmeasured(DISAGREEMENT, "sigma", "fewer_than_two_votes")
+    if fusion.disagreement is not None:
+        verdict = Verdict.measured(DISAGREEMENT, fusion.disagreement, "sigma")
+    annotation = dataclasses.replace(
+        annotation, absences=(*annotation.absences, *absent), verdicts=(*annotation.verdicts, verdict)
+    )
+    return annotation if fusion.estimate is None else annotation.to_metric(fusion.estimate)
+
+
+def _sidecars(annotation: Annotation, file: ClipFile, cues: tuple[ScaleConfig, ...]) -> tuple[SidecarRecord, ...]:
+    """What the cues read besides the pixels."""
+    named = {sidecars for cue in cues if isinstance(sidecars := getattr(cue, "sidecars", None), Sidecars)}
+    records = [
+        record
+        for sidecars in named
+        for record in read_telemetry(file, annotation.view, annotation.clip.span_s[0], sidecars).records
+    ]
+    return tuple(sorted(set(records), key=lambda record: (record.kind, record.name)))
 
 
 def _with_depth(

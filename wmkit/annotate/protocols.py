@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 from wmkit.camera import CameraPrior, Intrinsics, Lens, ScaleVote, Trajectory
 from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, PoseQuality, Verdict
 from wmkit.errors import InputError
-from wmkit.video.frames import DecodeFacts, FrameSource
+from wmkit.video.frames import ClipFile, DecodeFacts, FrameSource
 
 __all__ = [
     "UNHASHED",
@@ -128,8 +128,11 @@ class DepthConfig(PluginConfig, Protocol):
 class ScaleCue(Protocol):
     """One reason to believe how many metres a trajectory unit has."""
 
-    def vote(self, annotation: Annotation) -> ScaleVote | Unmeasured:
-        """Metres per trajectory unit of an UP_TO_SCALE annotation."""
+    def vote(self, annotation: Annotation, file: ClipFile) -> ScaleVote | Unmeasured:
+        """Metres per trajectory unit of an UP_TO_SCALE annotation.
+
+        `file` is the clip on disk, for cues that read more than pixels: telemetry, EXIF, a sidecar that was named.
+        """
         ...
 
 

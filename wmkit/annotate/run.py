@@ -52,6 +52,8 @@ class RunSummary:
     unfinished         clips left without an outcome by an interrupt.
     frames             output frames of the ok and no_trajectory clips; posed_frames of them have a camera.
     metric             trajectories in metres; the other ok ones are up to scale.
+    cues               clips by each scale cue that voted for their scale.
+    cues_absent        clips by "cue: reason" of each cue that did not; details of a reason are left out.
     seconds            wall time of this call; clips_per_s counts the clips it worked on.
     """
 
@@ -70,6 +72,8 @@ class RunSummary:
     frames: int
     posed_frames: int
     metric: int
+    cues: dict[str, int]
+    cues_absent: dict[str, int]
     seconds: float
     clips_per_s: float
     interrupted: bool
@@ -258,6 +262,8 @@ def _summary(run: _Run, discovery: Discovery, seconds: float, interrupted: bool)
         frames=sum(row.frames or 0 for row in final.values()),
         posed_frames=sum(row.posed_frames or 0 for row in final.values()),
         metric=sum(row.scale_value is not None for row in final.values()),
+        cues=_count(cue for row in final.values() for cue in set(row.scale_cues)),
+        cues_absent=_count(": ".join(text.split(": ")[:2]) for row in final.values() for text in set(row.scale_absent)),
         seconds=round(seconds, 3),
         clips_per_s=round(len(run.final) / seconds, 4) if seconds > 0 else 0.0,
         interrupted=interrupted,

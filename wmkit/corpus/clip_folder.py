@@ -52,6 +52,7 @@ from wmkit.clip import (
     Points,
     PoseQuality,
     Provenance,
+    SidecarRecord,
     SourceView,
     Verdict,
 )
@@ -279,11 +280,17 @@ def _confidence(folder: Path, record: Mapping[str, Any]) -> Confidence:
 
 
 def _provenance(record: Mapping[str, Any]) -> Provenance:
-    return Provenance(**{**record, "backends": tuple(BackendRecord(**row) for row in record["backends"])})
+    backends = tuple(BackendRecord(**row) for row in record["backends"])
+    sidecars = tuple(SidecarRecord(**row) for row in record["sidecars"])
+    return Provenance(**{**record, "backends": backends, "sidecars": sidecars})
 
 
 def _scale(record: Mapping[str, Any]) -> ScaleEstimate:
-    return ScaleEstimate(**{**record, "votes": tuple(ScaleVote(**row) for row in record["votes"])})
+    votes = tuple(
+        ScaleVote(**{**row, "frame_factors": tuple((int(frame), factor) for frame, factor in row["frame_factors"])})
+        for row in record["votes"]
+    )
+    return ScaleEstimate(**{**record, "votes": votes})
 
 
 def _load_npz(path: Path) -> dict[str, NDArray]:

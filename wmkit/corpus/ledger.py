@@ -47,6 +47,7 @@ LEDGER_SCHEMA = pa.schema(
         ("scale_low", pa.float64()),
         ("scale_high", pa.float64()),
         ("scale_cues", pa.list_(pa.string())),
+        ("scale_absent", pa.list_(pa.string())),
         ("timings", pa.map_(pa.string(), pa.float64())),
         ("config_hash", pa.string()),
         ("attempt", pa.int32()),
@@ -83,6 +84,7 @@ class LedgerRow:
     frames, posed_frames  of the output; None when failed.
     verdicts              every filter's measurement; empty when failed.
     scale_*               metres per trajectory unit, its 95 % interval and the cues that voted; None without.
+    scale_absent          "cue: reason" of each cue that did not count: it could not vote, was outvoted, or contradicts.
     timings               core-seconds by stage.
     attempt               1 for the first attempt at this clip in this corpus, counted over reruns.
     """
@@ -100,6 +102,7 @@ class LedgerRow:
     scale_low: float | None = None
     scale_high: float | None = None
     scale_cues: tuple[str, ...] = ()
+    scale_absent: tuple[str, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)
     config_hash: str = ""
     attempt: int = 1
@@ -129,6 +132,7 @@ class LedgerRow:
             scale_low=None if scale is None else scale.low,
             scale_high=None if scale is None else scale.high,
             scale_cues=() if scale is None else tuple(vote.cue for vote in scale.votes),
+            scale_absent=tuple(f"{item.name}: {item.reason}" for item in annotation.absences if item.part == "scale"),
             timings=timings,
             config_hash=annotation.provenance.config_hash,
             attempt=attempt,
@@ -181,6 +185,7 @@ def _ledger_record(row: LedgerRow) -> dict[str, Any]:
     record["status"] = str(row.status)
     record["verdicts"] = [{key.name: getattr(verdict, key.name) for key in VERDICT} for verdict in row.verdicts]
     record["scale_cues"] = list(row.scale_cues)
+    record["scale_absent"] = list(row.scale_absent)
     record["timings"] = sorted(row.timings.items())
     return record
 
@@ -193,6 +198,7 @@ def _ledger_row(record: dict[str, Any]) -> LedgerRow:
             "status": Status(record["status"]),
             "verdicts": verdicts,
             "scale_cues": tuple(record["scale_cues"]),
+            "scale_absent": tuple(record["scale_absent"]),
             "timings": dict(record["timings"]),
         }
     )

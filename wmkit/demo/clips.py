@@ -22,6 +22,7 @@ from wmkit.corpus import Corpus, Status
 from wmkit.errors import InputError
 from wmkit.formats.poses_json import read_poses_json
 from wmkit.metrics import Metric, align, depth_errors, scale_error
+from wmkit.video import ClipFile
 from wmkit.worlds import WorldClip, render, write_world
 
 __all__ = ["DemoClip", "clip_id_of_world", "compare", "render_missing", "table"]
@@ -122,7 +123,7 @@ def compare(clip: WorldClip, out: Path, corpus: Corpus) -> DemoClip:
         posed=estimate.posed,
         score=score(estimate, truth),
         depth=_depth_error(annotation, clip, truth.position),
-        scale=_height_error(annotation, clip, truth.position),
+        scale=_height_error(annotation, _video_of(clip, out, annotation), clip, truth.position),
     )
 
 
@@ -149,13 +150,19 @@ def _depth_error(annotation: Annotation, clip: WorldClip, truth: Trajectory | No
         return ()
 
 
-def _height_error(annotation: Annotation, clip: WorldClip, truth: Trajectory | None) -> Metric | None:
+def _video_of(clip: WorldClip, out: Path, annotation: Annotation) -> ClipFile:
+    path = os.path.abspath(out / "clips" / f"{clip.name}.mp4")
+    name, content = annotation.clip.source, annotation.provenance.input_hash
+    return ClipFile(path=path, name=name, content_hash=content, clip_id=annotation.clip.id)
+
+
+def _height_error(annotation: Annotation, file: ClipFile, clip: WorldClip, truth: Trajectory | None) -> Metric | None:
     """Scale error in % of the camera-height cue told the true height; None where that varies or the cue is silent."""
     height_m: Array = clip.camera_height_m
     mean_m = float(height_m.mean())
     if truth is None or np.ptp(height_m) > LEVEL_SPREAD * mean_m:
         return None
-    vote = CameraHeightConfig(height_m=mean_m).build("cpu").vote(annotation)
+    vote = CameraHeightConfig(height_m=mean_m).build("cpu").vote(annotation, file)
     estimate = fuse((vote,)) if isinstance(vote, ScaleVote) else None
     if estimate is None:
         return None

@@ -9,6 +9,7 @@ from wmkit.annotate.protocols import ScaleCue, Unmeasured
 from wmkit.camera import ScaleVote
 from wmkit.clip import Annotation
 from wmkit.errors import InputError
+from wmkit.video.frames import ClipFile
 
 __all__ = ["ScaleFactorConfig"]
 
@@ -39,7 +40,7 @@ class ScaleFactorConfig:
 class _Factor:
     factor: float
 
-    def vote(self, annotation: Annotation) -> ScaleVote | Unmeasured:
+    def vote(self, annotation: Annotation, file: ClipFile) -> ScaleVote | Unmeasured:
         if annotation.trajectory is None:
             return Unmeasured(reason="no_trajectory")
         return ScaleVote(cue=ScaleFactorConfig.name, value=self.factor, sigma_log=0.0)

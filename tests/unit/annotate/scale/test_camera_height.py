@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.annotate_doubles import annotation_of, no_trajectory_of, path_of, points_of
+from tests.annotate_doubles import NO_FILE, annotation_of, no_trajectory_of, path_of, points_of
 from wmkit.annotate.protocols import Unmeasured
 from wmkit.annotate.scale.camera_height import CameraHeightConfig
 from wmkit.camera import ScaleVote
@@ -41,7 +41,7 @@ def street(
 
 
 def vote(annotation: Annotation, config: CameraHeightConfig = CONFIG) -> ScaleVote:
-    opinion = config.build("cpu").vote(annotation)
+    opinion = config.build("cpu").vote(annotation, NO_FILE)
     assert isinstance(opinion, ScaleVote), opinion
     return opinion
 
@@ -115,18 +115,18 @@ def a_line(rng: np.random.Generator) -> np.ndarray:
 def test_without_a_ground_there_is_no_vote(make, reasons: set[str]) -> None:
     rng = np.random.default_rng(5)
     position = np.stack([np.zeros(40), np.zeros(40), np.linspace(0, 30, 40)], axis=1) / UNIT_M
-    opinion = CONFIG.build("cpu").vote(annotation_of(path_of(position), points_of(make(rng))))
+    opinion = CONFIG.build("cpu").vote(annotation_of(path_of(position), points_of(make(rng))), NO_FILE)
     assert isinstance(opinion, Unmeasured)
     assert opinion.reason in reasons
 
 
 def test_without_points_or_trajectory_or_upright_camera_there_is_no_vote() -> None:
     cue = CONFIG.build("cpu")
-    assert cue.vote(no_trajectory_of()) == Unmeasured(reason="no_trajectory")
-    assert cue.vote(annotation_of(path_of([[0, 0, 0], [1, 0, 0]]))) == Unmeasured(reason="no_points")
+    assert cue.vote(no_trajectory_of(), NO_FILE) == Unmeasured(reason="no_trajectory")
+    assert cue.vote(annotation_of(path_of([[0, 0, 0], [1, 0, 0]])), NO_FILE) == Unmeasured(reason="no_points")
     upside_down = np.stack([np.eye(3), np.diag([-1.0, -1.0, 1.0])])
     rolled = annotation_of(path_of(np.array([[0, 0, 0], [1, 0, 0]]), upside_down), points_of(np.ones((50, 3))))
-    assert cue.vote(rolled) == Unmeasured(reason="no_upright_camera")
+    assert cue.vote(rolled, NO_FILE) == Unmeasured(reason="no_upright_camera")
 
 
 @pytest.mark.parametrize("height_m", [0.0, -1.65, float("nan"), float("inf")])

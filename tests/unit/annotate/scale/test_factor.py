@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.annotate_doubles import annotation_of, no_trajectory_of, path_of
+from tests.annotate_doubles import NO_FILE, annotation_of, no_trajectory_of, path_of
 from wmkit.annotate.protocols import Unmeasured
 from wmkit.annotate.scale.factor import ScaleFactorConfig
 from wmkit.annotate.scale.fuse import fuse
@@ -12,7 +12,7 @@ from wmkit.errors import InputError
 
 def test_factor_is_taken_as_exact_and_makes_the_trajectory_metric() -> None:
     annotation = annotation_of(path_of([[0, 0, 0], [1, 0, 0]]))
-    opinion = ScaleFactorConfig(factor=2.5).build("cpu").vote(annotation)
+    opinion = ScaleFactorConfig(factor=2.5).build("cpu").vote(annotation, NO_FILE)
     assert isinstance(opinion, ScaleVote)
     assert opinion == ScaleVote(cue="factor", value=2.5, sigma_log=0.0)
     estimate = fuse([opinion])
@@ -24,7 +24,9 @@ def test_factor_is_taken_as_exact_and_makes_the_trajectory_metric() -> None:
 
 
 def test_without_a_trajectory_there_is_nothing_to_scale() -> None:
-    assert ScaleFactorConfig(factor=1.0).build("cpu").vote(no_trajectory_of()) == Unmeasured(reason="no_trajectory")
+    assert ScaleFactorConfig(factor=1.0).build("cpu").vote(no_trajectory_of(), NO_FILE) == Unmeasured(
+        reason="no_trajectory"
+    )
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), float("inf")])

@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from wmkit.annotate.scale.fuse import fuse
+from wmkit.annotate.scale.fuse import fuse, fuse_votes
 from wmkit.camera import ScaleVote
 
 
@@ -75,3 +77,44 @@ def test_the_interval_covers_the_truth_19_times_in_20() -> None:
         covered += estimate.low <= truth <= estimate.high
     # Binomial(1000, 0.95) has a standard deviation of 6.9: four of them.
     assert abs(covered - 950) < 28
+
+
+def test_two_cues_that_contradict_make_no_scale() -> None:
+    fusion = fuse_votes([vote(2.0, 0.05, "gps"), vote(4.0, 0.1, "camera_height")])
+    assert fusion.estimate is None
+    assert fusion.disagreement == pytest.approx(math.log(2) / math.hypot(0.05, 0.1), rel=1e-12)
+    assert fusion.problem.startswith("cues_contradict: gps 2 (±5 %), camera_height 4 (±10 %)")
+    assert "\n" not in fusion.problem
+
+
+def test_a_majority_outvotes_one() -> None:
+    votes = [vote(2.0, 0.05, "a"), vote(9.0, 0.05, "b"), vote(2.1, 0.05, "c")]
+    fusion = fuse_votes(votes)
+    assert fusion.estimate == fuse([votes[0], votes[2]])
+    assert fusion.outvoted == (votes[1],)
+    assert fusion.disagreement is not None
+    assert fusion.disagreement > 3
+
+
+def test_two_against_two_is_no_majority() -> None:
+    fusion = fuse_votes([vote(2.0, 0.05, "a"), vote(2.0, 0.05, "b"), vote(9.0, 0.05, "c"), vote(9.0, 0.05, "d")])
+    assert fusion.estimate is None
+
+
+VOTES = st.lists(st.tuples(st.floats(0.01, 100), st.floats(0.001, 0.5)), min_size=1, max_size=6)
+
+
+@given(rows=VOTES, factor=st.floats(0.01, 100))
+def test_fusion_follows_the_unit_and_forgets_the_order(rows: list[tuple[float, float]], factor: float) -> None:
+    votes = [vote(value, sigma, str(index)) for index, (value, sigma) in enumerate(rows)]
+    fusion = fuse_votes(votes)
+    scaled = fuse_votes([vote(v.value * factor, v.sigma_log, v.cue) for v in reversed(votes)])
+    if fusion.disagreement is not None and abs(fusion.disagreement - 3) < 1e-6:
+        return  # rounding may put a contradiction of exactly 3 on either side
+    if fusion.estimate is None or scaled.estimate is None:
+        return
+    if {v.cue for v in fusion.estimate.votes} == {v.cue for v in scaled.estimate.votes}:
+        assert scaled.estimate.value == pytest.approx(fusion.estimate.value * factor, rel=1e-9)
+    values = [v.value for v in fusion.estimate.votes]
+    assert min(values) * (1 - 1e-9) <= fusion.estimate.value <= max(values) * (1 + 1e-9)
+    assert fusion.estimate.disagreement is None or fusion.estimate.disagreement <= 3
