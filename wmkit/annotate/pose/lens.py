@@ -15,7 +15,8 @@ from wmkit.errors import InputError
 
 __all__ = ["LensConfig", "find_lens"]
 
-ITERATIONS = 15  # enough to rank models; where a coefficient is not observable, hundreds would follow
+QUICK = 15  # iterations: enough to see that a lens would help, not to find it
+FULL = 150
 MODELS = ("SIMPLE_RADIAL_FISHEYE", "RADIAL")
 
 
@@ -36,14 +37,20 @@ class LensConfig:
 
 
 def find_lens(scene: Scene, config: LensConfig) -> Lens | None:
-    """The lens under which a scene's posed frames agree notably better than under a pinhole, or None."""
-    thin = _longest(scene, config.max_points)
-    if not thin.usable.any():
+    """The lens under which a scene's posed frames agree notably better than under a pinhole, or None.
+
+    A short look at few points sorts out most clips; only those that may bend are adjusted in full.
+    """
+    if not scene.usable.any() or _best(_longest(scene, config.max_points), config, QUICK) is None:
         return None
-    straight = bundle_adjust(thin, config.loss_px, iterations=ITERATIONS)
+    return _best(scene, config, FULL)
+
+
+def _best(scene: Scene, config: LensConfig, iterations: int) -> Lens | None:
+    straight = bundle_adjust(scene, config.loss_px, iterations=iterations)
     best, limit_px = None, (1 - config.min_gain) * np.median(straight.error_px()[straight.usable])
     for model in MODELS:
-        bent, params = bundle_adjust_camera(straight, config.loss_px, model, iterations=ITERATIONS)
+        bent, params = bundle_adjust_camera(straight, config.loss_px, model, iterations=iterations)
         lens = _lens(model, params, scene.size)
         if lens is None or not _bends(lens, config.min_shift):
             continue
