@@ -17,6 +17,7 @@ from wmkit.video.frames import FrameSource
 
 __all__ = ["PIXEL_CENTRE", "TrackConfig", "Tracks", "track_points"]
 
+Sightings = tuple[NDArray[np.int64], NDArray[np.float32]]
 THUMBNAIL = (32, 24)
 PIXEL_CENTRE = np.float32(0.5)  # OpenCV puts the centre of the first pixel at 0, we at 0.5
 
@@ -55,6 +56,8 @@ class Tracks:
     thumbnail  (N, 24, 32) uint8: every frame in small, grey.
     width  px of the frames.
     height likewise.
+    astray per frame: ids and (n, 2) xy of tracks that left the common motion on their way there: followed no further,
+           and no part of the tracks, but seen.
     """
 
     ids: tuple[NDArray[np.int64], ...]
@@ -63,6 +66,7 @@ class Tracks:
     thumbnail: NDArray[np.uint8]
     width: int
     height: int
+    astray: tuple[Sightings, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,13 +87,15 @@ class Tracks:
         return self._where(keep, self.xy)
 
     def reversed(self) -> "Tracks":
-        """The same tracks with time running backwards."""
-        return replace(self, ids=self.ids[::-1], xy=self.xy[::-1], thumbnail=self.thumbnail[::-1])
+        """The same tracks with time running backwards, without `astray`."""
+        return replace(self, ids=self.ids[::-1], xy=self.xy[::-1], thumbnail=self.thumbnail[::-1], astray=())
 
     def undistorted(self, lens: Lens, pinhole: Intrinsics) -> "Tracks":
         """The tracks in px of the undistorted frames; observations the lens cannot invert are dropped."""
         xy = [lens.to_pinhole(row, pinhole).astype(np.float32) for row in self.xy]
-        return self._where([np.isfinite(row[:, 0]) for row in xy], xy)
+        astray = [(ids, lens.to_pinhole(row, pinhole).astype(np.float32)) for ids, row in self.astray]
+        known = replace(self, astray=tuple((ids[ok := np.isfinite(row[:, 0])], row[ok]) for ids, row in astray))
+        return known._where([np.isfinite(row[:, 0]) for row in xy], xy)
 
     def _where(self, keep: Sequence[NDArray[np.bool_]], xy: Sequence[NDArray[np.float32]]) -> "Tracks":
         return replace(
@@ -133,11 +139,13 @@ class _Tracker:
         self.frame_xy: list[NDArray[np.float32]] = []
         self.rgb: list[NDArray[np.uint8]] = []
         self.thumbnail: list[NDArray] = []
+        self.astray: list[Sightings] = []
         self.born = 0
         self.dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
 
     def add(self, rgb: NDArray[np.uint8]) -> None:
         gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+        self.astray.append((np.zeros(0, np.int64), np.zeros((0, 2), np.float32)))
         if self.gray is not None and len(self.ids):
             self._follow(self.gray, gray)
         self._replenish(gray, rgb)
@@ -155,6 +163,7 @@ class _Tracker:
             thumbnail=np.stack(self.thumbnail),
             width=self.width,
             height=self.height,
+            astray=tuple(self.astray),
         )
 
     def _follow(self, before: NDArray, after: NDArray) -> None:
@@ -167,6 +176,7 @@ class _Tracker:
         keep = found & found_back & closed & inside
         old, self.xy, self.ids = self.xy[keep], moved[keep], self.ids[keep]
         keep = _still_or_epipolar(old, self.xy, self.config.epipolar_px)
+        self.astray[-1] = self.ids[~keep], self.xy[~keep] + PIXEL_CENTRE
         self.xy, self.ids = self.xy[keep], self.ids[keep]
 
     def _coarse_flow(self, before: NDArray, after: NDArray) -> NDArray[np.float32]:
