@@ -65,8 +65,8 @@ class TrackSfmConfig:
     min_inliers: int = 20
     still_share: float = 0.004
     min_parallax_deg: float = 1.0
-    plane_thickness: float = 0.01
-    plane_share: float = 0.97
+    plane_thickness: float = 0.02
+    plane_share: float = 0.93
     focal_share: tuple[float, float] = (0.25, 5.0)
 
     def build(self, device: str) -> "TrackSfm":
