@@ -51,7 +51,7 @@ class Features:
 def describe(rgb: NDArray[np.uint8], config: FeatureConfig) -> Features:
     """RootSIFT features of one frame, one a place: of several orientations the strongest stays."""
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    detector = cv2.SIFT_create(nfeatures=config.max_features, contrastThreshold=config.contrast)
+    detector = cv2.SIFT.create(nfeatures=config.max_features, contrastThreshold=config.contrast)
     keypoints, descriptor = detector.detectAndCompute(gray, None)
     if descriptor is None or len(keypoints) == 0:
         return Features(xy=np.zeros((0, 2), np.float32), rgb=np.zeros((0, 3), np.uint8), descriptor=_none())

@@ -6,6 +6,7 @@ for points at infinity and for a camera without translation; anything else leave
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class TurningConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Turning:
-    """world_from_cam rotations (N, 3, 3) of the frames asked for, focal px, and the residuals in px at 800 px diagonal."""
+    """world_from_cam rotations (N, 3, 3) of the frames asked for, focal px; residuals in px at 800 px diagonal."""
 
     rotation: Array
     focal_px: float
@@ -110,7 +111,7 @@ class _Problem:
     def _thin(tracks: Tracks, frames: tuple[int, ...], config: TurningConfig) -> Indices:
         """Some tracks shared by each pair of neighbours, so that no frame hangs on few."""
         share = max(20, config.max_tracks // 8)
-        some = [tracks.ids[a][tracks.common(a, b)[0]] for a, b in zip(frames[:-1], frames[1:], strict=True)]
+        some = [tracks.ids[a][tracks.common(a, b)[0]] for a, b in pairwise(frames)]
         return np.unique(np.concatenate([ids[:: max(1, len(ids) // share)] for ids in some] or [np.zeros(0, np.int64)]))
 
     def cost(self, focal_px: float) -> float:
@@ -159,7 +160,8 @@ class _Problem:
 
     @staticmethod
     def _sum(slot: Indices, rows: Array, count: int) -> Array:
-        return np.stack([np.bincount(slot, rows[:, k], count) for k in range(rows.shape[1])], axis=1)
+        columns = [np.bincount(slot, weights=column, minlength=count) for column in rows.T]
+        return np.stack(columns, axis=1, dtype=np.float64)
 
 
 def _nearest_rotation(moment: Array) -> Array:
