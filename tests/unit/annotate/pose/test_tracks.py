@@ -1,7 +1,7 @@
 """The tracker on pictures whose motion is known, and the choice of keyframes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -132,6 +132,7 @@ def sliding_tracks(step_px: float, frames: int = 20) -> Tracks:
         ids=(np.arange(len(xy)),) * frames,
         xy=tuple((xy + index * step_px * np.array([1, 0])).astype(np.float32) for index in range(frames)),
         rgb=np.zeros((len(xy), 3), np.uint8),
+        thumbnail=np.zeros((frames, 24, 32), np.uint8),
         width=600,
         height=800,
     )
@@ -150,7 +151,7 @@ def test_a_frame_before_the_tracks_die_is_a_keyframe() -> None:
     tracks = sliding_tracks(1.0)
     ids = tuple(tracks.ids[0][: 400 if frame < 7 else 100] for frame in range(20))
     xy = tuple(tracks.xy[frame][: len(ids[frame])] for frame in range(20))
-    dying = Tracks(ids=ids, xy=xy, rgb=tracks.rgb, width=600, height=800)
+    dying = replace(tracks, ids=ids, xy=xy)
     assert 6 in choose_keyframes(dying, KeyframeConfig())
 
 
