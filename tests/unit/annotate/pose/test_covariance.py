@@ -34,7 +34,7 @@ def residuals(scene: Scene) -> np.ndarray:
 
 
 def dense_twin(scene: Scene) -> tuple[np.ndarray, float]:
-    """(F, 6, 6) and the deviation of log f, from the full numeric Hessian, gauge as stated in the module: first pose and RMS distance fixed."""
+    """(F, 6, 6) and the deviation of log f, by the full numeric Hessian; first pose and RMS distance are fixed."""
     size = 6 * FRAMES + scene.xyz.size + 1
     step = 1e-5
     basis = np.eye(size) * step
