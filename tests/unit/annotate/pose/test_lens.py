@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.annotate.pose.scenes import FOCAL_PX, SIZE, arc_scene, rotation_vector
-from wmkit.annotate.pose.lens import LensConfig, find_lens
+from wmkit.annotate.pose.lens import LensConfig, find_lens, lens_gain
 from wmkit.annotate.pose.scene import Scene, longest_tracks
 from wmkit.camera import Intrinsics, Lens, invert_rigid
 
@@ -55,7 +55,7 @@ def walk_scene(lens: Lens | None, forward: bool, noise_px: float, frames: int = 
 
 def found(scene: Scene) -> Lens | None:
     keyframes = scene.at_frames(np.arange(len(scene.cam_from_world)))
-    return find_lens(keyframes, longest_tracks(keyframes, 500), LensConfig())
+    return find_lens(keyframes, LensConfig())
 
 
 @pytest.mark.parametrize("name", LENSES)
@@ -90,3 +90,11 @@ def test_a_lens_that_hardly_bends_is_not_worth_it() -> None:
     # 0.5 px of 800: the picture's corner, farther than any noise here, yet below the least shift of 0.4 %
     assert np.linalg.norm(faint.to_pinhole(corner, PINHOLE) - corner) < 0.004 * 800
     assert found(walk_scene(faint, forward=False, noise_px=0.05)) is None
+
+
+def test_the_gain_of_a_lens_is_the_share_of_the_error_it_takes() -> None:
+    bent = walk_scene(LENSES["barrel"], forward=False, noise_px=0.3)
+    assert 0.3 < lens_gain(longest_tracks(bent, 300), LensConfig(), 40) < 1
+    straight = walk_scene(None, forward=False, noise_px=0.3)
+    assert lens_gain(longest_tracks(straight, 300), LensConfig(), 40) == 0
+    assert lens_gain(replace(straight, xyz=np.full_like(straight.xyz, np.nan)), LensConfig(), 40) == 0

@@ -143,6 +143,16 @@ def test_keyframes_come_at_the_stated_parallax() -> None:
     assert choose_keyframes(sliding_tracks(10.0), KeyframeConfig(parallax=0.025)) == (0, 3, 6, 9, 12, 15, 18, 19)
 
 
+def test_a_clip_of_little_motion_still_gets_keyframes() -> None:
+    # 2.5 % of 1000 px is never reached in 19 frames of 1.2 px; halved once it is 12.5 px, reached every 11th frame;
+    # halved again 6.25 px, every sixth frame; there is no third time, since 3.1 px lies below the least of 0.6 %
+    slow = sliding_tracks(1.2)
+    assert choose_keyframes(slow, KeyframeConfig(fewest=2)) == (0, 19)
+    assert choose_keyframes(slow, KeyframeConfig(fewest=3)) == (0, 11, 19)
+    assert choose_keyframes(slow, KeyframeConfig(fewest=8)) == (0, 6, 12, 18, 19)
+    assert choose_keyframes(slow, KeyframeConfig(fewest=8, least=0.003)) == (0, 3, 6, 9, 12, 15, 18, 19)
+
+
 def test_a_still_camera_has_its_ends_as_keyframes() -> None:
     assert choose_keyframes(sliding_tracks(0.0), KeyframeConfig()) == (0, 19)
 
