@@ -93,8 +93,8 @@ def test_a_lens_that_hardly_bends_is_not_worth_it() -> None:
 
 
 def test_the_gain_of_a_lens_is_the_share_of_the_error_it_takes() -> None:
-    bent = walk_scene(LENSES["barrel"], forward=False, noise_px=0.3)
-    assert 0.3 < lens_gain(longest_tracks(bent, 300), LensConfig(), 40) < 1
+    bent = walk_scene(LENSES["fisheye"], forward=False, noise_px=0.1)
+    assert 0.25 < lens_gain(longest_tracks(bent, 300), LensConfig(), 100) < 1
     straight = walk_scene(None, forward=False, noise_px=0.3)
-    assert lens_gain(longest_tracks(straight, 300), LensConfig(), 40) == 0
+    assert lens_gain(longest_tracks(straight, 300), LensConfig(), 150) == 0
     assert lens_gain(replace(straight, xyz=np.full_like(straight.xyz, np.nan)), LensConfig(), 40) == 0
