@@ -16,9 +16,9 @@ from wmkit.camera import Array, CameraPrior, Lens
 __all__ = ["Mapped", "map_clip", "starts"]
 
 KNOWN_SIGMA_LOG = 0.03  # a focal length known this well is better than what most clips calibrate by themselves
-DECIDING_TRACKS = 500  # longest tracks that decide whether there may be a lens or a zoom
-QUICK, PATIENT = 15, 100  # iterations of the adjustments that decide, first and, if in doubt, second look
-HALF_ALIVE = 200  # tracks a half must have alive in the median frame to be mapped alone
+DECIDING_TRACKS = 300  # longest tracks that decide whether there may be a lens or a zoom
+QUICK, PATIENT = 12, 100  # iterations of the adjustments that decide, first and, if in doubt, second look
+HALF_ALIVE = 150  # tracks a half must have alive in the median frame to be mapped alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
