@@ -156,7 +156,7 @@ class TrackSfm:
 
     def _planar(self, scene: Scene, mapped: Mapped) -> NoTrajectory | None:
         """One plane and a focal length that nobody gave: cameras and focal length trade against each other."""
-        if mapped.fixed_focal:
+        if mapped.fixed_focal and mapped.lens is None:
             return None
         depth = float(np.median(scene.in_camera()[scene.usable, 2]))
         share = plane_share(scene.xyz[np.isfinite(scene.xyz[:, 0])], self.config.plane_thickness * depth)
