@@ -122,6 +122,7 @@ def _write_images(path: Path, tracks: Tracks, keyframes: tuple[int, ...], start:
                 camera = pycolmap.Camera(
                     model=start.model, width=tracks.width, height=tracks.height, params=list(start.params[0])
                 )
+                camera.has_prior_focal_length = start.fixed  # without it the mapper refines whatever it is told
                 camera.camera_id = camera_id = database.write_camera(camera)
                 rig = pycolmap.Rig()
                 rig.add_ref_sensor(camera.sensor_id)

@@ -29,7 +29,7 @@ class Mapped:
     tracks       of the frames as they are delivered: undistorted if there is a lens.
     lens         the source's, or None for a pinhole.
     disjoint     mapped from the even tracks alone, so that the odd ones make an independent estimate.
-    fixed_focal  the focal length is the prior's and stays.
+    fixed_focal  the focal length is the prior's, or that of the lens's pinhole, and stays.
     """
 
     scene: Scene
@@ -82,7 +82,7 @@ def map_clip(
         return straight
     pinhole = lens.default_pinhole()
     unbent = tracks.undistorted(lens, pinhole)
-    known = Start(model="SIMPLE_PINHOLE", params=((pinhole.fx, pinhole.cx, pinhole.cy),))
+    known = Start(model="SIMPLE_PINHOLE", params=((pinhole.fx, pinhole.cx, pinhole.cy),), fixed=True)
     again = _map(unbent, keyframes, linked, known, mapping)
     if again is not None:
         model, disjoint = again
@@ -90,7 +90,7 @@ def map_clip(
     scene = scene_from_model(unbent, model, used, np.array((pinhole.cx, pinhole.cy)))
     if again is None:
         scene = replace(scene, focal=np.full(len(tracks), pinhole.fx))
-    return Mapped(scene=scene, tracks=unbent, lens=lens, disjoint=disjoint, fixed_focal=False)
+    return Mapped(scene=scene, tracks=unbent, lens=lens, disjoint=disjoint, fixed_focal=True)
 
 
 def _zooming(
