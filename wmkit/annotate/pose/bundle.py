@@ -31,13 +31,16 @@ def bundle_adjust(scene: Scene, loss_px: float, *, fixed_focal: bool = False, it
 
 
 def bundle_adjust_camera(
-    scene: Scene, loss_px: float, camera_model: str, *, iterations: int = 50
+    scene: Scene, loss_px: float, camera_model: str, *, iterations: int = 50, start: tuple[float, ...] = ()
 ) -> tuple[Scene, Array]:
     """The scene adjusted under another COLMAP camera model of one focal length, and that camera's parameters.
 
-    The scene's own error functions know nothing of the distortion: only poses and points are of use.
+    It begins at the parameters `start`, else at the scene's focal length without distortion. The scene's own error
+    functions know nothing of the distortion: only poses and points are of use.
     """
     model, track_of_point = to_reconstruction(scene, camera_model, shared=True)
+    if start:
+        model.camera(1).params = list(start)
     _solve(model, loss_px, False, iterations)
     return _moved(scene, model, track_of_point), np.array(model.camera(1).params)
 
