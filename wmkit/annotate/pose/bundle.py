@@ -14,29 +14,33 @@ __all__ = ["bundle_adjust", "bundle_adjust_camera", "to_reconstruction"]
 def bundle_adjust(scene: Scene, loss_px: float, *, fixed_focal: bool = False, iterations: int = 50) -> Scene:
     """The scene with poses, points and focal length at the minimum of the Cauchy reprojection loss.
 
-    Frames share one focal length unless the scene zooms; unposed frames then get theirs from those around them.
+    Frames share one focal length unless the scene zooms; frames that see nothing then take theirs from
+    those around them.
     """
-    posed = np.flatnonzero(scene.posed)
     shared = not scene.zooms
     model, track_of_point = to_reconstruction(scene, "SIMPLE_PINHOLE", shared=shared)
     _solve(model, loss_px, fixed_focal, iterations)
+    seeing = np.unique(scene.obs_frame[scene.usable])
     focal = scene.focal.copy()
-    found = np.array([model.camera(model.image(frame + 1).camera_id).params[0] for frame in posed.tolist()])
+    found = np.array([model.camera(model.image(frame + 1).camera_id).params[0] for frame in seeing.tolist()])
     if shared:
         focal[:] = found[0]
     else:
-        focal = np.exp(np.interp(np.arange(len(focal)), posed, np.log(found)))
+        focal = np.exp(np.interp(np.arange(len(focal)), seeing, np.log(found)))
     return replace(_moved(scene, model, track_of_point), focal=focal)
 
 
 def bundle_adjust_camera(
-    scene: Scene, loss_px: float, camera_model: str, *, iterations: int = 50
+    scene: Scene, loss_px: float, camera_model: str, *, iterations: int = 50, start: tuple[float, ...] = ()
 ) -> tuple[Scene, Array]:
     """The scene adjusted under another COLMAP camera model of one focal length, and that camera's parameters.
 
-    The scene's own error functions know nothing of the distortion: only poses and points are of use.
+    It begins at the parameters `start`, else at the scene's focal length without distortion. The scene's own error
+    functions know nothing of the distortion: only poses and points are of use.
     """
     model, track_of_point = to_reconstruction(scene, camera_model, shared=True)
+    if start:
+        model.camera(1).params = list(start)
     _solve(model, loss_px, False, iterations)
     return _moved(scene, model, track_of_point), np.array(model.camera(1).params)
 
