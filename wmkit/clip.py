@@ -22,6 +22,7 @@ __all__ = [
     "Clip",
     "Confidence",
     "DepthMap",
+    "DynamicMask",
     "MeasureState",
     "NoTrajectory",
     "Points",
@@ -155,6 +156,27 @@ class DepthMap:
         object.__setattr__(self, "valid", valid)
         object.__setattr__(self, "z", z)
         object.__setattr__(self, "scale", ScaleKind(self.scale))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DynamicMask:
+    """Where the picture moves on its own, in some frames, as far as was seen.
+
+    frame  (K,) int64 output-frame indices, increasing.
+    mask   (K, h, w) bool: of h x w equal cells of the (undistorted) output frame, from its top left corner, 64 along
+           the long side by the default backend, those that show something moving; all false is "nothing seen to".
+    """
+
+    frame: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        frame = frozen_array(self.frame, np.int64, (None,), "dynamic frame")
+        mask = frozen_array(self.mask, np.bool_, (len(frame), None, None), "dynamic mask")
+        if mask.size == 0 or (frame < 0).any() or (np.diff(frame) <= 0).any():
+            raise InputError("dynamic frame: expected at least one index, increasing, none negative, and cells")
+        object.__setattr__(self, "frame", frame)
+        object.__setattr__(self, "mask", mask)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -395,6 +417,7 @@ class Annotation:
     prior: CameraPrior | None = None
     metric_hint_sigma_log: float | None = None
     confidence: Confidence | None = None
+    dynamic: DynamicMask | None = None
 
     def __post_init__(self) -> None:
         hint = self.metric_hint_sigma_log
@@ -406,9 +429,9 @@ class Annotation:
         if len(set(names)) != len(names):
             raise InputError(f"annotation: expected one verdict a filter, got {sorted(names)}")
         if self.trajectory is None:
-            if self.intrinsics or self.points or self.depth or self.scale or self.confidence:
+            if self.intrinsics or any((self.points, self.depth, self.scale, self.confidence, self.dynamic)):
                 raise InputError(
-                    "annotation: expected no intrinsics, points, depth, scale or confidence without a trajectory"
+                    "annotation: expected no intrinsics, points, depth, scale, confidence or mask without a trajectory"
                 )
             return
         self._check_trajectory(self.trajectory)
@@ -431,6 +454,8 @@ class Annotation:
                 f"annotation: expected as many rows of quality as frames, got {len(self.confidence.quality)} "
                 f"and {len(trajectory)}"
             )
+        if self.dynamic is not None and self.dynamic.frame[-1] >= len(trajectory):
+            raise InputError("annotation: a mask's frame lies beyond the last frame")
         if self.depth is not None:
             if self.depth.scale is not trajectory.scale:
                 raise InputError("annotation: expected depth and trajectory in one unit")

@@ -13,6 +13,7 @@ from wmkit.clip import (
     Clip,
     Confidence,
     DepthMap,
+    DynamicMask,
     NoTrajectory,
     Points,
     PoseQuality,
@@ -72,6 +73,7 @@ def full_annotation(number: int = 1, frames: int = 6) -> Annotation:
         prior=CameraPrior(fx=50.1, fy=51.0, cx=None, cy=None, sigma_log=0.05, source="--fov-deg 65"),
         metric_hint_sigma_log=0.02,
         confidence=Confidence(quality=quality_of(rng, posed), p_good=1 / 3, calibration="p_good-test"),
+        dynamic=DynamicMask(frame=np.array([1, 3, 5]), mask=rng.random((3, 9, 12)) > 0.5),
     )
 
 

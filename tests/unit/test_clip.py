@@ -13,6 +13,7 @@ from wmkit.clip import (
     Clip,
     Confidence,
     DepthMap,
+    DynamicMask,
     MeasureState,
     NoTrajectory,
     Points,
@@ -148,6 +149,31 @@ def test_a_clip_has_its_own_clock() -> None:
 def test_depth_refuses(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         depth(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frame": np.array([2, 0])}, "increasing"),
+        ({"frame": np.array([-1, 0])}, "none negative"),
+        ({"frame": np.array([0])}, "expected shape"),
+        ({"mask": np.zeros((2, 4), np.bool_)}, "expected shape"),
+        ({"mask": np.zeros((2, 0, 4), np.bool_)}, "and cells"),
+        ({"frame": np.zeros(0), "mask": np.zeros((0, 2, 4), np.bool_)}, "at least one"),
+    ],
+)
+def test_a_mask_refuses(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        DynamicMask(**({"frame": np.array([0, 2]), "mask": np.zeros((2, 2, 4), np.bool_)} | change))
+
+
+def test_a_mask_belongs_to_frames_of_a_trajectory() -> None:
+    late = DynamicMask(frame=np.array([3]), mask=np.zeros((1, 2, 4), np.bool_))
+    with pytest.raises(InputError, match="mask's frame lies beyond"):
+        Annotation(**parts(dynamic=late))
+    none = {"trajectory": None, "no_trajectory": NoTrajectory(reason="static", detail="it stands")}
+    with pytest.raises(InputError, match="mask without a trajectory"):
+        Annotation(**parts(**none, intrinsics=(), points=None, depth=None, dynamic=late))
 
 
 def test_depth_forgets_what_is_not_valid() -> None:

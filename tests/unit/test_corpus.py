@@ -78,7 +78,7 @@ def test_an_annotation_comes_back_exactly(corpus: Corpus, build) -> None:
 def test_a_clip_folder_holds_what_there_is_and_no_more(corpus: Corpus) -> None:
     corpus.write(full_annotation(1))
     corpus.write(bare_annotation(2))
-    names = {"annotation.json", "trajectory.npz", "points.ply", "depth.npz", "quality.npz"}
+    names = {"annotation.json", "trajectory.npz", "points.ply", "depth.npz", "quality.npz", "mask.npz"}
     assert {file.name for file in (corpus.path / "clips" / clip_id(1)[:2] / clip_id(1)).iterdir()} == names
     assert [file.name for file in corpus.folder(clip_id(2)).iterdir()] == ["annotation.json"]
     assert corpus.clip_ids() == [clip_id(1), clip_id(2)]
@@ -186,7 +186,7 @@ def test_points_refuse_a_cut_or_foreign_file() -> None:
             points_from_bytes(damaged)
 
 
-@pytest.mark.parametrize("name", ["annotation.json", "trajectory.npz", "points.ply", "depth.npz"])
+@pytest.mark.parametrize("name", ["annotation.json", "trajectory.npz", "points.ply", "depth.npz", "mask.npz"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
 def test_a_damaged_folder_is_one_clear_error(corpus: Corpus, name: str, damage: str) -> None:
     corpus.write(full_annotation())

@@ -152,6 +152,7 @@ def _pose_fields(outcome: PoseEstimate | NoTrajectory, config: AnnotateConfig) -
         "points": outcome.points,
         "metric_hint_sigma_log": outcome.metric_hint_sigma_log,
         "depth": outcome.depth,
+        "dynamic": outcome.dynamic,
         "confidence": config.confidence.build("cpu").judge(outcome.quality, config.pose.name),
     }
 

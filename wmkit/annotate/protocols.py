@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from wmkit.camera import CameraPrior, Intrinsics, Lens, ScaleVote, Trajectory
-from wmkit.clip import Annotation, DepthMap, NoTrajectory, Points, PoseQuality, Verdict
+from wmkit.clip import Annotation, DepthMap, DynamicMask, NoTrajectory, Points, PoseQuality, Verdict
 from wmkit.errors import InputError
 from wmkit.video.frames import ClipFile, DecodeFacts, FrameSource
 
@@ -52,6 +52,7 @@ class PoseEstimate:
 
     Raises InputError when a lens comes with rows of several pinholes, or of another size.
     `quality` is what the backend measured of its own result, one row a frame; None when it measures nothing.
+    `dynamic` is where the picture moves on its own, for backends that look for it.
     `core_seconds` are CPU seconds of parts of its work that are worth telling apart, by name; they decide no byte.
     """
 
@@ -62,6 +63,7 @@ class PoseEstimate:
     depth: DepthMap | None = None
     lens: Lens | None = None
     quality: PoseQuality | None = None
+    dynamic: DynamicMask | None = None
     core_seconds: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:

@@ -11,6 +11,8 @@
     depth.npz         frame (K,) i8 output-frame indices, z (K, h, w) f4 distance along the camera's z axis in the
                       trajectory's unit, valid (K, h, w) bool; z is 0 where valid is false; intrinsics are the
                       frame's, resized to w x h
+    mask.npz          where the picture moves on its own: frame (K,) i8 output-frame indices, mask (K, h, w) bool of
+                      h x w equal cells of the output frame from its top left corner
     quality.npz       when the backend measured its own result: (N,) f8 reprojection_px, inlier_ratio, parallax_deg,
                       rotation_disagreement_deg, position_disagreement (share of the path), NaN where unknown; the
                       clip-level features, p_good and its calibration are in annotation.json (null for NaN)
@@ -47,6 +49,7 @@ from wmkit.clip import (
     Clip,
     Confidence,
     DepthMap,
+    DynamicMask,
     MeasureState,
     NoTrajectory,
     Points,
@@ -63,6 +66,7 @@ __all__ = ["annotation_files", "points_bytes", "points_from_bytes", "read_annota
 ANNOTATION, TRAJECTORY, POINTS, DEPTH = "annotation.json", "trajectory.npz", "points.ply", "depth.npz"
 ROTATION = "rotation.npz"
 QUALITY = "quality.npz"
+MASK = "mask.npz"
 POINT_ROW = np.dtype(
     [("xyz", "<f8", 3), ("rgb", "u1", 3), ("error_px", "<f4"), ("track_length", "<i4")]
 )  # packed, in the order of the header below
@@ -96,6 +100,8 @@ def annotation_files(annotation: Annotation) -> dict[str, bytes]:
     if annotation.depth is not None:
         depth = annotation.depth
         files[DEPTH] = npz_bytes({"frame": depth.frame, "z": depth.z, "valid": depth.valid})
+    if annotation.dynamic is not None:
+        files[MASK] = npz_bytes({"frame": annotation.dynamic.frame, "mask": annotation.dynamic.mask})
     if annotation.confidence is not None:
         quality = annotation.confidence.quality
         files[QUALITY] = npz_bytes({name: getattr(quality, name) for name in QUALITY_ROWS})
@@ -177,6 +183,7 @@ def _record(annotation: Annotation) -> dict[str, Any]:
         "depth": None
         if annotation.depth is None
         else {"scale": str(annotation.depth.scale), "maps": len(annotation.depth.frame)},
+        "dynamic": None if annotation.dynamic is None else {"masks": len(annotation.dynamic.frame)},
         "absences": [asdict(absence) for absence in annotation.absences],
         "prior": None if annotation.prior is None else asdict(annotation.prior),
         "metric_hint_sigma_log": annotation.metric_hint_sigma_log,
@@ -226,6 +233,7 @@ def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
         prior=None if record["prior"] is None else CameraPrior(**record["prior"]),
         metric_hint_sigma_log=record["metric_hint_sigma_log"],
         confidence=None if record["confidence"] is None else _confidence(folder, record["confidence"]),
+        dynamic=None if record["dynamic"] is None else _dynamic(folder),
     )
 
 
@@ -277,6 +285,11 @@ def _confidence(folder: Path, record: Mapping[str, Any]) -> Confidence:
         calibration=record["calibration"],
         reason=record["reason"],
     )
+
+
+def _dynamic(folder: Path) -> DynamicMask:
+    arrays = _load_npz(folder / MASK)
+    return DynamicMask(frame=arrays["frame"], mask=arrays["mask"])
 
 
 def _provenance(record: Mapping[str, Any]) -> Provenance:

@@ -43,7 +43,7 @@ from wmkit.errors import ConfigError, InputError
 
 __all__ = ["CONVENTIONS", "SCHEMA_VERSION", "Corpus", "DeadLetter"]
 
-SCHEMA_VERSION = 2  # 2: a view holds lens and pinhole instead of camera_model and distortion; quality and confidence
+SCHEMA_VERSION = 2  # 2: a view holds lens and pinhole, not camera_model and distortion; quality, confidence, mask
 CONVENTIONS = {
     "axes": "OpenCV: x right, y down, z forward",
     "world_from_cam": "4x4, maps a point in camera coordinates to world coordinates; NaN where posed is false",
@@ -51,6 +51,7 @@ CONVENTIONS = {
     "covariance": "6x6, right-multiplied tangent, order rotation (rad), translation; gauge: the first posed frame",
     "intrinsics": "fx fy cx cy in px of undistorted output frames; pixel (0,0) covers [0,1)^2, its centre is (0.5,0.5)",
     "depth": "z-depth along the camera's z axis, in the trajectory's unit; meaningless where valid is false",
+    "mask": "true where the picture moves on its own, in equal cells of the undistorted output frame",
     "time_s": "seconds since the first output frame; view.pts_s are the source's own seconds",
 }
 

@@ -6,6 +6,7 @@ A new filter is one file with a frozen config, its line in a tuple below, and a 
 from wmkit.annotate.filters.focal_divergence import FocalDivergenceConfig
 from wmkit.annotate.filters.fov import FovXConfig, FovYConfig
 from wmkit.annotate.filters.hard_cut import HardCutConfig
+from wmkit.annotate.filters.moving_share import MovingShareConfig
 from wmkit.annotate.filters.p_good import PGoodConfig
 from wmkit.annotate.filters.posed_ratio import PosedRatioConfig
 from wmkit.annotate.filters.prior_disagreement import PriorDisagreementConfig
@@ -27,6 +28,7 @@ TrajectoryFilterUnion = (
     | RotationSpeedConfig
     | PGoodConfig
     | PriorDisagreementConfig
+    | MovingShareConfig
 )
 FilterUnion = FootageFilterUnion | TrajectoryFilterUnion
 
@@ -41,5 +43,6 @@ TRAJECTORY_FILTERS: tuple[TrajectoryFilterUnion, ...] = (
     RotationSpeedConfig(),
     PGoodConfig(),
     PriorDisagreementConfig(),
+    MovingShareConfig(),
 )
 FILTERS: tuple[FilterUnion, ...] = (*FOOTAGE_FILTERS, *TRAJECTORY_FILTERS)

@@ -12,6 +12,7 @@ import numpy as np
 
 from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.covariance import pose_covariance
+from wmkit.annotate.pose.dynamic import find_dynamic
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
 from wmkit.annotate.pose.lens import LensConfig
 from wmkit.annotate.pose.links import LinkConfig, Pair, link_keyframes
@@ -231,6 +232,7 @@ def _finish(
         points=_points(normal, mapped.tracks),
         lens=mapped.lens,
         quality=measure_quality(normal, mapped.tracks, trajectory, focal_sigma_log, second),
+        dynamic=find_dynamic(normal, mapped.tracks, keyframes),
     )
 
 

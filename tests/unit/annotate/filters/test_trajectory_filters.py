@@ -9,13 +9,14 @@ from tests.annotate_doubles import annotation_of, no_trajectory_of, path_of, poi
 from wmkit.annotate.filters import TRAJECTORY_FILTERS
 from wmkit.annotate.filters.focal_divergence import FocalDivergenceConfig
 from wmkit.annotate.filters.fov import FovXConfig, FovYConfig
+from wmkit.annotate.filters.moving_share import MovingShareConfig
 from wmkit.annotate.filters.posed_ratio import PosedRatioConfig
 from wmkit.annotate.filters.prior_disagreement import PriorDisagreementConfig
 from wmkit.annotate.filters.reprojection_px import ReprojectionPxConfig
 from wmkit.annotate.filters.rotation_speed import RotationSpeedConfig
 from wmkit.annotate.filters.translation_speed import TranslationSpeedConfig
 from wmkit.camera import CameraPrior, Intrinsics
-from wmkit.clip import Annotation, MeasureState, Points, Verdict
+from wmkit.clip import Annotation, DynamicMask, MeasureState, Points, Verdict
 
 FPS = 10.0
 
@@ -130,3 +131,16 @@ def test_rotation_speed_is_the_geodesic_angle_a_second(step_deg: float) -> None:
     # Rotation entries round at 1e-16, which the smallest of these angles (2e-8 rad) sees as 1e-8 of itself.
     assert verdict.value == pytest.approx(step_deg * FPS, rel=1e-7)
     assert verdict.unit == "deg/s"
+
+
+def test_moving_share_is_the_median_frame_of_the_mask() -> None:
+    annotation = annotation_of(straight([0.1, 0.1]))
+    unmeasured = measure(MovingShareConfig(), annotation)
+    assert (unmeasured.state, unmeasured.reason) == (MeasureState.UNMEASURED, "no_mask")
+    mask = np.zeros((3, 4, 8), dtype=bool)
+    mask[0], mask[1, :, :2] = True, True
+    masked = dataclasses.replace(annotation, dynamic=DynamicMask(frame=np.arange(3), mask=mask))
+    verdict = measure(MovingShareConfig(), masked)
+    assert (verdict.value, verdict.unit) == (0.25, "")
+    nothing = dataclasses.replace(annotation, dynamic=DynamicMask(frame=np.arange(1), mask=mask[2:]))
+    assert measure(MovingShareConfig(), nothing).value == 0.0
