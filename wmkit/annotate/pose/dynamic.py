@@ -18,7 +18,7 @@ __all__ = ["find_dynamic"]
 
 REFERENCE_PX = 800.0  # diagonal at which the distances below hold; others in proportion
 LIMIT_PX = 3.0  # error from which a track of four observations moves ...
-NOISE_LIMIT = 5.0  # ... or this often the median error of tracks that the map rests on, if more
+NOISE_LIMIT = 4.0  # ... or this often the median error of tracks that the map rests on, if more
 OLD = 10.0  # observations up to which the limit grows in proportion: long tracks slip without anything moving
 ERROR_QUANTILE = 0.8  # of a track's observations, that many lie closer
 MIN_LENGTH = 3
@@ -32,7 +32,9 @@ LONG_SIDE_CELLS = 64
 
 
 def find_dynamic(scene: Scene, tracks: Tracks, keyframes: NDArray[np.intp]) -> DynamicMask:
-    """Cells of the posed keyframes (of all posed frames if there are none) in which tracks that move on their own outvote those that stand still.
+    """Cells of the posed keyframes in which tracks that move on their own outvote those that stand still.
+
+    Of all posed frames when no keyframe is.
 
     `scene` has the final cameras; `tracks` everything that was followed, in px of the same frames.
     """

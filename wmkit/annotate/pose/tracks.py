@@ -94,7 +94,9 @@ class Tracks:
     def undistorted(self, lens: Lens, pinhole: Intrinsics) -> "Tracks":
         """The tracks in px of the undistorted frames; observations the lens cannot invert are dropped."""
         xy = [lens.to_pinhole(row.astype(np.float64), pinhole).astype(np.float32) for row in self.xy]
-        astray = [(ids, lens.to_pinhole(row.astype(np.float64), pinhole).astype(np.float32)) for ids, row in self.astray]
+        astray = [
+            (ids, lens.to_pinhole(row.astype(np.float64), pinhole).astype(np.float32)) for ids, row in self.astray
+        ]
         known = replace(self, astray=tuple((ids[ok := np.isfinite(row[:, 0])], row[ok]) for ids, row in astray))
         return known._where([np.isfinite(row[:, 0]) for row in xy], xy)
 
