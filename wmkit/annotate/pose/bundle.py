@@ -14,10 +14,10 @@ __all__ = ["bundle_adjust", "bundle_adjust_camera", "to_reconstruction"]
 def bundle_adjust(scene: Scene, loss_px: float, *, fixed_focal: bool = False, iterations: int = 50) -> Scene:
     """The scene with poses, points and focal length at the minimum of the Cauchy reprojection loss.
 
-    Frames share one focal length, unless the scene's own differ: then each has its own.
+    Frames share one focal length unless the scene zooms; unposed frames then get theirs from those around them.
     """
     posed = np.flatnonzero(scene.posed)
-    shared = bool(np.ptp(scene.focal[posed]) == 0)
+    shared = not scene.zooms
     model, track_of_point = to_reconstruction(scene, "SIMPLE_PINHOLE", shared=shared)
     _solve(model, loss_px, fixed_focal, iterations)
     focal = scene.focal.copy()

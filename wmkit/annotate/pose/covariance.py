@@ -83,7 +83,7 @@ def _linearise(scene: Scene) -> _Linear:
 
 
 def _joint(linear: _Linear, joint: Indices, scene: Scene) -> tuple[Array, float]:
-    """(len(joint), 6, 6) marginal covariances of the poses in `joint`, using their observations alone; sigma of f, px."""
+    """(len(joint), 6, 6) marginal covariances of the poses in `joint`, using their observations alone; sigma_f px."""
     at = np.flatnonzero(np.isin(linear.frame, joint))
     slot = np.searchsorted(joint, linear.frame[at])
     _, point_slot = np.unique(linear.track[at], return_inverse=True)

@@ -26,22 +26,20 @@ class LensConfig:
 
     min_gain   least share of the pinhole's median reprojection error that the lens must take away.
     min_shift  least displacement of the picture's corner, as a share of the diagonal.
-    max_points longest-seen points that decide.
     loss_px    scale of the Cauchy loss.
     """
 
-    min_gain: float = 0.04
+    min_gain: float = 0.08
     min_shift: float = 0.004
-    max_points: int = 500
     loss_px: float = 1.0
 
 
-def find_lens(scene: Scene, config: LensConfig) -> Lens | None:
+def find_lens(scene: Scene, thin: Scene, config: LensConfig) -> Lens | None:
     """The lens under which a scene's posed frames agree notably better than under a pinhole, or None.
 
-    A short look at few points sorts out most clips; only those that may bend are adjusted in full.
+    A short look at the few points of `thin` sorts out most clips; only those that may bend are adjusted in full.
     """
-    if not scene.usable.any() or _best(_longest(scene, config.max_points), config, QUICK) is None:
+    if not thin.usable.any() or _best(thin, config, QUICK) is None:
         return None
     return _best(scene, config, FULL)
 
@@ -74,12 +72,6 @@ def _bends(lens: Lens, min_shift: float) -> bool:
     corner = np.array([[0.0, 0.0], [lens.width, lens.height]])
     shift = np.linalg.norm(lens.to_pinhole(corner, lens.undistorted_core) - corner, axis=1).max()
     return not shift < min_shift * np.hypot(lens.width, lens.height)  # NaN: beyond the fold, far enough
-
-
-def _longest(scene: Scene, count: int) -> Scene:
-    length = np.bincount(scene.obs_track[scene.usable], minlength=len(scene.xyz))
-    chosen = np.argsort(-length, kind="stable")[:count]
-    return scene.keep(np.isin(scene.obs_track, chosen[length[chosen] >= 3]))
 
 
 def _error_px(scene: Scene, lens: Lens) -> Array:

@@ -6,6 +6,7 @@ of correspondence. Smooth video without revisits has nothing to tie and costs no
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ def link_keyframes(
     matched with the most similar ones of other pieces. Costs a pass over the frames, or two, iff there is
     anything to tie.
     """
-    shared = [len(tracks.common(a, b)[0]) for a, b in zip(keyframes[:-1], keyframes[1:], strict=True)]
+    shared = [len(tracks.common(a, b)[0]) for a, b in pairwise(keyframes)]
     weak = [step for step, count in enumerate(shared) if count < config.weak_tracks]
     matcher = _Matcher(frames, keyframes, config)
     matcher.match(_around(weak, len(keyframes), config.reach) | _revisits(tracks, keyframes, config))

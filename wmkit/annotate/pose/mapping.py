@@ -26,11 +26,13 @@ class Start:
     model   COLMAP name of the camera model.
     params  sets of parameters in COLMAP's order, tried in turn until a model holds.
     fixed   they are known and stay.
+    zooms   every keyframe has a camera of its own, all of which begin there.
     """
 
     model: str
     params: tuple[tuple[float, ...], ...]
     fixed: bool = False
+    zooms: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,23 +82,25 @@ def _rank(model: "pycolmap.Reconstruction") -> tuple[int, int]:
 
 def _set_params(path: Path, params: tuple[float, ...]) -> None:
     with pycolmap.Database.open(path) as database:
-        camera = database.read_all_cameras()[0]
-        camera.params = list(params)
-        database.update_camera(camera)
+        for camera in database.read_all_cameras():
+            camera.params = list(params)
+            database.update_camera(camera)
 
 
 def _write_images(path: Path, tracks: Tracks, keyframes: tuple[int, ...], start: Start) -> None:
     with pycolmap.Database.open(path) as database:
-        camera = pycolmap.Camera(
-            model=start.model, width=tracks.width, height=tracks.height, params=list(start.params[0])
-        )
-        camera.camera_id = database.write_camera(camera)
-        rig = pycolmap.Rig()
-        rig.add_ref_sensor(camera.sensor_id)
-        rig_id = database.write_rig(rig)
+        camera_id = rig_id = 0
         for frame in keyframes:
+            if camera_id == 0 or start.zooms:
+                camera = pycolmap.Camera(
+                    model=start.model, width=tracks.width, height=tracks.height, params=list(start.params[0])
+                )
+                camera.camera_id = camera_id = database.write_camera(camera)
+                rig = pycolmap.Rig()
+                rig.add_ref_sensor(camera.sensor_id)
+                rig_id = database.write_rig(rig)
             image_id = frame + 1
-            image = pycolmap.Image(name=f"{frame:06d}", camera_id=camera.camera_id, image_id=image_id)
+            image = pycolmap.Image(name=f"{frame:06d}", camera_id=camera_id, image_id=image_id)
             database.write_image(image, use_image_id=True)
             database.write_frame(_trivial_frame(rig_id, image), use_frame_id=True)
             database.write_keypoints(image_id, tracks.xy[frame])

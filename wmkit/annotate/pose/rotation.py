@@ -6,6 +6,7 @@ for points at infinity and for a camera without translation; anything else leave
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,17 +25,20 @@ class TurningConfig:
     """When a clip counts as filmed from one point.
 
     homography_px     MAGSAC threshold of a homography between far keyframes, and ...
-    homography_share  ... share of their tracks that must follow it for a closer look.
+    homography_share  ... share of their tracks that must follow it, in the median pair, for a closer look.
     error_px          median residual of the rotation-only fit up to which the camera only turns, at 800 px diagonal:
                       above the drift of tracks over a clip, below a parallax of a fifth of a degree.
+    noise_px          the same in px of small frames, whose tracks are no finer for being small.
     inlier_share      of the observations within four times that.
-    max_tracks        longest tracks used; focal_share and steps bound the search for the focal length.
+    max_tracks        longest tracks used; focal_share and steps bound the search for the focal length. A fit that ends
+                      at the longest is none: shifting sideways looks like turning a camera without perspective.
     """
 
     homography_px: float = 2.0
-    homography_share: float = 0.8
+    homography_share: float = 0.6
     error_px: float = 0.8
-    inlier_share: float = 0.85
+    noise_px: float = 0.5
+    inlier_share: float = 0.75
     max_tracks: int = 400
     focal_share: tuple[float, float] = (0.35, 4.0)
     steps: int = 14
@@ -42,25 +46,33 @@ class TurningConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Turning:
-    """world_from_cam rotations (N, 3, 3) of the frames asked for, focal px, and the residuals in px at 800 px diagonal."""
+    """Rotations alone.
+
+    rotation      (F, 3, 3) world_from_cam of the frames asked for, the first one's is the identity.
+    focal_px      given or found.
+    median_px     residual of the observations.
+    inlier_share  of the observations within four times `limit_px`.
+    holds         whether the clip is explained by turning alone.
+    """
 
     rotation: Array
     focal_px: float
     median_px: float
     inlier_share: float
+    holds: bool
 
 
 def may_turn_only(tracks: Tracks, keyframes: tuple[int, ...], config: TurningConfig) -> bool:
-    """Whether one homography joins each sampled pair of far keyframes: true of turning cameras and of planes."""
+    """Whether one homography joins most sampled pairs of far keyframes: true of turning cameras and of planes."""
+    shares = []
     for frame in keyframes[:: max(1, len(keyframes) // 6)]:
         others = [key for key in keyframes if key > frame and len(tracks.common(frame, key)[0]) >= 60]
         if not others:
             continue
         at, at_other = tracks.common(frame, others[-1])
         inlier = homography_inliers(tracks.xy[frame][at], tracks.xy[others[-1]][at_other], config.homography_px)
-        if inlier is None or inlier.mean() < config.homography_share:
-            return False
-    return True
+        shares.append(0.0 if inlier is None else float(inlier.mean()))
+    return bool(shares) and float(np.median(shares)) >= config.homography_share
 
 
 def fit_turning(tracks: Tracks, frames: tuple[int, ...], config: TurningConfig, focal_px: float | None) -> Turning:
@@ -81,12 +93,14 @@ def fit_turning(tracks: Tracks, frames: tuple[int, ...], config: TurningConfig, 
                 cost_right = problem.cost(np.exp(right))
         focal_px = float(np.exp((low + high) / 2))
     rotation, error_px = problem.solve(focal_px)
-    error_px = error_px * 800 / tracks.diagonal_px
+    median_px, inlier_share = float(np.median(error_px)), float((error_px < 4 * problem.limit_px).mean())
+    longest = 0.95 * config.focal_share[1] * max(tracks.width, tracks.height)
     return Turning(
         rotation=rotation,
         focal_px=focal_px,
-        median_px=float(np.median(error_px)),
-        inlier_share=float((error_px < 4 * config.error_px).mean()),
+        median_px=median_px,
+        inlier_share=inlier_share,
+        holds=median_px <= problem.limit_px and inlier_share >= config.inlier_share and focal_px < longest,
     )
 
 
@@ -104,19 +118,19 @@ class _Problem:
         xy = np.concatenate([tracks.xy[frame] for frame in frames])[keep].astype(np.float64)
         self.offset = xy - (tracks.width / 2, tracks.height / 2)
         self.frames, self.tracks = len(frames), int(self.track.max(initial=-1)) + 1
-        self.scale_px = config.error_px * tracks.diagonal_px / 800
+        self.limit_px = max(config.error_px * tracks.diagonal_px / 800, config.noise_px)
 
     @staticmethod
     def _thin(tracks: Tracks, frames: tuple[int, ...], config: TurningConfig) -> Indices:
         """Some tracks shared by each pair of neighbours, so that no frame hangs on few."""
         share = max(20, config.max_tracks // 8)
-        some = [tracks.ids[a][tracks.common(a, b)[0]] for a, b in zip(frames[:-1], frames[1:], strict=True)]
+        some = [tracks.ids[a][tracks.common(a, b)[0]] for a, b in pairwise(frames)]
         return np.unique(np.concatenate([ids[:: max(1, len(ids) // share)] for ids in some] or [np.zeros(0, np.int64)]))
 
     def cost(self, focal_px: float) -> float:
         """Sum of Cauchy losses at the best rotations found."""
         _, error_px = self.solve(focal_px)
-        return float(np.log1p((error_px / self.scale_px) ** 2).sum())
+        return float(np.log1p((error_px / self.limit_px) ** 2).sum())
 
     def solve(self, focal_px: float) -> tuple[Array, Array]:
         """(F, 3, 3) rotations and (K,) residuals px, by a chain from frame to frame and then alternation."""
@@ -132,7 +146,7 @@ class _Problem:
             rotation = self._kabsch(ray, direction, weight)
             turned = np.einsum("kij,kj->ki", rotation[self.frame], ray)
             error_px = focal_px * np.linalg.norm(turned - direction[self.track], axis=1)
-            weight = 1 / (1 + (error_px / self.scale_px) ** 2)
+            weight = 1 / (1 + (error_px / self.limit_px) ** 2)
         return rotation[0].T @ rotation, error_px  # world: the first frame
 
     def _chain(self, ray: Array) -> Array:

@@ -15,6 +15,7 @@ from wmkit.camera import Array, invert_rigid
 __all__ = [
     "Scene",
     "drop_outliers",
+    "longest_tracks",
     "refine_poses",
     "resect",
     "scene_from_model",
@@ -31,6 +32,7 @@ class Scene:
 
     cam_from_world  (N, 4, 4); NaN rows are frames without a pose.
     focal           (N,) px; one value for all unless the clip zooms.
+    zooms           every frame has a focal length of its own.
     centre          (2,) px, principal point of all frames.
     xyz             (M, 3), one row a track; NaN rows are tracks without a point.
     obs_frame       (K,) frame of each observation, increasing.
@@ -47,6 +49,7 @@ class Scene:
     obs_track: Indices
     obs_xy: Array
     size: tuple[int, int]
+    zooms: bool = False
 
     @property
     def posed(self) -> NDArray[np.bool_]:
@@ -113,7 +116,15 @@ def scene_from_model(tracks: Tracks, model: "pycolmap.Reconstruction", mapped: T
         obs_track=track,
         obs_xy=np.concatenate(tracks.xy).astype(np.float64),
         size=(tracks.width, tracks.height),
+        zooms=bool(np.ptp(focal) > 0),
     )
+
+
+def longest_tracks(scene: Scene, count: int) -> Scene:
+    """The scene with the `count` points alone that most frames see, of those that three do."""
+    length = np.bincount(scene.obs_track[scene.usable], minlength=len(scene.xyz))
+    chosen = np.argsort(-length, kind="stable")[:count]
+    return scene.keep(np.isin(scene.obs_track, chosen[length[chosen] >= 3]))
 
 
 def _camera(scene: Scene, frame: int) -> "pycolmap.Camera":

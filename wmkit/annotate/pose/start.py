@@ -8,13 +8,15 @@ from wmkit.annotate.pose.colmap_import import pycolmap
 from wmkit.annotate.pose.lens import LensConfig, find_lens
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
-from wmkit.annotate.pose.scene import Scene, scene_from_model
+from wmkit.annotate.pose.scene import Scene, longest_tracks, scene_from_model
 from wmkit.annotate.pose.tracks import Tracks
-from wmkit.camera import CameraPrior, Lens
+from wmkit.annotate.pose.zoom import ZoomConfig, zooms
+from wmkit.camera import Array, CameraPrior, Lens
 
 __all__ = ["Mapped", "map_clip", "starts"]
 
 KNOWN_SIGMA_LOG = 0.03  # a focal length known this well is better than what most clips calibrate by themselves
+DECIDING_TRACKS = 500  # longest tracks that decide whether there may be a lens or a zoom
 HALF_ALIVE = 200  # tracks a half must have alive in the median frame to be mapped alone
 
 
@@ -54,6 +56,7 @@ def map_clip(
     prior: CameraPrior | None,
     mapping: MappingConfig,
     lens_config: LensConfig,
+    zoom_config: ZoomConfig,
 ) -> Mapped | None:
     """Map the keyframes, with a lens where the data demand one; None when no start pair holds."""
     start = starts(tracks, prior, mapping)
@@ -63,21 +66,43 @@ def map_clip(
     model, disjoint = found
     centre = np.array(_centre(tracks, prior))
     scene = scene_from_model(tracks, model, tracks.half(0) if disjoint else tracks, centre)
-    lens = None if start.fixed else find_lens(scene.at_frames(np.array(keyframes)), lens_config)
+    straight = Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=start.fixed)
+    if start.fixed:
+        return straight
+    thin = longest_tracks(scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
+    if zooms(thin, zoom_config):
+        return _zooming(tracks, keyframes, linked, replace(start, zooms=True), mapping, centre) or straight
+    lens = find_lens(scene.at_frames(np.array(keyframes)), thin, lens_config)
     if lens is None:
-        return Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=start.fixed)
+        return straight
     pinhole = lens.default_pinhole()
-    straight = tracks.undistorted(lens, pinhole)
+    unbent = tracks.undistorted(lens, pinhole)
     known = Start(model="SIMPLE_PINHOLE", params=((pinhole.fx, pinhole.cx, pinhole.cy),))
-    again = _map(straight, keyframes, linked, known, mapping)
+    again = _map(unbent, keyframes, linked, known, mapping)
     if again is not None:
         model, disjoint = again
-    scene = scene_from_model(
-        straight, model, straight.half(0) if disjoint else straight, np.array((pinhole.cx, pinhole.cy))
-    )
+    used = unbent.half(0) if disjoint else unbent
+    scene = scene_from_model(unbent, model, used, np.array((pinhole.cx, pinhole.cy)))
     if again is None:
         scene = replace(scene, focal=np.full(len(tracks), pinhole.fx))
-    return Mapped(scene=scene, tracks=straight, lens=lens, disjoint=disjoint, fixed_focal=False)
+    return Mapped(scene=scene, tracks=unbent, lens=lens, disjoint=disjoint, fixed_focal=False)
+
+
+def _zooming(
+    tracks: Tracks,
+    keyframes: tuple[int, ...],
+    linked: tuple[Pair, ...],
+    start: Start,
+    config: MappingConfig,
+    centre: Array,
+) -> Mapped | None:
+    """The clip mapped again with a camera a keyframe."""
+    found = _map(tracks, keyframes, linked, start, config)
+    if found is None:
+        return None
+    model, disjoint = found
+    scene = scene_from_model(tracks, model, tracks.half(0) if disjoint else tracks, centre)
+    return Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=False)
 
 
 def _centre(tracks: Tracks, prior: CameraPrior | None) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from wmkit.annotate.pose.scene import Scene, drop_outliers, refine_poses, resect
 from wmkit.annotate.pose.second import Disagreement, SecondConfig, compare, second_estimate
 from wmkit.annotate.pose.start import Mapped, map_clip, starts
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
+from wmkit.annotate.pose.zoom import ZoomConfig
 from wmkit.annotate.protocols import PoseEstimate
 from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, Trajectory, invert_rigid
 from wmkit.clip import NoTrajectory, Points
@@ -34,6 +35,7 @@ class TrackSfmConfig:
     """Knobs of the engine.
 
     rounds_px       one bundle adjustment each: reprojection error of the observations that enter and leave it.
+    iterations      of the adjustments before the last, and of the last.
     min_angle_deg   widest triangulation angle a point needs.
     loss_px         scale of the Cauchy loss.
     min_inliers     points a frame must see to be posed.
@@ -50,9 +52,11 @@ class TrackSfmConfig:
     links: LinkConfig = LinkConfig()
     mapping: MappingConfig = MappingConfig()
     lens: LensConfig = LensConfig()
+    zoom: ZoomConfig = ZoomConfig()
     turning: TurningConfig = TurningConfig()
     second: SecondConfig = SecondConfig()
     rounds_px: tuple[float, ...] = (4.0, 2.5)
+    iterations: tuple[int, int] = (15, 50)
     min_angle_deg: float = 0.5
     loss_px: float = 1.0
     min_inliers: int = 20
@@ -83,7 +87,7 @@ class TrackSfm:
         if refusal is not None:
             return refusal
         tracks, linked = link_keyframes(frames, tracks, keyframes, config.links)
-        mapped = map_clip(tracks, keyframes, linked, prior, config.mapping, config.lens)
+        mapped = map_clip(tracks, keyframes, linked, prior, config.mapping, config.lens, config.zoom)
         if mapped is None:
             return NoTrajectory(reason="no_model", detail=f"no two of {len(keyframes)} keyframes start a model")
         scene, refusal = self._adjusted(mapped, np.array(keyframes))
@@ -110,7 +114,7 @@ class TrackSfm:
             return None
         focal_px = None if prior is None else float(np.sqrt(prior.fx * prior.fy))
         fit = fit_turning(tracks, keyframes, config, focal_px)
-        if fit.median_px > config.error_px or fit.inlier_share < config.inlier_share:
+        if not fit.holds:
             return None
         every = fit_turning(tracks, tuple(range(len(tracks))), config, fit.focal_px)
         detail = (
@@ -132,7 +136,9 @@ class TrackSfm:
             core = scene.at_frames(keyframes)
             if core.posed.sum() < 2 or not core.usable.any():
                 return scene, NoTrajectory(reason="no_model", detail="the keyframes do not hold together")
-            core = bundle_adjust(core, config.loss_px, fixed_focal=mapped.fixed_focal)
+            last = limit_px == config.rounds_px[-1]
+            iterations = config.iterations[1] if last else config.iterations[0]
+            core = bundle_adjust(core, config.loss_px, fixed_focal=mapped.fixed_focal, iterations=iterations)
             posed = core.posed[:, None, None]
             cam_from_world = np.where(posed, core.cam_from_world, scene.cam_from_world)
             scene = replace(scene, cam_from_world=cam_from_world, focal=core.focal, xyz=core.xyz)
@@ -150,6 +156,7 @@ class TrackSfm:
         if mapped.lens is not None:  # its pinhole is known from the lens; elsewhere the focal length is found anew
             pinhole = mapped.lens.default_pinhole()
             start = replace(start, params=((pinhole.fx, pinhole.cx, pinhole.cy),))
+        start = replace(start, zooms=mapped.scene.zooms)
         found, focal, share = second_estimate(mapped.tracks.half(1), keyframes, linked, start, self.config.second)
         centre = invert_rigid(first[mapped.scene.posed])[:, :3, 3]
         path = float(np.linalg.norm(np.diff(centre, axis=0), axis=1).sum())
