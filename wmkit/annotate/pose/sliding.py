@@ -17,28 +17,30 @@ __all__ = ["adjust_keyframes", "thinned"]
 
 
 def adjust_keyframes(
-    core: Scene, keyframes: Indices, loss_px: float, config: WindowConfig, *, fixed_focal: bool
+    core: Scene, keyframes: Indices, loss_px: float, config: WindowConfig, *, fixed_focal: bool, iterations: int
 ) -> Scene:
     """`core`, the scene at its keyframes, adjusted: in one piece up to `longest` keyframes, else in windows."""
     posed = keyframes[core.posed[keyframes]]
     if len(posed) <= config.longest:
-        return bundle_adjust(core, loss_px, fixed_focal=fixed_focal)
-    rough = bundle_adjust(thinned(core, config.observations, config.size), loss_px, fixed_focal=fixed_focal)
-    moved = np.isfinite(rough.xyz[:, :1]) & (rough.xyz != core.xyz)
+        return bundle_adjust(core, loss_px, fixed_focal=fixed_focal, iterations=iterations)
+    thin = thinned(core, config.observations, config.size)
+    rough = bundle_adjust(thin, loss_px, fixed_focal=fixed_focal, iterations=iterations)
     scene = replace(
         core,
         cam_from_world=rough.cam_from_world,
         focal=rough.focal,
-        xyz=np.where(moved, rough.xyz, core.xyz),
+        xyz=rough.xyz,
     )
     hold = config.overlap // 2
     windows = cut(len(posed), config)
     for number, window in enumerate(windows):
         frames = posed[window.start : window.stop]
-        held = np.concatenate([frames[:hold] if number else frames[:0], frames[-hold:] if window.stop < len(posed) else frames[:0]])
+        before = frames[:hold] if number > 0 else frames[:0]
+        after = frames[-hold:] if number + 1 < len(windows) else frames[:0]
         local = scene.at_frames(frames, min_length=2)
         if local.usable.any():
-            scene = _with(scene, bundle_adjust(local, loss_px, fixed_focal=True, held=held))
+            held = [*before.tolist(), *after.tolist()]
+            scene = _with(scene, bundle_adjust(local, loss_px, fixed_focal=True, iterations=iterations, held=held))
     return scene
 
 

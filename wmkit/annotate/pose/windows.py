@@ -13,7 +13,7 @@ import numpy as np
 from wmkit.annotate.pose.graph import Edge, placed
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
-from wmkit.annotate.pose.scene import Scene, scene_from_model
+from wmkit.annotate.pose.scene import Indices, Scene, scene_from_model
 from wmkit.annotate.pose.seams import Seam, SeamConfig, Similarity, align, mean_rotation
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array, invert_rigid
@@ -48,12 +48,14 @@ class Chain:
     scene     every observation; keyframes and points of the joined windows.
     seams     one a joint of neighbours, in the order of the clip.
     loops     one a tie between two visits of a place.
+    focal     px, median of every joined window.
     disjoint  every window was mapped from the even tracks alone.
     """
 
     scene: Scene
     seams: tuple[Seam, ...]
     loops: tuple[Seam, ...]
+    focal: tuple[float, ...]
     disjoint: bool
 
 
@@ -106,8 +108,15 @@ class _Mapper:
 
     def map(self, frames: tuple[int, ...]) -> _Window | None:
         """The model of the first tracks that register most of the frames, else of those that register more."""
-        best, start = None, replace(self.start, params=self.params)
-        for number, source in enumerate(self.sources):
+        return self._map(frames, self.sources, self.params)
+
+    def map_visit(self, frames: tuple[int, ...]) -> _Window | None:
+        """The same for a window made to tie two others: most do not hold, and one attempt is enough to see that."""
+        return self._map(frames, self.sources[:1], self.params[:1])
+
+    def _map(self, frames: tuple[int, ...], sources: Sequence[Tracks], params: tuple) -> _Window | None:
+        best, start = None, replace(self.start, params=params)
+        for number, source in enumerate(sources):
             model = map_keyframes(source, frames, pairs_within(self.linked, frames), start, self.mapping)
             if model is None or (best is not None and model.num_reg_images() <= best.scene.posed.sum()):
                 continue
@@ -122,7 +131,7 @@ class _Mapper:
     def begin_with(self, scene: Scene) -> None:
         """Later windows try this scene's focal length first."""
         if not self.start.fixed:
-            found = (float(np.median(scene.focal[scene.posed])), *self.start.params[0][1:])
+            found = (_focal_px(scene), *self.start.params[0][1:])
             self.params = (found, *self.start.params)
 
     def own(self, scene: Scene) -> Scene:
@@ -170,6 +179,7 @@ def map_chain(
         scene=_merged([(windows[k], place) for k, place in enumerate(world_from) if place is not None]),
         seams=tuple(edge.seam for edge in edges if edge.a in inside),
         loops=tuple(edge.seam for edge in ties if edge.a in inside),
+        focal=tuple(_focal_px(windows[k].scene) for k in inside),
         disjoint=all(windows[k].disjoint for k in inside),
     )
 
@@ -198,7 +208,7 @@ def _loops(mapper: _Mapper, keyframes: tuple[int, ...], windows: list[_Window], 
             continue
         tied.append((p, q))
         around = {k for at in (p, q) for k in range(at - config.reach, at + config.reach + 1)}
-        visit = mapper.map(tuple(keyframes[k] for k in sorted(around) if 0 <= k < len(keyframes)))
+        visit = mapper.map_visit(tuple(keyframes[k] for k in sorted(around) if 0 <= k < len(keyframes)))
         if visit is None:
             continue
         a, b = (_holding(windows, keyframes[k], visit.scene) for k in (p, q))
@@ -217,9 +227,7 @@ def _loops(mapper: _Mapper, keyframes: tuple[int, ...], windows: list[_Window], 
 
 def _holding(windows: list[_Window], frame: int, visit: Scene) -> int | None:
     """The window around `frame` that shares most posed frames with the visit."""
-    shared = [
-        int((window.scene.posed & visit.posed).sum()) if frame in window.frames else 0 for window in windows
-    ]
+    shared = [int((window.scene.posed & visit.posed).sum()) if frame in window.frames else 0 for window in windows]
     best = int(np.argmax(shared))
     return best if shared[best] else None
 
@@ -229,12 +237,14 @@ def _merged(placed_windows: list[tuple[_Window, Similarity]]) -> Scene:
     first = placed_windows[0][0].scene
     count = len(first.cam_from_world)
     weight, centre, turns = np.zeros(count), np.zeros((count, 3)), np.zeros((count, 3, 3))
+    log_focal = np.zeros(count)
     xyz, seen = np.zeros_like(first.xyz), np.zeros(len(first.xyz))
     for window, world_from in placed_windows:
         at = np.flatnonzero(window.scene.posed)
         world_from_cam = invert_rigid(world_from.cameras(window.scene.cam_from_world[at]))
         inner = _depth_inside(window.frames, at)
         weight[at] += inner
+        log_focal[at] += inner * np.log(window.scene.focal[at])
         centre[at] += inner[:, None] * world_from_cam[:, :3, 3]
         turns[at] += inner[:, None, None] * world_from_cam[:, :3, :3]
         known = np.isfinite(window.scene.xyz[:, 0])
@@ -245,16 +255,25 @@ def _merged(placed_windows: list[tuple[_Window, Similarity]]) -> Scene:
         poses[at] = np.eye(4)
         poses[at, :3, :3] = mean_rotation(turns[at][None], np.ones(1))
         poses[at, :3, 3] = centre[at] / weight[at]
-    focal = float(np.median([np.median(window.scene.focal[window.scene.posed]) for window, _ in placed_windows]))
+    posed = np.flatnonzero(weight)
+    zooms = any(window.scene.zooms for window, _ in placed_windows)
+    focal = np.full(count, float(np.median([_focal_px(window.scene) for window, _ in placed_windows])))
+    if zooms:
+        focal = np.exp(np.interp(np.arange(count), posed, log_focal[posed] / weight[posed]))
     return replace(
         first,
         cam_from_world=invert_rigid(poses),
         xyz=np.where(seen[:, None] > 0, xyz / np.maximum(seen, 1)[:, None], np.nan),
-        focal=np.full(count, focal),
+        focal=focal,
+        zooms=zooms,
     )
 
 
-def _depth_inside(frames: tuple[int, ...], posed: Array) -> Array:
+def _focal_px(scene: Scene) -> float:
+    return float(np.median(scene.focal[scene.posed]))
+
+
+def _depth_inside(frames: tuple[int, ...], posed: Indices) -> Array:
     """How far inside its window each frame lies, counted in keyframes from the nearer end, from 1."""
     place = np.searchsorted(frames, posed)
     return np.minimum(place + 1, len(frames) - place).astype(np.float64)
