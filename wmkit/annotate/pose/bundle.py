@@ -17,19 +17,20 @@ def bundle_adjust(
 ) -> Scene:
     """The scene with poses, points and focal length at the minimum of the Cauchy reprojection loss.
 
-    Frames share one focal length unless the scene zooms; unposed frames then get theirs from those around them.
-    The poses of the frames `held` stay; two of them or more fix where the scene lies and how large it is.
+    Frames share one focal length unless the scene zooms; frames that see nothing then take theirs from
+    those around them. The poses of the frames `held` stay; two of them or more fix where the scene lies and how
+    large it is.
     """
-    posed = np.unique(scene.obs_frame[scene.usable])  # a posed frame that sees no point is not adjusted
     shared = not scene.zooms
     model, track_of_point = to_reconstruction(scene, "SIMPLE_PINHOLE", shared=shared)
     _solve(model, loss_px, fixed_focal, iterations, held)
+    seeing = np.unique(scene.obs_frame[scene.usable])
     focal = scene.focal.copy()
-    found = np.array([model.camera(model.image(frame + 1).camera_id).params[0] for frame in posed.tolist()])
+    found = np.array([model.camera(model.image(frame + 1).camera_id).params[0] for frame in seeing.tolist()])
     if shared:
         focal[:] = found[0]
     else:
-        focal = np.exp(np.interp(np.arange(len(focal)), posed, np.log(found)))
+        focal = np.exp(np.interp(np.arange(len(focal)), seeing, np.log(found)))
     return replace(_moved(scene, model, track_of_point), focal=focal)
 
 

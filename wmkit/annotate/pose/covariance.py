@@ -18,13 +18,14 @@ __all__ = ["pose_covariance"]
 JOINT_FRAMES = 256  # the dense inverse is cubic in frames: 1536 unknowns take half a core-second
 
 
-def pose_covariance(scene: Scene, joint: Indices) -> tuple[Array, float]:
-    """(N, 6, 6), order (rotation rad, translation in the scene's unit), NaN where unposed; and the focal length's.
+def pose_covariance(scene: Scene, joint: Indices) -> tuple[Array | None, float]:
+    """(N, 6, 6), order (rotation rad, translation in the scene's unit), and the focal length's. NaN where unposed.
 
     The posed frames of `joint` (the keyframes, first posed frame included) are estimated jointly, with noise scaled
     to the scene's own residuals; of more than `JOINT_FRAMES` an even selection is. Another frame takes the mean of
     the two around it, weighted by distance in frames, plus its own covariance given the points: conservative, since
-    it ignores that they correlate. The second value is the standard deviation of the focal length's logarithm.
+    it ignores that they correlate. The second value is the standard deviation of the focal
+    length's logarithm. A scene too weak to be inverted has None.
     """
     posed = np.flatnonzero(scene.posed)
     joint = np.union1d(np.intersect1d(joint, posed), posed[[0, -1]])
@@ -40,7 +41,12 @@ def pose_covariance(scene: Scene, joint: Indices) -> tuple[Array, float]:
         between = (1 - share) * covariance[joint[before]] + share * covariance[joint[after]]
         covariance[rest] = between + np.linalg.inv(_own_information(linear, rest))
     sigma_log = focal_sigma_px / float(np.median(scene.focal[posed]))
-    return (covariance + np.swapaxes(covariance, 1, 2)) / 2, sigma_log
+    covariance = (covariance + np.swapaxes(covariance, 1, 2)) / 2
+    if not np.isfinite(covariance[posed]).all():
+        return None, sigma_log
+    value, vector = np.linalg.eigh(covariance[posed])
+    covariance[posed] = (vector * np.maximum(value, 0.0)[:, None, :]) @ np.swapaxes(vector, 1, 2)
+    return covariance, sigma_log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -125,7 +131,7 @@ def _spread_gradient(scene: Scene, joint: Indices) -> Array:
 
 def _constrained_inverse(information: Array, gradient: Array) -> Array:
     """Covariance of unknowns that may not move along `gradient` (KKT system, rows and columns scaled to 1)."""
-    root = np.sqrt(np.diag(information))
+    root = np.sqrt(np.maximum(np.diag(information), 1e-12))  # rounding may leave an unobserved unknown below zero
     across = gradient / root
     across /= np.linalg.norm(across)
     system = np.block([[information / root[:, None] / root, across[:, None]], [across[None], np.zeros((1, 1))]])

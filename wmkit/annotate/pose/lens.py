@@ -13,10 +13,9 @@ from wmkit.annotate.pose.scene import Scene
 from wmkit.camera import Array, Lens
 from wmkit.errors import InputError
 
-__all__ = ["LensConfig", "find_lens"]
+__all__ = ["LensConfig", "find_lens", "lens_gain"]
 
-QUICK = 15  # iterations: enough to see that a lens would help, not to find it
-FULL = 150
+ITERATIONS = 150
 MODELS = ("SIMPLE_RADIAL_FISHEYE", "RADIAL")
 
 
@@ -34,28 +33,32 @@ class LensConfig:
     loss_px: float = 1.0
 
 
-def find_lens(scene: Scene, thin: Scene, config: LensConfig) -> Lens | None:
-    """The lens under which a scene's posed frames agree notably better than under a pinhole, or None.
+def lens_gain(scene: Scene, config: LensConfig, iterations: int) -> float:
+    """Share of the median reprojection error that a lens takes from a scene's posed frames.
 
-    A short look at the few points of `thin` sorts out most clips; only those that may bend are adjusted in full.
+    0 where that is less than `min_gain`. Few iterations tell that something bends, not what.
     """
-    if not thin.usable.any() or _best(thin, config, QUICK) is None:
-        return None
-    return _best(scene, config, FULL)
+    return _best(scene, config, iterations)[1] if scene.usable.any() else 0.0
 
 
-def _best(scene: Scene, config: LensConfig, iterations: int) -> Lens | None:
+def find_lens(scene: Scene, config: LensConfig) -> Lens | None:
+    """The lens under which a scene's posed frames agree notably better than under a pinhole, or None."""
+    return _best(scene, config, ITERATIONS)[0] if scene.usable.any() else None
+
+
+def _best(scene: Scene, config: LensConfig, iterations: int) -> tuple[Lens | None, float]:
     straight = bundle_adjust(scene, config.loss_px, iterations=iterations)
-    best, limit_px = None, (1 - config.min_gain) * np.median(straight.error_px()[straight.usable])
+    before = float(np.median(straight.error_px()[straight.usable]))
+    best, gain = None, 0.0
     for model in MODELS:
         bent, params = bundle_adjust_camera(straight, config.loss_px, model, iterations=iterations)
         lens = _lens(model, params, scene.size)
         if lens is None or not _bends(lens, config.min_shift):
             continue
-        error_px = np.median(_error_px(bent, lens))
-        if error_px < limit_px:
-            best, limit_px = lens, error_px
-    return best
+        gained = 1 - float(np.median(_error_px(bent, lens))) / before if before > 0 else 0.0
+        if gained >= max(config.min_gain, gain):
+            best, gain = lens, gained
+    return best, gain
 
 
 def _lens(model: str, params: Array, size: tuple[int, int]) -> Lens | None:

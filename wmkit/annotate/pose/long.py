@@ -8,11 +8,11 @@ import numpy as np
 from wmkit.annotate.pose.lens import LensConfig
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start
-from wmkit.annotate.pose.scene import Scene, longest_tracks
-from wmkit.annotate.pose.start import DECIDING_TRACKS, Mapped, map_clip, starts
+from wmkit.annotate.pose.scene import longest_tracks
+from wmkit.annotate.pose.start import DECIDING_TRACKS, PATIENT, Mapped, map_clip, starts
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.windows import Anchor, Chain, WindowConfig, cut, map_chain, pairs_within
-from wmkit.annotate.pose.zoom import ZoomConfig, zooms
+from wmkit.annotate.pose.zoom import ZoomConfig, zoom_gain
 from wmkit.camera import CameraPrior
 
 __all__ = ["CameraSearch", "map_any"]
@@ -92,8 +92,4 @@ def _zooms_later(chain: Chain, windows: Sequence[tuple[int, ...]], config: ZoomC
     if max(chain.focal) <= config.min_range * min(chain.focal):
         return False
     scenes = (chain.scene.at_frames(np.array(frames)) for frames in windows)
-    return any(scene.posed.sum() >= 2 and zooms(_thin(scene), config) for scene in scenes)
-
-
-def _thin(scene: Scene) -> Scene:
-    return longest_tracks(scene, DECIDING_TRACKS)
+    return any(zoom_gain(longest_tracks(scene, DECIDING_TRACKS), config, PATIENT) > 0 for scene in scenes)

@@ -31,7 +31,7 @@ class TurningConfig:
     noise_px          the same in px of small frames, whose tracks are no finer for being small.
     inlier_share      of the observations within four times that.
     max_tracks        longest tracks used; focal_share and steps bound the search for the focal length. A fit that ends
-                      at the longest is none: shifting sideways looks like turning a camera without perspective.
+                      at either is none: shifting sideways looks like turning a camera without perspective.
     """
 
     homography_px: float = 2.0
@@ -94,13 +94,15 @@ def fit_turning(tracks: Tracks, frames: tuple[int, ...], config: TurningConfig, 
         focal_px = float(np.exp((low + high) / 2))
     rotation, error_px = problem.solve(focal_px)
     median_px, inlier_share = float(np.median(error_px)), float((error_px < 4 * problem.limit_px).mean())
-    longest = 0.95 * config.focal_share[1] * max(tracks.width, tracks.height)
+    low_px, high_px = (share * max(tracks.width, tracks.height) for share in config.focal_share)
     return Turning(
         rotation=rotation,
         focal_px=focal_px,
         median_px=median_px,
         inlier_share=inlier_share,
-        holds=median_px <= problem.limit_px and inlier_share >= config.inlier_share and focal_px < longest,
+        holds=median_px <= problem.limit_px
+        and inlier_share >= config.inlier_share
+        and 1.05 * low_px < focal_px < 0.95 * high_px,
     )
 
 

@@ -121,10 +121,15 @@ def scene_from_model(tracks: Tracks, model: "pycolmap.Reconstruction", mapped: T
 
 
 def longest_tracks(scene: Scene, count: int) -> Scene:
-    """The scene with the `count` points alone that most frames see, of those that three do."""
+    """The scene with the `count` points alone that most frames see, of those that three do.
+
+    Frames that see fewer than eight of them have no pose any more.
+    """
     length = np.bincount(scene.obs_track[scene.usable], minlength=len(scene.xyz))
     chosen = np.argsort(-length, kind="stable")[:count]
-    return scene.keep(np.isin(scene.obs_track, chosen[length[chosen] >= 3]))
+    thin = scene.keep(np.isin(scene.obs_track, chosen[length[chosen] >= 3]))
+    seen = np.bincount(thin.obs_frame[thin.usable], minlength=len(scene.cam_from_world))
+    return thin.at_frames(np.flatnonzero(seen >= 8))
 
 
 def _camera(scene: Scene, frame: int) -> "pycolmap.Camera":

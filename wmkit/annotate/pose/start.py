@@ -5,19 +5,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wmkit.annotate.pose.colmap_import import pycolmap
-from wmkit.annotate.pose.lens import LensConfig, find_lens
+from wmkit.annotate.pose.lens import LensConfig, find_lens, lens_gain
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
 from wmkit.annotate.pose.scene import Scene, longest_tracks, scene_from_model
 from wmkit.annotate.pose.tracks import Tracks
-from wmkit.annotate.pose.zoom import ZoomConfig, zooms
+from wmkit.annotate.pose.zoom import ZoomConfig, zoom_gain
 from wmkit.camera import Array, CameraPrior, Lens
 
 __all__ = ["Mapped", "map_clip", "starts"]
 
 KNOWN_SIGMA_LOG = 0.03  # a focal length known this well is better than what most clips calibrate by themselves
-DECIDING_TRACKS = 500  # longest tracks that decide whether there may be a lens or a zoom
-HALF_ALIVE = 200  # tracks a half must have alive in the median frame to be mapped alone
+DECIDING_TRACKS = 300  # longest tracks that decide whether there may be a lens or a zoom
+QUICK, PATIENT = 12, 100  # iterations of the adjustments that decide, first and, if in doubt, second look
+HALF_ALIVE = 150  # tracks a half must have alive in the median frame to be mapped alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,9 +71,13 @@ def map_clip(
     if start.fixed:
         return straight
     thin = longest_tracks(scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
-    if zooms(thin, zoom_config):
+    gains = (lambda n: zoom_gain(thin, zoom_config, n), lambda n: lens_gain(thin, lens_config, n))
+    by_zoom, by_lens = (gain(QUICK) for gain in gains)
+    if max(by_zoom, by_lens) > 0:  # a short look confuses the two
+        by_zoom, by_lens = (gain(PATIENT) for gain in gains)
+    if by_zoom > by_lens:
         return _zooming(tracks, keyframes, linked, replace(start, zooms=True), mapping, centre) or straight
-    lens = find_lens(scene.at_frames(np.array(keyframes)), thin, lens_config)
+    lens = find_lens(scene.at_frames(np.array(keyframes)), lens_config) if by_lens > 0 else None
     if lens is None:
         return straight
     pinhole = lens.default_pinhole()

@@ -15,6 +15,7 @@ from wmkit.annotate.pose.lens import LensConfig
 from wmkit.annotate.pose.links import LinkConfig, Pair, link_keyframes
 from wmkit.annotate.pose.long import CameraSearch, map_any
 from wmkit.annotate.pose.mapping import MappingConfig
+from wmkit.annotate.pose.planar import plane_share
 from wmkit.annotate.pose.quality import measure_quality
 from wmkit.annotate.pose.rotation import TurningConfig, fit_turning, may_turn_only
 from wmkit.annotate.pose.scene import Scene, drop_outliers, refine_poses, resect, triangulate, widest_angle_deg
@@ -43,6 +44,8 @@ class TrackSfmConfig:
     min_inliers     points a frame must see to be posed.
     still_share     median displacement, as a share of the diagonal, below which a camera counts as static.
     min_parallax_deg  upper-quartile triangulation angle below which translation is not observable.
+    plane_thickness, plane_share  a scene is planar when this share of its points lies within this share of the
+                    median depth of one plane.
     focal_share     focal lengths believed, as shares of the long side: fields of view of 127 down to 11 degrees.
     """
 
@@ -65,6 +68,8 @@ class TrackSfmConfig:
     min_inliers: int = 20
     still_share: float = 0.004
     min_parallax_deg: float = 1.0
+    plane_thickness: float = 0.02
+    plane_share: float = 0.93
     focal_share: tuple[float, float] = (0.25, 5.0)
 
     def build(self, device: str) -> "TrackSfm":
@@ -96,6 +101,7 @@ class TrackSfm:
             return NoTrajectory(reason="no_model", detail=f"no two of {len(keyframes)} keyframes start a model")
         mapped, chain = found
         scene, refusal = self._adjusted(mapped, np.array(keyframes))
+        refusal = refusal or self._planar(scene, mapped)
         if refusal is not None:
             return refusal
         second = self._second_opinion(mapped, scene, keyframes, linked)
@@ -160,6 +166,17 @@ class TrackSfm:
             scene = drop_outliers(scene, limit_px, config.min_angle_deg, config.min_inliers)
             refusal = self._degenerate(scene)
         return scene, refusal
+
+    def _planar(self, scene: Scene, mapped: Mapped) -> NoTrajectory | None:
+        """One plane and a focal length that nobody gave: cameras and focal length trade against each other."""
+        if mapped.fixed_focal:
+            return None
+        depth = float(np.median(scene.in_camera()[scene.usable, 2]))
+        share = plane_share(scene.xyz[np.isfinite(scene.xyz[:, 0])], self.config.plane_thickness * depth)
+        if share < self.config.plane_share:
+            return None
+        detail = f"{100 * share:.0f} % of the points lie on one plane; give --fov-deg or --intrinsics to solve it"
+        return NoTrajectory(reason="planar_scene", detail=detail)
 
     def _second_opinion(
         self, mapped: Mapped, scene: Scene, keyframes: tuple[int, ...], linked: tuple[Pair, ...]

@@ -25,7 +25,7 @@ PIXEL_CENTRE = np.float32(0.5)  # OpenCV puts the centre of the first pixel at 0
 class TrackConfig:
     """Knobs of the tracker.
 
-    max_points          points alive at a time.
+    max_points          points alive at a time; of small frames, one for every `area_px` square px.
     min_distance        of a new point to every living one, as a share of the image diagonal.
     grid                (columns, rows): replenished cell by cell, so that texture-poor regions keep their points.
     window_px           LK integration window; pyramid_levels are halvings above full size.
@@ -35,6 +35,7 @@ class TrackConfig:
     """
 
     max_points: int = 900
+    area_px: float = 100.0
     min_distance: float = 0.008
     grid: tuple[int, int] = (8, 6)
     window_px: int = 21
@@ -126,6 +127,7 @@ class _Tracker:
         self.config = config
         self.width, self.height = width, height
         self.distance_px = max(3.0, config.min_distance * float(np.hypot(width, height)))
+        self.points = min(config.max_points, max(300, round(width * height / config.area_px)))
         self.gray: NDArray[np.uint8] | None = None
         self.ids = np.zeros(0, np.int64)
         self.xy = np.zeros((0, 2), np.float32)
@@ -204,7 +206,7 @@ class _Tracker:
     def _replenish(self, gray: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> None:
         """Add corners in grid cells that hold fewer points than their share."""
         columns, rows = self.config.grid
-        share = -(-self.config.max_points // (columns * rows))
+        share = -(-self.points // (columns * rows))
         free = np.full(gray.shape, 255, np.uint8)
         for x, y in np.rint(self.xy).astype(int).tolist():
             cv2.circle(free, (x, y), int(self.distance_px), 0, -1)

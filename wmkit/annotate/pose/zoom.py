@@ -10,7 +10,7 @@ import numpy as np
 from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.scene import Scene
 
-__all__ = ["ZoomConfig", "zooms"]
+__all__ = ["ZoomConfig", "zoom_gain"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,21 +20,23 @@ class ZoomConfig:
     min_gain   least share of the median reprojection error that a focal length a frame must take away.
     min_range  least ratio of the 90th to the 10th percentile of the focal lengths found.
     loss_px    scale of the Cauchy loss.
-    iterations of each adjustment.
     """
 
     min_gain: float = 0.08
     min_range: float = 1.08
     loss_px: float = 1.0
-    iterations: int = 20
 
 
-def zooms(scene: Scene, config: ZoomConfig) -> bool:
-    """Whether a scene's posed frames agree notably better with focal lengths of their own, which then differ."""
+def zoom_gain(scene: Scene, config: ZoomConfig, iterations: int) -> float:
+    """Share of the median reprojection error that focal lengths of their own take from a scene's posed frames.
+
+    0 where that is less than `min_gain`, or where the focal lengths found hardly differ.
+    """
     if not scene.usable.any():
-        return False
-    one = bundle_adjust(scene, config.loss_px, iterations=config.iterations)
-    each = bundle_adjust(replace(one, zooms=True), config.loss_px, iterations=config.iterations)
+        return 0.0
+    one = bundle_adjust(scene, config.loss_px, iterations=iterations)
+    each = bundle_adjust(replace(one, zooms=True), config.loss_px, iterations=iterations)
     before, after = (float(np.median(found.error_px()[found.usable])) for found in (one, each))
     low, high = np.percentile(each.focal[each.posed], (10, 90))
-    return after < (1 - config.min_gain) * before and high > config.min_range * low
+    gain = 1 - after / before if before > 0 else 0.0
+    return gain if gain >= config.min_gain and high > config.min_range * low else 0.0
