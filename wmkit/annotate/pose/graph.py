@@ -9,6 +9,8 @@ from wmkit.camera import Array
 
 __all__ = ["Edge", "placed"]
 
+STEPS = 20  # nearly linear: a chain's drift is small against the turns it makes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Edge:
@@ -65,7 +67,8 @@ def _balanced(start: dict[int, Similarity], edges: list[Edge]) -> dict[int, Simi
 
     unit = float(np.median([edge.unit for edge in edges]))
     scale = np.tile([1.0, 1.0, 1.0, 1.0, unit, unit, unit], len(others))
-    return moved(least_squares(residual, np.zeros(7 * len(others)), x_scale=scale).x)
+    found = least_squares(residual, np.zeros(7 * len(others)), x_scale=scale, max_nfev=STEPS)
+    return moved(found.x)
 
 
 def _off(a: Similarity, b: Similarity, edge: Edge) -> Array:
