@@ -158,7 +158,9 @@ def annotate(
     executor: Annotated[ExecutorName, typer.Option(help="Ray actors, or plain processes.")] = "ray",
     workers: Annotated[int | None, typer.Option(help="Worker processes. [default: one a core]")] = None,
     clip_timeout_s: Annotated[float, typer.Option(help="Seconds a clip may take before it is given up.")] = 900.0,
-    clip_memory_gib: Annotated[float, typer.Option(help="GiB a worker may hold for a clip before it is given up.")] = 6.0,
+    clip_memory_gib: Annotated[
+        float, typer.Option(help="GiB a worker may hold for a clip before it is given up.")
+    ] = 6.0,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when any clip failed.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Let another config annotate this corpus again.")] = False,
@@ -192,9 +194,7 @@ def annotate(
         prior=prior_config(intrinsics=intrinsics, fov_deg=fov_deg, priors=priors),
     )
     options = RunOptions(
-        executor=ExecutorOptions(
-            kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib
-        ),
+        executor=ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib),
         update=update,
         rerun=_given_flags(context),
     )
