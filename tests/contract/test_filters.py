@@ -9,6 +9,7 @@ import pytest
 
 from tests.annotate_doubles import ArraySource, annotation_of, no_trajectory_of, path_of, points_of
 from wmkit.annotate.filters import FILTERS, FOOTAGE_FILTERS, TRAJECTORY_FILTERS, FilterUnion
+from wmkit.camera import CameraPrior
 from wmkit.clip import QUALITY_ROWS, Annotation, Confidence, MeasureState, PoseQuality, Verdict
 
 OWN = pytest.mark.parametrize("config", FILTERS, ids=lambda config: config.name)
@@ -29,12 +30,13 @@ def measure(config, annotation=None) -> Verdict:
 
 
 def annotated() -> Annotation:
-    """Six posed frames with points and calibrated evidence."""
+    """Six posed frames with points, calibrated evidence and a camera known before."""
     position = np.arange(6)[:, None] * np.array([0.1, 0.0, 0.02])
     annotation = annotation_of(path_of(position), points_of(np.ones((20, 3))))
     quality = PoseQuality(**dict.fromkeys(QUALITY_ROWS, np.full(6, 0.5)))
     confidence = Confidence(quality=quality, p_good=0.9, calibration="made by hand")
-    return dataclasses.replace(annotation, confidence=confidence)
+    prior = CameraPrior(fx=60.0, fy=60.0, cx=None, cy=None, sigma_log=0.05, source="made by hand")
+    return dataclasses.replace(annotation, confidence=confidence, prior=prior)
 
 
 def test_the_union_names_every_default_once() -> None:

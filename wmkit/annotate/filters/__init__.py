@@ -8,6 +8,7 @@ from wmkit.annotate.filters.fov import FovXConfig, FovYConfig
 from wmkit.annotate.filters.hard_cut import HardCutConfig
 from wmkit.annotate.filters.p_good import PGoodConfig
 from wmkit.annotate.filters.posed_ratio import PosedRatioConfig
+from wmkit.annotate.filters.prior_disagreement import PriorDisagreementConfig
 from wmkit.annotate.filters.reprojection_px import ReprojectionPxConfig
 from wmkit.annotate.filters.rotation_speed import RotationSpeedConfig
 from wmkit.annotate.filters.static_camera import StaticCameraConfig
@@ -25,6 +26,7 @@ TrajectoryFilterUnion = (
     | TranslationSpeedConfig
     | RotationSpeedConfig
     | PGoodConfig
+    | PriorDisagreementConfig
 )
 FilterUnion = FootageFilterUnion | TrajectoryFilterUnion
 
@@ -38,5 +40,6 @@ TRAJECTORY_FILTERS: tuple[TrajectoryFilterUnion, ...] = (
     TranslationSpeedConfig(),
     RotationSpeedConfig(),
     PGoodConfig(),
+    PriorDisagreementConfig(),
 )
 FILTERS: tuple[FilterUnion, ...] = (*FOOTAGE_FILTERS, *TRAJECTORY_FILTERS)

@@ -1,5 +1,7 @@
 """Every trajectory filter on motions whose value follows from a formula."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -8,10 +10,11 @@ from wmkit.annotate.filters import TRAJECTORY_FILTERS
 from wmkit.annotate.filters.focal_divergence import FocalDivergenceConfig
 from wmkit.annotate.filters.fov import FovXConfig, FovYConfig
 from wmkit.annotate.filters.posed_ratio import PosedRatioConfig
+from wmkit.annotate.filters.prior_disagreement import PriorDisagreementConfig
 from wmkit.annotate.filters.reprojection_px import ReprojectionPxConfig
 from wmkit.annotate.filters.rotation_speed import RotationSpeedConfig
 from wmkit.annotate.filters.translation_speed import TranslationSpeedConfig
-from wmkit.camera import Intrinsics
+from wmkit.camera import CameraPrior, Intrinsics
 from wmkit.clip import Annotation, MeasureState, Points, Verdict
 
 FPS = 10.0
@@ -60,6 +63,16 @@ def test_focal_divergence_is_relative_to_the_mean() -> None:
     assert verdict.value == pytest.approx(0.2, abs=1e-12)
     square = annotation_of(straight([0.1]))
     assert measure(FocalDivergenceConfig(), square).value == 0.0
+
+
+def test_a_prior_disagrees_in_its_own_sigmas() -> None:
+    camera = Intrinsics(fx=100.0, fy=100.0, cx=32.0, cy=24.0, width=64, height=48)
+    annotation = annotation_of(straight([0.1]), camera=camera)
+    assert measure(PriorDisagreementConfig(), annotation).reason == "no_prior"
+    told = 100.0 * np.exp(0.2)
+    prior = CameraPrior(fx=told, fy=told, cx=None, cy=None, sigma_log=0.05, source="flag --fov-deg 20")
+    verdict = measure(PriorDisagreementConfig(), dataclasses.replace(annotation, prior=prior))
+    assert verdict.value == pytest.approx(4.0, abs=1e-9)  # 0.2 / 0.05
 
 
 def test_posed_ratio_counts_posed_frames() -> None:
