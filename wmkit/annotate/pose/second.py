@@ -54,16 +54,19 @@ def second_estimate(
     linked: tuple[Pair, ...],
     start: Start,
     config: SecondConfig,
-    windows: WindowConfig,
+    windows: WindowConfig | None = None,
 ) -> tuple[Array, float, float]:
-    """(N, 4, 4) cam_from_world with NaN where unposed, focal px (NaN: none), and the share of its keyframes posed."""
+    """(N, 4, 4) cam_from_world with NaN where unposed, focal px (NaN: none), and the share of its keyframes posed.
+
+    `windows` says how a long clip is cut; None: in one piece.
+    """
     chosen = _thinned(half, keyframes, config.min_shared)
     last = len(half) - 1
     backwards = half.reversed()
     turned = tuple(sorted((last - j, last - i) for i, j in linked if i in chosen and j in chosen))
     picked = tuple(sorted(last - frame for frame in chosen))
     cam_from_world = np.full((len(half), 4, 4), np.nan)
-    if len(picked) > windows.longest:
+    if windows is not None and len(picked) > windows.longest:
         chain = map_chain(backwards, picked, turned, start, MappingConfig(), windows)
         if chain is None:
             return cam_from_world, float("nan"), 0.0

@@ -1,6 +1,7 @@
 """Exact tracks of long walks through clouds of points: no pictures, so that hundreds of frames cost nothing."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wmkit.annotate.pose.scene import Scene
 from wmkit.annotate.pose.tracks import Tracks
@@ -67,7 +68,7 @@ def true_scene(tracks: Tracks, cam_from_world: Array, xyz: Array) -> Scene:
     )
 
 
-def _seen(xyz: Array, cam_from_world: Array) -> tuple[Array, Array]:
+def _seen(xyz: Array, cam_from_world: Array) -> tuple[NDArray[np.bool_], Array]:
     point = xyz @ cam_from_world[:3, :3].T + cam_from_world[:3, 3]
     ahead = point[:, 2] > 0.5
     pixel = FOCAL_PX * point[:, :2] / np.where(ahead, point[:, 2], 1.0)[:, None] + CENTRE
