@@ -106,6 +106,7 @@ print(json.dumps({"posed": posed, "frames": len(frames.view), "peak_gib": peak_g
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_minute_of_video_stays_within_its_memory(tmp_path: Path) -> None:
     from wmkit.camera import Intrinsics
     from wmkit.camera_paths import DoubleLoop
