@@ -18,6 +18,7 @@ from wmkit.annotate.pose.features import FeatureConfig, Features
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
 from wmkit.annotate.pose.links import LinkConfig, link_keyframes
 from wmkit.annotate.pose.tracks import Tracks
+from wmkit.camera_paths import SampledPath, rotation_from_angles
 
 ROOT = Path(__file__).parents[4]
 
@@ -91,6 +92,18 @@ def test_keyframes_of_much_motion_are_as_few_as_asked() -> None:
     assert choose_keyframes(tracks, KeyframeConfig(most=len(free))) == free
 
 
+class Round:
+    """Once round a circle of 0.8 m, looking along it: the last pose is the first."""
+
+    def sample(self, frames: int, fps: float) -> SampledPath:
+        """See `CameraPath.sample`."""
+        angle = 2 * np.pi * np.arange(frames) / (frames - 1)
+        poses = np.tile(np.eye(4), (frames, 1, 1))
+        poses[:, :3, :3] = rotation_from_angles(-np.degrees(angle), -6.0 + 3.0 * np.sin(3 * angle), 0.0)
+        poses[:, :3, 3] = np.stack([0.8 * np.cos(angle), 0.05 * np.sin(5 * angle), 0.8 * np.sin(angle)], axis=1)
+        return SampledPath(world_from_cam=poses, time_s=np.arange(frames) / fps)
+
+
 RUN = """
 import json, resource, sys
 from wmkit.annotate.isolated import camera_config
@@ -109,14 +122,12 @@ print(json.dumps({"posed": posed, "frames": len(frames.view), "peak_gib": peak_g
 @pytest.mark.timeout(1800)
 def test_a_minute_of_video_stays_within_its_memory(tmp_path: Path) -> None:
     from wmkit.camera import Intrinsics
-    from wmkit.camera_paths import DoubleLoop
     from wmkit.executor.task import THREAD_ENV
     from wmkit.video.encode import write_mp4
     from wmkit.worlds import DEMO_CLIPS
 
-    path = DoubleLoop(radius_m=0.8, ahead_m=1.6, loops=1)
-    size = Intrinsics.from_fov(66.0, 960, 540)
-    round_trip = replace(DEMO_CLIPS[0], path=path, intrinsics=size, frames=241)
+    size = Intrinsics.from_fov(72.0, 960, 540)
+    round_trip = replace(DEMO_CLIPS[0], path=Round(), position=(0.0, -1.5, 2.2), intrinsics=size, frames=241)
     pictures = [frame.rgb for frame in round_trip.render()]
     laps = (pictures[k % 240] for k in range(961))  # the last pose is the first: four rounds without a jump
     write_mp4(tmp_path / "minute.mp4", laps, 16.0, (960, 540))
