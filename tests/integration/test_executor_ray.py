@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.dummy import dummy_config, write_clips
 from tests.faults.tasks import misbehave
+from tests.pose_worlds import cameras_alone, filmed, write_clip
 from wmkit.annotate.progress import SilentProgress
 from wmkit.annotate.run import RunOptions, run_annotate
 from wmkit.corpus import Corpus
@@ -75,4 +76,13 @@ def test_the_corpus_has_the_same_bytes(tmp_path: Path) -> None:
         summaries[kind] = {**summary.to_json(), "corpus": "", "seconds": 0, "clips_per_s": 0}
     assert summaries["ray"] == summaries["local"]
     assert summaries["ray"]["codes"] == {"pose/diverged": 1, "worker/worker_crash": 1}
+    assert Corpus.open(tmp_path / "ray").corpus_hash() == Corpus.open(tmp_path / "local").corpus_hash()
+
+
+def test_the_engine_gives_the_same_bytes_on_ray(tmp_path: Path) -> None:
+    write_clip(filmed("moves").rgb, tmp_path / "in" / "moves")
+    for kind in ("ray", "local"):
+        options = RunOptions(executor=ExecutorOptions(kind=kind, workers=1, timeout_s=120.0))
+        summary = run_annotate([tmp_path / "in"], tmp_path / kind, cameras_alone(), options, SilentProgress())
+        assert summary.ok == 1
     assert Corpus.open(tmp_path / "ray").corpus_hash() == Corpus.open(tmp_path / "local").corpus_hash()

@@ -19,6 +19,7 @@ from wmkit.annotate.export import EXPORT_FORMATS
 from wmkit.annotate.pipeline import config_hash
 from wmkit.annotate.run import RunSummary
 from wmkit.bench.peer import PEERS
+from wmkit.cli import bench, corpus
 from wmkit.errors import ClipError, ConfigError, CorruptShardError, InputError
 from wmkit.executor import EXECUTORS
 from wmkit.video import DECODERS, VideoConfig
@@ -55,11 +56,11 @@ def test_surface_is_the_frozen_one() -> None:
 
 
 def test_choices_are_those_of_the_parts_behind_them() -> None:
-    assert get_args(cli.DecoderName) == DECODERS
-    assert set(get_args(cli.ExecutorName)) == set(EXECUTORS)
-    assert set(get_args(cli.ExportFormat)) == set(EXPORT_FORMATS)
-    assert set(get_args(cli.PeerName)) == set(PEERS)
-    assert set(surface(typer.main.get_command(cli.app))["wmkit annotate"]) >= cli.RERUN_FLAGS
+    assert get_args(corpus.DecoderName) == DECODERS
+    assert set(get_args(corpus.ExecutorName)) == set(EXECUTORS)
+    assert set(get_args(corpus.ExportFormat)) == set(EXPORT_FORMATS)
+    assert set(get_args(bench.PeerName)) == set(PEERS)
+    assert set(surface(typer.main.get_command(cli.app))["wmkit annotate"]) >= corpus.RERUN_FLAGS
 
 
 SUMMARY = RunSummary(

@@ -75,6 +75,12 @@ class StageClock:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - start_s
 
+    def split(self, name: str, parts: dict[str, float]) -> None:
+        """Charge `parts` of a stage that has ended to stages of their own, called name.part."""
+        for part, seconds in parts.items():
+            self.seconds[f"{name}.{part}"] = seconds
+            self.seconds[name] -= seconds
+
 
 def config_dict(config: object) -> object:
     """A frozen config as plain JSON values; each plug-in config also carries its class, so no two look alike.
@@ -113,6 +119,8 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
     with clock.stage("pose"):
         prior = clip_prior(frames, config.prior)
         outcome = config.pose.build(device).estimate(frames, config.seed, prior)
+    if isinstance(outcome, PoseEstimate):
+        clock.split("pose", dict(outcome.core_seconds))
     if isinstance(outcome, PoseEstimate) and outcome.lens is not None:  # from here on, everyone sees a pinhole
         frames = undistorted(frames, outcome.lens, outcome.intrinsics[0])
     annotation = Annotation(

@@ -52,6 +52,7 @@ class PoseEstimate:
 
     Raises InputError when a lens comes with rows of several pinholes, or of another size.
     `quality` is what the backend measured of its own result, one row a frame; None when it measures nothing.
+    `core_seconds` are CPU seconds of parts of its work that are worth telling apart, by name; they decide no byte.
     """
 
     trajectory: Trajectory
@@ -61,6 +62,7 @@ class PoseEstimate:
     depth: DepthMap | None = None
     lens: Lens | None = None
     quality: PoseQuality | None = None
+    core_seconds: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.lens is None:

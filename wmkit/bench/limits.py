@@ -5,9 +5,12 @@ posed_ratio_min = 1.0
 ate_percent_max = 0.5         # ATE limits are either-or: one of the two is enough
 ate_m_max = 0.02
 rotation_deg_max = 1.5
+pose_core_s_max = 0.15        # a frame, of the first estimate
+peer_ratio_min = 4.0          # what the peer costs over the first estimate; not judged where no peer ran
 
-[kitti06_gray.given]          # optional: a cue the user of `annotate` would name
+[kitti06_gray.given]          # optional: cues the user of `annotate` would name
 camera_height_m = 1.65
+sidecars = "auto"             # the clip's own telemetry
 """
 
 import math
@@ -19,7 +22,7 @@ from pathlib import Path
 from wmkit.bench.score import Score
 from wmkit.errors import ConfigError, InputError
 
-__all__ = ["Check", "SequenceLimits", "judge", "read_limits"]
+__all__ = ["Check", "Cost", "SequenceLimits", "judge", "read_limits"]
 
 # limit -> the figure it bounds from above
 UPPER = {
@@ -28,17 +31,35 @@ UPPER = {
     "rotation_deg_max": "rotation_error",
     "focal_percent_max": "focal_error",
     "scale_percent_max": "scale_error",
+    "net_displacement_percent_max": "net_displacement_error",
+    "path_percent_max": "path_length_error",
+    "scale_interval_max": "scale_interval",
 }
+COSTS = ("pose_core_s_max", "second_share_max", "peer_ratio_min")
 EITHER = ("ate_percent_max", "ate_m_max")
 POSED = "posed_ratio_min"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceLimits:
-    """Limits of one sequence by name, and the camera's height in metres where the engine is told it."""
+    """Limits of one sequence by name, and what the engine is told: the camera's height in metres, telemetry."""
 
     limits: dict[str, float]
     camera_height_m: float | None = None
+    sidecars: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What an engine cost: CPU seconds a frame of its first estimate, and what comes on top.
+
+    second_share  of the first estimate's seconds that the second takes; None when there is no second.
+    peer_ratio    the peer's seconds over those of the first estimate, decoding included; None without a peer.
+    """
+
+    pose_core_s: float
+    second_share: float | None
+    peer_ratio: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,23 +90,31 @@ def _sequence_limits(path: Path, name: str, table: object) -> SequenceLimits:
         raise ConfigError(f"{path}: expected a table [{name}], got {table!r}")
     given = table.get("given", {})
     limits = {key: value for key, value in table.items() if key != "given"}
-    allowed = (POSED, *UPPER)
+    allowed = (POSED, *UPPER, *COSTS)
     if not limits or set(limits) - set(allowed):
         raise ConfigError(f"{path}: [{name}]: expected some of {', '.join(allowed)}, got {', '.join(limits) or 'none'}")
-    if not isinstance(given, dict) or set(given) - {"camera_height_m"}:
-        raise ConfigError(f"{path}: [{name}.given]: expected camera_height_m alone, got {given!r}")
-    for key, value in (*limits.items(), *given.items()):
+    if not isinstance(given, dict) or set(given) - {"camera_height_m", "sidecars"}:
+        raise ConfigError(f"{path}: [{name}.given]: expected camera_height_m and sidecars alone, got {given!r}")
+    if given.get("sidecars", "auto") != "auto":
+        raise ConfigError(f"{path}: [{name}.given] sidecars: expected auto, got {given['sidecars']!r}")
+    numbers = (*limits.items(), *((key, value) for key, value in given.items() if key != "sidecars"))
+    for key, value in numbers:
         if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):
             raise ConfigError(f"{path}: [{name}] {key}: expected a number >= 0, got {value!r}")
     height = given.get("camera_height_m")
     return SequenceLimits(
         limits={key: float(value) for key, value in limits.items()},
         camera_height_m=None if height is None else float(height),
+        sidecars="sidecars" in given,
     )
 
 
-def judge(sequence: str, limits: SequenceLimits, posed_ratio: float, score: Score) -> tuple[Check, ...]:
+def judge(
+    sequence: str, limits: SequenceLimits, posed_ratio: float, score: Score, cost: Cost | None = None
+) -> tuple[Check, ...]:
     """Every limit of a sequence against its figures; one that was not measured is missed.
+
+    The exception is the peer's cost, which is only judged where a peer ran. `cost` is None when nothing ran.
 
     Where both ATE limits are given they are one check, held when either is. Distances in a reference's own units
     (a reference that is not metric) never meet `ate_m_max`.
@@ -98,7 +127,26 @@ def judge(sequence: str, limits: SequenceLimits, posed_ratio: float, score: Scor
     groups = [tuple(name for name in EITHER if name in limits.limits)]
     groups += [(name,) for name in UPPER if name not in EITHER and name in limits.limits]
     checks += [_upper(sequence, group, limits.limits, score) for group in groups if group]
+    checks += _costs(sequence, limits.limits, cost)
     return tuple(checks)
+
+
+def _costs(sequence: str, limits: dict[str, float], cost: Cost | None) -> list[Check]:
+    figures = {
+        "pose_core_s_max": (None if cost is None else cost.pose_core_s, "core-s a frame, first estimate"),
+        "second_share_max": (None if cost is None else cost.second_share, "of the first estimate's cost on top"),
+        "peer_ratio_min": (None if cost is None else cost.peer_ratio, "times the first estimate's cost by the peer"),
+    }
+    checks = []
+    for limit, (value, words) in figures.items():
+        if limit not in limits or (limit == "peer_ratio_min" and value is None):
+            continue
+        least = limit.endswith("_min")
+        held = value is not None and (value >= limits[limit] if least else value <= limits[limit])
+        told = "not measured:" if value is None else f"{value:.3g}"
+        line = f"{sequence}: {told} {words}, limit {'at least ' if least else ''}{limits[limit]:g}"
+        checks.append(Check(sequence=sequence, limit=limit, held=held, line=line))
+    return checks
 
 
 def _upper(sequence: str, group: Sequence[str], limits: dict[str, float], score: Score) -> Check:

@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from wmkit.annotate.defaults import scale_cues
 from wmkit.annotate.isolated import annotate_pixels, camera_config
 from wmkit.annotate.pipeline import AnnotateConfig, AnnotateResult
+from wmkit.annotate.protocols import ScaleConfig
+from wmkit.annotate.scale_flags import ScaleFlags, cues_of_flags
 from wmkit.bench.limits import SequenceLimits, judge, read_limits
 from wmkit.bench.peer import PEERS, run_peer
 from wmkit.bench.reference import Reference, match, read_reference
@@ -27,7 +28,7 @@ from wmkit.bench.score import Estimate, Score, score
 from wmkit.camera import Intrinsics
 from wmkit.clip import Annotation
 from wmkit.errors import ClipError, InputError
-from wmkit.video import ClipFile, FoundClip, discover, open_source
+from wmkit.video import ClipFile, FoundClip, VideoConfig, discover, open_source
 
 __all__ = ["BenchOptions", "bench_pose", "find_clip", "source_cameras"]
 
@@ -123,15 +124,20 @@ def find_clip(folder: Path, image_folder: str | None) -> FoundClip:
 
 
 def _run(sequence: _Sequence, config: AnnotateConfig, peer: str | None) -> SequenceResult:
-    if sequence.limits is not None and sequence.limits.camera_height_m is not None:
-        cues = scale_cues(camera_height_m=sequence.limits.camera_height_m, factor=None)
-        config = dataclasses.replace(config, scale=(*config.scale, *cues))
+    if sequence.limits is not None:
+        config = dataclasses.replace(config, scale=(*config.scale, *_given_cues(sequence.limits, config.video)))
     with TemporaryDirectory(prefix="wmkit-bench-") as folder:
         try:
             file, result = annotate_pixels(sequence.clip, config, Path(folder))
         except ClipError as error:
             return _failed(sequence, str(error))
         return _scored(sequence, config, file, result, peer)
+
+
+def _given_cues(limits: SequenceLimits, video: VideoConfig) -> tuple[ScaleConfig, ...]:
+    """The cues a user would name: what the limits file says is given."""
+    height = None if limits.camera_height_m is None else repr(limits.camera_height_m)
+    return cues_of_flags(ScaleFlags(sidecars="auto" if limits.sidecars else "none", camera_height=height), video)
 
 
 def _scored(
@@ -152,6 +158,7 @@ def _scored(
         trajectory=annotation.trajectory,
         reason=annotation.no_trajectory.reason if annotation.no_trajectory else "",
         intrinsics=source_cameras(annotation),
+        scale=annotation.scale,
     )
     engines = [
         EngineResult(
@@ -176,7 +183,10 @@ def _scored(
             )
         )
     ratio = estimate.posed / estimate.frames
-    checks = () if sequence.limits is None else judge(sequence.name, sequence.limits, ratio, engines[0].score)
+    checks = ()
+    if sequence.limits is not None:
+        cost = engines[0].cost(engines[1] if len(engines) > 1 else None)
+        checks = judge(sequence.name, sequence.limits, ratio, engines[0].score, cost)
     return SequenceResult(
         name=sequence.name,
         clip=sequence.clip.name,

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from wmkit import __version__
-from wmkit.bench.limits import Check
+from wmkit.bench.limits import Check, Cost
 from wmkit.bench.score import METRIC_NAMES, Estimate, Score
 
 __all__ = ["BenchReport", "EngineResult", "SequenceResult"]
+
+SECOND = "pose.second"  # the stage of the second estimate, which only judges the first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -21,6 +23,20 @@ class EngineResult:
     score: Score
     core_seconds: dict[str, float]
     digest: str | None = None
+
+    @property
+    def first_core_seconds(self) -> float:
+        """CPU seconds of all stages but the second estimate."""
+        return sum(self.core_seconds.values()) - self.core_seconds.get(SECOND, 0.0)
+
+    def cost(self, peer: "EngineResult | None") -> Cost:
+        """What the first estimate cost, the second beside it, and the peer."""
+        first_pose_s, second_s = self.core_seconds.get("pose", 0.0), self.core_seconds.get(SECOND)
+        return Cost(
+            pose_core_s=first_pose_s / self.estimate.frames,
+            second_share=None if second_s is None or first_pose_s <= 0 else second_s / first_pose_s,
+            peer_ratio=None if peer is None else sum(peer.core_seconds.values()) / self.first_core_seconds,
+        )
 
     @property
     def core_seconds_per_frame(self) -> float:
@@ -67,11 +83,8 @@ class SequenceResult:
 
     @property
     def peer_cost_ratio(self) -> float | None:
-        """Core-seconds of the peer over the annotator's; None without a peer."""
-        if len(self.engines) < 2:
-            return None
-        ours, peer = self.engines[:2]
-        return peer.core_seconds_per_frame / ours.core_seconds_per_frame
+        """Core-seconds of the peer over those of the annotator's first estimate; None without a peer."""
+        return self.engines[0].cost(self.engines[1]).peer_ratio if len(self.engines) > 1 else None
 
     def to_json(self) -> dict[str, object]:
         """Plain JSON values."""

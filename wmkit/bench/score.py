@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wmkit.bench.reference import Truth
-from wmkit.camera import Array, Intrinsics, ScaleKind, Trajectory
+from wmkit.camera import Array, Intrinsics, ScaleEstimate, ScaleKind, Trajectory
 from wmkit.errors import InputError
 from wmkit.metrics import (
     Metric,
@@ -28,6 +28,9 @@ METRIC_NAMES = (
     "ate_percent",
     "ate_se3",
     "scale_error",
+    "net_displacement_error",
+    "path_length_error",
+    "scale_interval",
     "rotation_error",
     "rpe_translation",
     "rpe_rotation",
@@ -41,6 +44,7 @@ class Estimate:
 
     intrinsics   one row a frame, of frames of any one size; () without a trajectory.
     source_size  (width, height) px of the source's full-size pictures, which the reference's K belongs to.
+    scale        what made the trajectory metric, None when it is up to scale.
     """
 
     frames: int
@@ -48,6 +52,7 @@ class Estimate:
     trajectory: Trajectory | None = None
     reason: str = ""
     intrinsics: tuple[Intrinsics, ...] = ()
+    scale: ScaleEstimate | None = None
 
     @property
     def posed(self) -> int:
@@ -85,6 +90,8 @@ def score(estimate: Estimate, truth: Truth) -> Score:
 
     measure(("path_length", "ate_sim3", "ate_percent"), lambda: _position_metrics(trajectory, truth))
     measure(("ate_se3", "scale_error"), lambda: _metric_scale_metrics(trajectory, truth))
+    measure(("net_displacement_error", "path_length_error"), lambda: _length_metrics(trajectory, truth))
+    measure(("scale_interval",), lambda: (_scale_interval(estimate, truth),))
     measure(("rotation_error",), lambda: (rotation_error(trajectory, _expect(truth.rotation, "rotations")),))
     measure(("rpe_translation", "rpe_rotation"), lambda: _relative(trajectory, truth))
     measure(("focal_error",), lambda: (_focal(estimate, truth),))
@@ -146,6 +153,60 @@ def _metric_scale_metrics(estimate: Trajectory, truth: Truth) -> tuple[Metric, M
         if path.scale is not ScaleKind.METRIC:
             raise InputError(f"the {name} is up to scale")
     return absolute_trajectory_error(estimate, reference, with_scale=False), scale_error(estimate, reference)
+
+
+def _lengths_m(estimate: Trajectory, truth: Truth) -> tuple[Array, Array, int]:
+    """Net displacement and path length, metres, of estimate and reference over the frames posed in both.
+
+    Against a GPS both are horizontal, in the estimate by its rotation onto the reference.
+    """
+    reference = _expect(truth.position, "positions")
+    for name, path in (("estimate", estimate), ("reference", reference)):
+        if path.scale is not ScaleKind.METRIC:
+            raise InputError(f"the {name} is up to scale")
+    both = common_frames(estimate, reference, at_least=3)
+    ours, true = estimate.position[both], reference.position[both]
+    if truth.horizontal is not None:
+        ours = ours @ align(ours, true, with_scale=True).rotation.T @ truth.horizontal.T
+        true = true @ truth.horizontal.T
+    found = [
+        np.array([np.linalg.norm(path[-1] - path[0]), np.linalg.norm(np.diff(path, axis=0), axis=1).sum()])
+        for path in (ours, true)
+    ]
+    if not (found[1] > 0).all():
+        raise InputError("the reference ends where it began")
+    return found[0], found[1], int(both.sum())
+
+
+def _length_metrics(estimate: Trajectory, truth: Truth) -> tuple[Metric, Metric]:
+    ours, true, count = _lengths_m(estimate, truth)
+    net, path = (100 * (ours / true - 1)).tolist()
+    return tuple(  # pyright: ignore[reportReturnType]  # two of them
+        Metric(name=name, value=value, unit="%", definition=f"signed error of the {words}, as it stands", count=count)
+        for name, value, words in (
+            ("net_displacement_error", net, "distance from the first to the last frame"),
+            ("path_length_error", path, "length of the path"),
+        )
+    )
+
+
+def _scale_interval(estimate: Estimate, truth: Truth) -> Metric:
+    """How far out in the scale's interval the true scale lies, the reference's net displacement taken as true."""
+    if estimate.scale is None or estimate.trajectory is None:
+        raise InputError("the estimate is up to scale")
+    ours, true, count = _lengths_m(estimate.trajectory, truth)
+    off = float(np.log(true[0] / ours[0]))
+    scale = estimate.scale
+    half = float(np.log(scale.high / scale.value) if off > 0 else np.log(scale.value / scale.low))
+    if half <= 0:
+        raise InputError("the scale was given as exact")
+    return Metric(
+        name="scale_interval",
+        value=abs(off) / half,
+        unit="half-widths",
+        definition="|log of true over estimated net displacement| over half of the 95 % interval; inside it up to 1",
+        count=count,
+    )
 
 
 def _relative(estimate: Trajectory, truth: Truth) -> tuple[Metric, Metric]:

@@ -83,8 +83,8 @@ def _continued(mapped: Mapped, start: Start) -> Start:
     """The camera other windows begin with: the first one's, then the guesses that it had itself."""
     scene = mapped.scene
     known = (float(np.median(scene.focal[scene.posed])), *scene.centre.tolist())
-    guesses = () if start.fixed else tuple((params[0], *scene.centre.tolist()) for params in start.params)
-    return replace(start, params=(known, *guesses), zooms=scene.zooms)
+    guesses = () if mapped.fixed_focal else tuple((params[0], *scene.centre.tolist()) for params in start.params)
+    return replace(start, params=(known, *guesses), fixed=mapped.fixed_focal, zooms=scene.zooms)
 
 
 def _zooms_later(chain: Chain, windows: Sequence[tuple[int, ...]], config: ZoomConfig) -> bool:

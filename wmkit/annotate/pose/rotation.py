@@ -175,7 +175,8 @@ class _Problem:
 
     @staticmethod
     def _sum(slot: Indices, rows: Array, count: int) -> Array:
-        return np.stack([np.bincount(slot, rows[:, k], count) for k in range(rows.shape[1])], axis=1)
+        columns = [np.bincount(slot, weights=column, minlength=count) for column in rows.T]
+        return np.stack(columns, axis=1, dtype=np.float64)
 
 
 def _nearest_rotation(moment: Array) -> Array:

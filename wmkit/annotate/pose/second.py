@@ -72,15 +72,16 @@ def second_estimate(
             return cam_from_world, float("nan"), 0.0
         posed = chain.scene.posed
         return chain.scene.cam_from_world[::-1], float(np.median(chain.scene.focal[posed])), posed.sum() / len(picked)
-    model = map_keyframes(backwards, picked, turned, start, MappingConfig())
-    if model is None:
+    found = map_keyframes(backwards, picked, turned, start, MappingConfig())
+    if found is None:
         return cam_from_world, float("nan"), 0.0
+    model = found.model
     for image_id in model.reg_image_ids():
         frame = last - (image_id - 1)
         cam_from_world[frame] = np.eye(4)
         cam_from_world[frame, :3] = model.image(image_id).cam_from_world().matrix()
     focal = np.median([model.camera(model.image(i).camera_id).params[0] for i in model.reg_image_ids()])
-    return cam_from_world, float(focal), model.num_reg_images() / len(picked)
+    return cam_from_world, float(focal), found.registered
 
 
 def _thinned(half: Tracks, keyframes: tuple[int, ...], min_shared: int) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ class Mapped:
     tracks       of the frames as they are delivered: undistorted if there is a lens.
     lens         the source's, or None for a pinhole.
     disjoint     mapped from the even tracks alone, so that the odd ones make an independent estimate.
-    fixed_focal  the focal length is the prior's and stays.
+    fixed_focal  the focal length is the prior's, or that of the lens's pinhole, and stays.
     """
 
     scene: Scene
@@ -82,7 +82,7 @@ def map_clip(
         return straight
     pinhole = lens.default_pinhole()
     unbent = tracks.undistorted(lens, pinhole)
-    known = Start(model="SIMPLE_PINHOLE", params=((pinhole.fx, pinhole.cx, pinhole.cy),))
+    known = Start(model="SIMPLE_PINHOLE", params=((pinhole.fx, pinhole.cx, pinhole.cy),), fixed=True)
     again = _map(unbent, keyframes, linked, known, mapping)
     if again is not None:
         model, disjoint = again
@@ -90,7 +90,7 @@ def map_clip(
     scene = scene_from_model(unbent, model, used, np.array((pinhole.cx, pinhole.cy)))
     if again is None:
         scene = replace(scene, focal=np.full(len(tracks), pinhole.fx))
-    return Mapped(scene=scene, tracks=unbent, lens=lens, disjoint=disjoint, fixed_focal=False)
+    return Mapped(scene=scene, tracks=unbent, lens=lens, disjoint=disjoint, fixed_focal=True)
 
 
 def _zooming(
@@ -124,9 +124,9 @@ def _map(
     best = None
     if np.median([len(ids) for ids in half.ids]) >= HALF_ALIVE:
         best = map_keyframes(half, keyframes, linked, start, config)
-        if best is not None and best.num_reg_images() >= config.good_share * len(keyframes):
-            return best, True
+        if best is not None and best.holds(config):
+            return best.model, True
     every = map_keyframes(tracks, keyframes, linked, start, config)
-    if every is not None and (best is None or every.num_reg_images() > best.num_reg_images()):
-        return every, False
-    return None if best is None else (best, True)
+    if every is not None and (best is None or every.rank(config) > best.rank(config)):
+        return every.model, False
+    return None if best is None else (best.model, True)

@@ -4,6 +4,7 @@ Weight-free, CPU, uncalibrated. Public anchors: COLMAP's incremental mapper (Sch
 tracks as in EPIC-Fields and ParticleSfM, matched features only where tracks break.
 """
 
+import time
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -104,9 +105,11 @@ class TrackSfm:
         refusal = refusal or self._planar(scene, mapped)
         if refusal is not None:
             return refusal
+        begun_s = time.process_time()
         second = self._second_opinion(mapped, scene, keyframes, linked)
-        seams = () if chain is None else (*chain.seams, *chain.loops)
-        return _finish(scene, mapped, np.array(keyframes), frames.view.time_s, replace(second, seams=seams))
+        apart = (("second", time.process_time() - begun_s),)
+        second = replace(second, seams=() if chain is None else (*chain.seams, *chain.loops))
+        return replace(_finish(scene, mapped, np.array(keyframes), frames.view.time_s, second), core_seconds=apart)
 
     def _unsolvable(self, tracks: Tracks) -> NoTrajectory | None:
         """Footage no structure from motion can answer for, named instead of guessed."""
@@ -169,7 +172,7 @@ class TrackSfm:
 
     def _planar(self, scene: Scene, mapped: Mapped) -> NoTrajectory | None:
         """One plane and a focal length that nobody gave: cameras and focal length trade against each other."""
-        if mapped.fixed_focal:
+        if mapped.fixed_focal and mapped.lens is None:
             return None
         depth = float(np.median(scene.in_camera()[scene.usable, 2]))
         share = plane_share(scene.xyz[np.isfinite(scene.xyz[:, 0])], self.config.plane_thickness * depth)

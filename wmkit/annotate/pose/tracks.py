@@ -89,7 +89,7 @@ class Tracks:
 
     def undistorted(self, lens: Lens, pinhole: Intrinsics) -> "Tracks":
         """The tracks in px of the undistorted frames; observations the lens cannot invert are dropped."""
-        xy = [lens.to_pinhole(row, pinhole).astype(np.float32) for row in self.xy]
+        xy = [lens.to_pinhole(row.astype(np.float64), pinhole).astype(np.float32) for row in self.xy]
         return self._where([np.isfinite(row[:, 0]) for row in xy], xy)
 
     def _where(self, keep: Sequence[NDArray[np.bool_]], xy: Sequence[NDArray[np.float32]]) -> "Tracks":

@@ -12,7 +12,7 @@ import numpy as np
 
 from wmkit.annotate.pose.graph import Edge, placed
 from wmkit.annotate.pose.links import Pair
-from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
+from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyframes
 from wmkit.annotate.pose.scene import Indices, Scene, scene_from_model
 from wmkit.annotate.pose.seams import Seam, SeamConfig, Similarity, align, mean_rotation
 from wmkit.annotate.pose.tracks import Tracks
@@ -115,18 +115,20 @@ class _Mapper:
         return self._map(frames, self.sources[:1], self.params[:1])
 
     def _map(self, frames: tuple[int, ...], sources: Sequence[Tracks], params: tuple) -> _Window | None:
-        best, start = None, replace(self.start, params=params)
+        best: Model | None = None
+        window: _Window | None = None
+        start = replace(self.start, params=params)
         for number, source in enumerate(sources):
             model = map_keyframes(source, frames, pairs_within(self.linked, frames), start, self.mapping)
-            if model is None or (best is not None and model.num_reg_images() <= best.scene.posed.sum()):
+            if model is None or (best is not None and model.rank(self.mapping) <= best.rank(self.mapping)):
                 continue
             centre = np.array(self.start.params[0][-2:])
-            scene = self.own(scene_from_model(self.tracks, model, source, centre))
-            best = _Window(frames=frames, scene=scene, disjoint=number == 0 and len(self.sources) > 1)
-            if model.num_reg_images() >= self.mapping.good_share * len(frames):
+            scene = self.own(scene_from_model(self.tracks, model.model, source, centre))
+            best, window = model, _Window(frames=frames, scene=scene, disjoint=number == 0 and len(self.sources) > 1)
+            if model.holds(self.mapping):
                 self.begin_with(scene)
                 break
-        return best
+        return window
 
     def begin_with(self, scene: Scene) -> None:
         """Later windows try this scene's focal length first."""

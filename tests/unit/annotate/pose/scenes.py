@@ -32,7 +32,8 @@ def arc_scene(frames: int = 6, points: int = 60, noise_px: float = 0.0, seed: in
         world_from_cam[index, :3, 3] = [4.5 * np.sin(turn), 0.05 * index, 4.5 * (1 - np.cos(turn))]
     scene = Scene(
         cam_from_world=invert_rigid(world_from_cam),
-        params=np.array([FOCAL_PX, SIZE[0] / 2, SIZE[1] / 2]),
+        focal=np.full(frames, FOCAL_PX),
+        centre=np.array(SIZE) / 2,
         xyz=xyz,
         obs_frame=np.repeat(np.arange(frames), points),
         obs_track=np.tile(np.arange(points), frames),
@@ -40,7 +41,7 @@ def arc_scene(frames: int = 6, points: int = 60, noise_px: float = 0.0, seed: in
         size=SIZE,
     )
     point = scene.in_camera()
-    exact = FOCAL_PX * point[:, :2] / point[:, 2:] + scene.params[1:]
+    exact = FOCAL_PX * point[:, :2] / point[:, 2:] + scene.centre
     inside = np.asarray(((exact > 0) & (exact < SIZE)).all(axis=1))
     noisy = exact + rng.normal(0, noise_px, exact.shape) if noise_px else exact
     return replace(scene, obs_xy=noisy).keep(inside)
@@ -53,6 +54,7 @@ def tracks_of(scene: Scene) -> Tracks:
         ids=tuple(scene.obs_track[scene.obs_frame == frame].astype(np.int64) for frame in frames),
         xy=tuple(scene.obs_xy[scene.obs_frame == frame].astype(np.float32) for frame in frames),
         rgb=np.full((len(scene.xyz), 3), 90, np.uint8),
+        thumbnail=np.zeros((len(frames), 24, 32), np.uint8),
         width=scene.size[0],
         height=scene.size[1],
     )

@@ -12,6 +12,7 @@ from wmkit.annotate.pose.scene import Scene
 from wmkit.camera import invert_rigid
 
 FRAMES = 5
+EVERY = np.arange(FRAMES)
 
 
 def moved(scene: Scene, delta: np.ndarray) -> Scene:
@@ -23,17 +24,17 @@ def moved(scene: Scene, delta: np.ndarray) -> Scene:
         step[:3, :3], step[:3, 3] = rotation_vector(rotation), translation
         world_from_cam[frame] = world_from_cam[frame] @ step
     xyz = scene.xyz + delta[6 * FRAMES : -1].reshape(-1, 3)
-    params = scene.params + np.array([delta[-1], 0, 0])
-    return replace(scene, cam_from_world=invert_rigid(world_from_cam), xyz=xyz, params=params)
+    return replace(scene, cam_from_world=invert_rigid(world_from_cam), xyz=xyz, focal=scene.focal + delta[-1])
 
 
 def residuals(scene: Scene) -> np.ndarray:
     point = scene.in_camera()
-    return (scene.params[0] * point[:, :2] / point[:, 2:] + scene.params[1:] - scene.obs_xy).ravel()
+    focal = scene.focal[scene.obs_frame, None]
+    return (focal * point[:, :2] / point[:, 2:] + scene.centre - scene.obs_xy).ravel()
 
 
-def dense_twin(scene: Scene) -> np.ndarray:
-    """(F, 6, 6) from the full numeric Hessian, gauge as stated in the module: first pose and RMS distance fixed."""
+def dense_twin(scene: Scene) -> tuple[np.ndarray, float]:
+    """(F, 6, 6) and the deviation of log f, by the full numeric Hessian; first pose and RMS distance are fixed."""
     size = 6 * FRAMES + scene.xyz.size + 1
     step = 1e-5
     basis = np.eye(size) * step
@@ -52,16 +53,17 @@ def dense_twin(scene: Scene) -> np.ndarray:
     system = np.block([[hessian, gauge[free, None]], [gauge[None, free], np.zeros((1, 1))]])
     inverse = np.linalg.inv(system)
     blocks = [inverse[6 * i : 6 * i + 6, 6 * i : 6 * i + 6] for i in range(FRAMES - 1)]
-    return np.array([np.zeros((6, 6)), *blocks])
+    return np.array([np.zeros((6, 6)), *blocks]), float(np.sqrt(inverse[-2, -2]) / scene.focal[0])
 
 
 def test_equals_the_dense_twin() -> None:
     scene = bundle_adjust(arc_scene(frames=FRAMES, points=30, noise_px=0.3), loss_px=5.0)
     seen = np.bincount(scene.obs_track, minlength=30) >= 2
     assert seen.all(), "the twin needs every point determined"
-    got, want = pose_covariance(scene), dense_twin(scene)
+    (got, sigma_log), (want, want_sigma_log) = pose_covariance(scene, EVERY), dense_twin(scene)
     # numeric differences of 1e-5 are good to about 1e-5 of the largest entry
     np.testing.assert_allclose(got, want, atol=2e-5 * np.abs(want).max())
+    np.testing.assert_allclose(sigma_log, want_sigma_log, rtol=1e-4)
 
 
 def test_covers_repeated_draws_of_noise() -> None:
@@ -69,12 +71,13 @@ def test_covers_repeated_draws_of_noise() -> None:
     truth = arc_scene(frames=FRAMES, points=60)
     world_true = invert_rigid(truth.cam_from_world)
     spread_true = np.sqrt(((world_true[:, :3, 3] - world_true[0, :3, 3]) ** 2).sum())
-    ratios = []
+    ratios, focal_ratios = [], []
     for draw in range(40):
         noisy = arc_scene(frames=FRAMES, points=60, noise_px=0.3)
         noise = np.random.default_rng(100 + draw).normal(0, 0.3, truth.obs_xy.shape)
         solved = bundle_adjust(replace(noisy, obs_xy=truth.obs_xy + noise), loss_px=10.0)
-        covariance = pose_covariance(solved)
+        covariance, focal_sigma_log = pose_covariance(solved, EVERY)
+        focal_ratios.append((np.log(solved.focal[0] / truth.focal[0]) / focal_sigma_log) ** 2)
         world = invert_rigid(solved.cam_from_world)
         world = world_true[0] @ invert_rigid(world[0]) @ world
         away = world[:, :3, 3] - world[0, :3, 3]
@@ -88,6 +91,8 @@ def test_covers_repeated_draws_of_noise() -> None:
             ratios.append(tangent @ np.linalg.solve(covariance[frame], tangent) / 6)
     # 40 draws of about 24 - 1 joint degrees of freedom: the mean has a standard error of 0.05 to 0.1
     assert 0.75 < np.mean(ratios) < 1.3
+    # chi square of 40: the mean has a standard error of 0.22, so this is about three of them
+    assert 0.4 < np.mean(focal_ratios) < 1.7
 
 
 def test_a_thinned_clip_gets_a_covariance_for_every_posed_frame() -> None:
@@ -95,7 +100,8 @@ def test_a_thinned_clip_gets_a_covariance_for_every_posed_frame() -> None:
     poses = scene.cam_from_world.copy()
     poses[4] = np.nan
     scene = replace(scene, cam_from_world=poses)
-    full, thin = pose_covariance(scene), pose_covariance(scene, joint_frames=4)
+    full, _ = pose_covariance(scene, np.arange(9))
+    thin, _ = pose_covariance(scene, np.array([0, 3, 6]))
     assert np.isnan(full[4]).all()
     assert np.isnan(thin[4]).all()
     posed = [1, 2, 3, 5, 6, 7, 8]
@@ -113,5 +119,5 @@ def test_translation_covariance_scales_with_the_unit(factor: float) -> None:
     poses[:, :3, 3] *= factor
     scaled = replace(scene, cam_from_world=poses, xyz=scene.xyz * factor)
     unit = np.array([1, 1, 1, factor, factor, factor])
-    want = pose_covariance(scene) * unit[:, None] * unit
-    np.testing.assert_allclose(pose_covariance(scaled), want, rtol=1e-3, atol=1e-6 * np.abs(want).max())
+    want = pose_covariance(scene, EVERY)[0] * unit[:, None] * unit
+    np.testing.assert_allclose(pose_covariance(scaled, EVERY)[0], want, rtol=1e-3, atol=1e-6 * np.abs(want).max())

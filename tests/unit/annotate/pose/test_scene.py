@@ -89,11 +89,11 @@ def test_bundle_adjust_recovers_poses_points_and_focal_length() -> None:
     rough = replace(
         scene,
         xyz=scene.xyz + rng.normal(0, 0.02, scene.xyz.shape),
-        params=scene.params * [1.05, 1, 1],
+        focal=scene.focal * 1.05,
     )
     solved = bundle_adjust(rough, loss_px=1.0)
     assert np.nanmax(solved.error_px()) < 1e-3
-    assert abs(solved.params[0] / scene.params[0] - 1) < 1e-4
+    assert abs(solved.focal[0] / scene.focal[0] - 1) < 1e-4
 
 
 def test_bundle_adjust_is_the_same_twice_and_resists_outliers() -> None:
@@ -104,12 +104,12 @@ def test_bundle_adjust_is_the_same_twice_and_resists_outliers() -> None:
     assert first.cam_from_world.tobytes() == second.cam_from_world.tobytes()
     assert first.xyz.tobytes() == second.xyz.tobytes()
     # 4 % of the observations are 21 px wrong: a quadratic loss would move the focal length by far more than 1 %
-    assert abs(first.params[0] / scene.params[0] - 1) < 0.01
+    assert abs(first.focal[0] / scene.focal[0] - 1) < 0.01
 
 
 def test_to_reconstruction_keeps_every_usable_observation() -> None:
     scene = arc_scene()
-    model, track_of_point = to_reconstruction(scene)
+    model, track_of_point = to_reconstruction(scene, "SIMPLE_PINHOLE", shared=True)
     assert model.compute_num_observations() == scene.usable.sum()
     assert sorted(track_of_point.values()) == np.unique(scene.obs_track[scene.usable]).tolist()
     assert model.compute_mean_reprojection_error() < 1e-6 or model.compute_mean_reprojection_error() == 0

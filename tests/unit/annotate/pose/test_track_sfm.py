@@ -81,7 +81,7 @@ def test_points_carry_their_evidence(room: PoseEstimate) -> None:
 
 @pytest.mark.parametrize(
     ("clip", "reason"),
-    [(replace(ROOM, path=Static()), "static"), (replace(ROOM, path=PureRotation(pan_deg=30.0)), "no_parallax")],
+    [(replace(ROOM, path=Static()), "static"), (replace(ROOM, path=PureRotation(pan_deg=30.0)), "pure_rotation")],
 )
 def test_footage_without_translation_is_named(clip: WorldClip, reason: str) -> None:
     outcome = TrackSfmConfig().build("cpu").estimate(Rendered(clip), 0)

@@ -1,0 +1,84 @@
+"""`wmkit bench`: figures beside references, peers and limits."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from wmkit.cli.shared import JsonFlag, stdout_for, tell
+
+__all__ = ["PeerName", "verbs"]
+
+PeerName = Literal["pycolmap"]
+WorldSize = Literal["standard", "small"]
+
+verbs = typer.Typer(help="Measure a part against references, peers and limits.", rich_markup_mode=None)
+
+
+@verbs.command()
+def pose(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Clips with a reference beside them.")],
+    peer: Annotated[PeerName | None, typer.Option(help="Run this engine on the same frames too.")] = None,
+    limits: Annotated[Path | None, typer.Option(help="TOML of limits; a missed one makes exit 1.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
+    json_output: JsonFlag = False,
+) -> int:
+    """Score the annotator's cameras against references it is not shown."""
+    from wmkit.bench.pose import BenchOptions, bench_pose
+
+    options = BenchOptions(peer=peer, limits=limits, out=out)
+    with stdout_for(json_output):
+        result = bench_pose(folders, options, lambda line: print(line, file=sys.stderr))
+    tell(result.to_json(), [result.table()], json_output)
+    return result.exit_code
+
+
+@verbs.command("scale")
+def bench_scale_intervals(
+    draws: Annotated[int, typer.Option(help="Random situations of each cue.")] = 1000,
+    cue: Annotated[list[str] | None, typer.Option(help="Only this cue; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
+    json_output: JsonFlag = False,
+) -> int:
+    """Whether the scale cues' 95 % intervals hold the truth, on simulated situations; if not, exit 1."""
+    from wmkit.bench.scale import ScaleBenchOptions, bench_scale
+
+    options = ScaleBenchOptions(draws=draws, seed=seed, cues=tuple(cue or ()), out=out)
+    with stdout_for(json_output):
+        result = bench_scale(options, lambda line: print(line, file=sys.stderr))
+    tell(result.to_json(), result.lines(), json_output)
+    return result.exit_code
+
+
+@verbs.command()
+def worlds(
+    families: Annotated[str | None, typer.Option(metavar="A,B,...", help="Motion families. [default: all]")] = None,
+    per_family: Annotated[int, typer.Option(help="Cases of each family.")] = 10,
+    size: Annotated[WorldSize, typer.Option(help="standard: 640x360, 40-80 frames; small: half, 24-36.")] = "standard",
+    seed0: Annotated[int, typer.Option(help="Seed of each family's first case; the others follow.")] = 0,
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Write a row a case, as each ends.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the rows that are in --out.")] = False,
+    json_output: JsonFlag = False,
+) -> int:
+    """Pose random synthetic clips of every motion family and hold cameras and p_good against the exact truth."""
+    from wmkit.bench.worlds import WorldsOptions, bench_worlds
+    from wmkit.bench.worlds_report import WorldsReport
+    from wmkit.worlds.families import FAMILIES
+
+    options = WorldsOptions(
+        families=tuple(FAMILIES) if families is None else tuple(families.split(",")),
+        per_family=per_family,
+        size=size,
+        seed0=seed0,
+        workers=workers,
+        out=out,
+        resume=resume,
+    )
+    with stdout_for(json_output):
+        rows = bench_worlds(options, lambda line: print(line, file=sys.stderr))
+    report = WorldsReport(rows=tuple(rows))
+    tell(report.to_json(), report.lines(), json_output)
+    return report.exit_code

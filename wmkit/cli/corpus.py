@@ -1,0 +1,202 @@
+"""Verbs that make and read a corpus: annotate, report, export; and doctor, which tests poses before they go in."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from wmkit.cli.shared import CorpusArgument, FovFlag, FpsFlag, IntrinsicsFlag, JsonFlag, parsed_fps, stdout_for, tell
+
+if TYPE_CHECKING:
+    from wmkit.annotate.pipeline import AnnotateConfig
+    from wmkit.annotate.run import RunOptions, RunSummary
+
+__all__ = ["RERUN_FLAGS", "DecoderName", "ExecutorName", "ExportFormat", "verbs"]
+
+DecoderName = Literal["pyav", "opencv", "decord", "torchcodec"]
+DepthName = Literal["keyframes", "none"]
+ExecutorName = Literal["ray", "local"]
+ExportFormat = Literal["tum", "kitti", "colmap", "nerfstudio", "re10k", "vipe", "rerun"]
+
+# What the command that reruns one dead letter repeats: whatever changes an annotation or its time limit.
+RERUN_FLAGS = frozenset(
+    {"decoder", "fps", "max_side", "image_fps", "depth", "executor", "clip_timeout_s", "clip_memory_gib", "seed"}
+    | {"sidecars", "camera_height", "baseline", "object_length", "metric_depth", "scale"}
+    | {"intrinsics", "fov_deg", "priors", "poses", "pose_command", "pose_weights"}
+)
+
+Lengths = list[str] | None
+BaselineFlag = Annotated[Lengths, typer.Option(metavar="A:B=M[±S]", help="Frames A and B, metres apart.")]
+ObjectFlag = Annotated[
+    Lengths, typer.Option("--object", metavar="F:X,Y-X,Y=M[±S]", help="Length between two pixels of frame F.")
+]
+MetricDepthFlag = Annotated[Path | None, typer.Option(metavar="PATH", help="Weights of a metric depth network.")]
+
+verbs = typer.Typer()
+
+
+@verbs.command()
+def annotate(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Video files, image folders, folders of them.")],
+    out: Annotated[Path, typer.Option(help="Corpus folder; one of the same config is resumed.")] = Path("corpus"),
+    decoder: Annotated[DecoderName, typer.Option(help="Decoding library.")] = "pyav",
+    fps: FpsFlag = "16",
+    max_side: Annotated[int, typer.Option(help="Long side in px; larger frames are shrunk.")] = 960,
+    image_fps: Annotated[float, typer.Option(help="Frames a second of an image folder.")] = 16.0,
+    depth: Annotated[DepthName, typer.Option(help="Which frames get depth.")] = "keyframes",
+    sidecars: Annotated[str, typer.Option(metavar="auto|none|FILE", help="Telemetry: own or .gpx .csv.")] = "none",
+    camera_height: Annotated[str | None, typer.Option(metavar="M[±S]", help="Camera above ground, m.")] = None,
+    baseline: BaselineFlag = None,
+    object_length: ObjectFlag = None,
+    metric_depth: MetricDepthFlag = None,
+    scale: Annotated[float | None, typer.Option(metavar="FACTOR", help="Metres in one trajectory unit.")] = None,
+    intrinsics: IntrinsicsFlag = None,
+    fov_deg: FovFlag = None,
+    priors: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Cameras of clips by name.")] = None,
+    poses: Annotated[str | None, typer.Option(metavar="FILE|auto", help="Take the trajectory from a file.")] = None,
+    pose_command: Annotated[str | None, typer.Option(metavar="CMD", help="Experimental: a program's poses.")] = None,
+    pose_weights: Annotated[str | None, typer.Option(metavar="NAME", help="Fetched weights it is told of.")] = None,
+    executor: Annotated[ExecutorName, typer.Option(help="Ray actors, or plain processes.")] = "ray",
+    workers: Annotated[int | None, typer.Option(help="Worker processes. [default: one a core]")] = None,
+    clip_timeout_s: Annotated[float, typer.Option(help="Seconds a clip may take before it is given up.")] = 900.0,
+    clip_memory_gib: Annotated[float, typer.Option(help="GiB a worker may hold before its clip is given up.")] = 6.0,
+    seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when any clip failed.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Let another config annotate this corpus again.")] = False,
+    json_output: JsonFlag = False,
+) -> int:
+    """Cameras, depth, scale and measured verdicts of every clip; run again to resume."""
+    from wmkit.annotate.defaults import default_config, pose_backend
+    from wmkit.annotate.priors import prior_config
+    from wmkit.annotate.run import RunOptions
+    from wmkit.annotate.scale_flags import ScaleFlags, cues_of_flags
+    from wmkit.executor import ExecutorOptions
+    from wmkit.video import VideoConfig
+
+    video = VideoConfig(decoder=decoder, fps=parsed_fps(fps), max_side=max_side, image_fps=image_fps)
+    flags = ScaleFlags(
+        sidecars=sidecars,
+        camera_height=camera_height,
+        baselines=tuple(baseline or ()),
+        objects=tuple(object_length or ()),
+        metric_depth=metric_depth,
+        factor=scale,
+        given_poses=poses is not None or pose_command is not None,
+    )
+    config = default_config(
+        video=video,
+        depth=depth == "keyframes",
+        scale=cues_of_flags(flags, video),
+        seed=seed,
+        pose=pose_backend(poses=poses, command=pose_command, weights=pose_weights, timeout_s=clip_timeout_s),
+        prior=prior_config(intrinsics=intrinsics, fov_deg=fov_deg, priors=priors),
+    )
+    workforce = ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib)
+    options = RunOptions(executor=workforce, update=update, rerun=_given_flags(context))
+    summary = _run(paths, out, config, options, json_output)
+    return summary.exit_code(strict=strict)
+
+
+def _run(
+    paths: list[Path], out: Path, config: "AnnotateConfig", options: "RunOptions", json_output: bool
+) -> "RunSummary":
+    """Do the work and tell of it."""
+    from wmkit.annotate.progress import progress_for
+    from wmkit.annotate.run import run_annotate
+
+    with stdout_for(json_output):
+        summary = run_annotate(paths, out, config, options, progress_for(sys.stderr))
+    tell(summary.to_json(), _summary_lines(summary), json_output)
+    return summary
+
+
+def _summary_lines(summary: "RunSummary") -> list[str]:
+    """What became of every source, in a few lines."""
+    lines = [
+        f"{summary.clips} clips: {summary.ok} with a trajectory, {summary.no_trajectory} without, "
+        f"{summary.failed} failed"
+        + (f", {summary.unfinished} unfinished" if summary.unfinished else "")
+        + (f"; {summary.resumed} of them done by an earlier run" if summary.resumed else ""),
+        f"{summary.posed_frames} of {summary.frames} frames posed; {summary.seconds:.1f} s",
+    ]
+    if summary.ok:
+        lines += _scale_lines(summary)
+    if summary.duplicates:
+        lines.append(f"duplicates of another source's content: {summary.duplicates}")
+    if summary.failed:
+        lines.append(f"why each failed, and the command that reruns it alone: {summary.corpus}/dead-letter")
+    told = (("no trajectory", summary.reasons), ("failed", summary.codes), ("skipped", summary.skipped))
+    lines += [f"{title}: " + ", ".join(f"{n} {word}" for word, n in count.items()) for title, count in told if count]
+    return [*lines, f"corpus: {summary.corpus}"]
+
+
+def _scale_lines(summary: "RunSummary") -> list[str]:
+    """How many trajectories are in metres, which cues said so, and why the others did not."""
+    found = ", ".join(f"{cue} on {count}" for cue, count in summary.cues.items()) or "no cue voted"
+    lines = [f"scale: {summary.metric} metric, {summary.ok - summary.metric} up to scale; {found}"]
+    if summary.cues_absent:
+        lines.append("cues that did not count: " + ", ".join(f"{n} {word}" for word, n in summary.cues_absent.items()))
+    return lines
+
+
+def _given_flags(context: typer.Context) -> tuple[str, ...]:
+    """The flags of this call that decide an annotation, as they would be typed again for one clip alone."""
+    words: list[str] = []
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if parameter.name not in RERUN_FLAGS or value == parameter.default:
+            continue
+        for item in value if isinstance(value, list | tuple) else (value,):
+            words += [parameter.opts[0], str(item)]
+    return tuple(words)
+
+
+@verbs.command()
+def report(corpus: CorpusArgument = Path("corpus"), json_output: JsonFlag = False) -> None:
+    """Write one self-contained report.html into the corpus."""
+    from wmkit.annotate.report import write_report
+
+    with stdout_for(json_output):
+        path = write_report(corpus)
+    tell({"report": str(path)}, [f"report: {path}"], json_output)
+
+
+@verbs.command()
+def export(
+    file_format: Annotated[ExportFormat, typer.Option("--format", help="What the files are to be read as.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files and export.json.")],
+    corpus: CorpusArgument = Path("corpus"),
+    json_output: JsonFlag = False,
+) -> int:
+    """Write cameras and trajectories of a corpus in another tool's format."""
+    from wmkit.annotate.export import export_corpus
+
+    with stdout_for(json_output):
+        summary = export_corpus(corpus, file_format, out)
+    lines = [f"{summary.exported} of {summary.sources} sources written as {summary.format}: {summary.out}/export.json"]
+    lines += [f"left out: {count} {reason}" for reason, count in summary.left_out.items()]
+    tell(summary.to_json(), lines, json_output)
+    return 0 if summary.exported else 1
+
+
+@verbs.command()
+def doctor(
+    clip: Annotated[Path, typer.Argument(metavar="CLIP", help="A video file or a folder of images.")],
+    poses: Annotated[str, typer.Option(metavar="FILE|auto", help="The poses to test; auto: beside the clip.")],
+    intrinsics: IntrinsicsFlag = None,
+    fov_deg: FovFlag = None,
+    fps: FpsFlag = "16",
+    json_output: JsonFlag = False,
+) -> int:
+    """Test a file of poses against the images in every direction and axis convention; exit 1 when it is refuted."""
+    from wmkit.annotate.doctor import examine
+    from wmkit.annotate.priors import prior_config
+    from wmkit.video import VideoConfig
+
+    prior = prior_config(intrinsics=intrinsics, fov_deg=fov_deg, priors=None)
+    with stdout_for(json_output):
+        result = examine(clip, poses, prior, VideoConfig(fps=parsed_fps(fps)))
+    tell(result.to_json(), result.lines(), json_output)
+    return result.exit_code

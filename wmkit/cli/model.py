@@ -1,0 +1,101 @@
+"""Verbs of the world model: train, sample, eval; and the demo of the whole line."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from wmkit.cli.shared import JsonFlag, stdout_for, tell
+
+__all__ = ["verbs"]
+
+RecipeName = Literal["tiny-cpu"]
+
+verbs = typer.Typer()
+
+
+@verbs.command()
+def train(
+    recipe: Annotated[RecipeName, typer.Argument(metavar="RECIPE", help="What to train: tiny-cpu.")] = "tiny-cpu",
+    data: Annotated[Path, typer.Option(help="Shards folder that build-shards wrote.")] = Path("shards"),
+    out: Annotated[Path, typer.Option(help="Run folder for checkpoints and metrics.")] = Path("run"),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as steps=400 or optimizer.lr=0.001."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's latest checkpoint.")] = False,
+    json_output: JsonFlag = False,
+) -> None:
+    """Train the world model on shards; atomic checkpoints, exact resume."""
+    from wmkit.train.progress import progress_for
+    from wmkit.train.run import TrainOptions, run_train
+
+    options = TrainOptions(recipe=recipe, data=data, out=out, settings=tuple(settings or ()), resume=resume)
+    with stdout_for(json_output):
+        summary = run_train(options, progress_for(sys.stderr))
+    tell(summary.to_json(), summary.lines(), json_output)
+
+
+@verbs.command()
+def sample(
+    checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its checkpoints.")] = Path("run"),
+    image: Annotated[Path | None, typer.Option(help="The first frame. [default: a bundled picture]")] = None,
+    trajectory: Annotated[str, typer.Option(help="Camera file, or actions.")] = "w-10,dw-6",
+    intrinsics: Annotated[Path | None, typer.Option(help="fx fy cx cy of the image, px: .npy .npz .json .txt.")] = None,
+    fov_deg: Annotated[float | None, typer.Option(help="Horizontal. [default: by EXIF, else 60]")] = None,
+    out: Annotated[Path, typer.Option(help="Video; its cameras and recipe are put beside it.")] = Path("sample.mp4"),
+    steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    json_output: JsonFlag = False,
+) -> None:
+    """Make a video that begins with a picture and follows a camera path."""
+    from wmkit.sample import SampleOptions, run_sample
+    from wmkit.train.progress import progress_for
+
+    options = SampleOptions(
+        checkpoint=checkpoint,
+        image=image,
+        trajectory=trajectory,
+        intrinsics=intrinsics,
+        fov_deg=fov_deg,
+        out=out,
+        steps=steps,
+        seed=seed,
+    )
+    with stdout_for(json_output):
+        progress = progress_for(sys.stderr)
+        summary = run_sample(options, progress.note, progress)
+    tell(summary.to_json(), summary.lines(), json_output)
+
+
+@verbs.command("eval")
+def evaluate(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video to judge.")],
+    trajectory: Annotated[Path, typer.Option(help="The cameras asked for: .npz, .json, .txt or a COLMAP folder.")],
+    json_output: JsonFlag = False,
+) -> int:
+    """Find a video's cameras again and hold them against those asked for: RotErr, TransErr, CamMC."""
+    from wmkit.evaluate.video import eval_video
+
+    print(f"annotating {video}", file=sys.stderr)
+    with stdout_for(json_output):
+        result = eval_video(video, trajectory)
+    tell(result.to_json(), result.lines(), json_output)
+    return result.exit_code
+
+
+@verbs.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for clips, corpus, shards, run and sample.")] = Path("demo"),
+    json_output: JsonFlag = False,
+) -> int:
+    """Four synthetic clips rendered, annotated, trained on for a minute; a video made; all held against the truth."""
+    from wmkit.annotate.progress import progress_for
+    from wmkit.demo import run_demo
+    from wmkit.train.progress import progress_for as training_progress_for
+
+    with stdout_for(json_output):
+        summary = run_demo(out, progress_for(sys.stderr), training=training_progress_for(sys.stderr))
+    tell(summary.to_json(), summary.lines(), json_output)
+    return summary.exit_code

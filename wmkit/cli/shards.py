@@ -1,0 +1,52 @@
+"""Verbs that make and check shards."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from wmkit.cli.shared import CorpusArgument, JsonFlag, stdout_for, tell
+
+__all__ = ["verbs"]
+
+ScaleChoice = Literal["any", "metric"]
+VideoChoice = Literal["encode", "copy"]
+
+verbs = typer.Typer()
+
+
+@verbs.command("build-shards")
+def build_shards(
+    corpus: CorpusArgument = Path("corpus"),
+    out: Annotated[Path, typer.Option(help="Shards folder; written again only for the same corpus.")] = Path("shards"),
+    thresholds: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="What passes. [default: ours]")] = None,
+    scale: Annotated[ScaleChoice, typer.Option(help="metric drops clips whose scale is unknown.")] = "any",
+    video: Annotated[VideoChoice, typer.Option(help="copy takes the source file, if used as it is.")] = "encode",
+    json_output: JsonFlag = False,
+) -> int:
+    """Turn the clips of a corpus that pass the thresholds into WebDataset shards; what is dropped is counted."""
+    from wmkit.dataset.progress import counter_for
+    from wmkit.dataset.writer import BuildOptions
+    from wmkit.dataset.writer import build_shards as build
+
+    options = BuildOptions(thresholds=thresholds, scale=scale, video=video)
+    with stdout_for(json_output):
+        summary = build(corpus, out, options, counter_for(sys.stderr, "clips"))
+    tell(summary.to_json(), summary.lines(), json_output)
+    return summary.exit_code
+
+
+@verbs.command()
+def verify(
+    shards: Annotated[Path, typer.Argument(metavar="SHARDS", help="Shards folder to read whole.")] = Path("shards"),
+    json_output: JsonFlag = False,
+) -> int:
+    """Check every byte and frame of a shards folder against its index; damage makes exit 1."""
+    from wmkit.dataset.progress import counter_for
+    from wmkit.dataset.verify import verify_shards
+
+    with stdout_for(json_output):
+        result = verify_shards(shards, counter_for(sys.stderr, "samples"))
+    tell(result.to_json(), result.lines(), json_output)
+    return result.exit_code
