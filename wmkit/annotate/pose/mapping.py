@@ -16,7 +16,7 @@ from wmkit.annotate.pose.epipolar import epipolar_inliers
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.tracks import Tracks
 
-__all__ = ["MappingConfig", "Start", "map_keyframes"]
+__all__ = ["MappingConfig", "Model", "Start", "map_keyframes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,9 @@ class MappingConfig:
     min_matches    of a pair.
     epipolar_px    MAGSAC threshold of the pair's fundamental matrix: what moves on its own falls out here.
     initial_focal  focal lengths tried in turn, as a share of the long side, until a model holds.
-    good_share     of the keyframes a model must register to be taken at once.
+    good_share     of the keyframes a model must register, and ...
+    explained      ... share of the tracks' observations its points must account for, to be taken at once: less
+                   means a wrong start as often as a hard clip.
     """
 
     neighbours: int = 8
@@ -51,16 +53,40 @@ class MappingConfig:
     epipolar_px: float = 2.0
     initial_focal: tuple[float, ...] = (1.0, 0.6, 1.7)
     good_share: float = 0.9
+    explained: float = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Model:
+    """A mapped model (image id = frame index + 1) and how much of what it was given it accounts for.
+
+    registered  share of the keyframes.
+    explained   share of the observations, in keyframes, of tracks that three of them see.
+    """
+
+    model: "pycolmap.Reconstruction"
+    registered: float
+    explained: float
+
+    def rank(self, config: MappingConfig) -> tuple[bool, float]:
+        """Greater is better: enough keyframes first, then what is explained of them."""
+        return self.registered >= config.good_share, self.registered * self.explained
+
+    def holds(self, config: MappingConfig) -> bool:
+        """Whether no other start need be tried."""
+        return self.registered >= config.good_share and self.explained >= config.explained
 
 
 def map_keyframes(
     tracks: Tracks, keyframes: tuple[int, ...], linked: tuple[Pair, ...], start: Start, config: MappingConfig
-) -> "pycolmap.Reconstruction | None":
-    """The model that registers most keyframes (image id = frame index + 1), or None when no start pair holds.
+) -> Model | None:
+    """The model that registers enough keyframes and explains most, or None when no start pair holds.
 
     `linked` pairs of frames are matched besides the `neighbours`.
     """
     best = None
+    count = np.bincount(np.concatenate([tracks.ids[frame] for frame in keyframes]), minlength=1)
+    wanted = max(int(count[count >= 3].sum()), 1)
     with TemporaryDirectory(prefix="wmkit-map-") as folder:
         database = Path(folder) / "database.db"
         _write_images(database, tracks, keyframes, start)
@@ -68,16 +94,17 @@ def map_keyframes(
         for params in start.params:
             _set_params(database, params)
             models = pycolmap.incremental_mapping(database, folder, folder, _mapper_options(start.fixed))
-            for model in models.values():
-                if best is None or _rank(model) > _rank(best):
+            for found in models.values():
+                model = Model(
+                    model=found,
+                    registered=found.num_reg_images() / len(keyframes),
+                    explained=min(found.compute_num_observations() / wanted, 1.0),
+                )
+                if best is None or model.rank(config) > best.rank(config):
                     best = model
-            if best is not None and best.num_reg_images() >= config.good_share * len(keyframes):
+            if best is not None and best.holds(config):
                 break
     return best
-
-
-def _rank(model: "pycolmap.Reconstruction") -> tuple[int, int]:
-    return model.num_reg_images(), model.num_points3D()
 
 
 def _set_params(path: Path, params: tuple[float, ...]) -> None:

@@ -54,15 +54,16 @@ def second_estimate(
     turned = tuple(sorted((last - j, last - i) for i, j in linked if i in chosen and j in chosen))
     picked = tuple(sorted(last - frame for frame in chosen))
     cam_from_world = np.full((len(half), 4, 4), np.nan)
-    model = map_keyframes(backwards, picked, turned, start, MappingConfig())
-    if model is None:
+    found = map_keyframes(backwards, picked, turned, start, MappingConfig())
+    if found is None:
         return cam_from_world, float("nan"), 0.0
+    model = found.model
     for image_id in model.reg_image_ids():
         frame = last - (image_id - 1)
         cam_from_world[frame] = np.eye(4)
         cam_from_world[frame, :3] = model.image(image_id).cam_from_world().matrix()
     focal = np.median([model.camera(model.image(i).camera_id).params[0] for i in model.reg_image_ids()])
-    return cam_from_world, float(focal), model.num_reg_images() / len(picked)
+    return cam_from_world, float(focal), found.registered
 
 
 def _thinned(half: Tracks, keyframes: tuple[int, ...], min_shared: int) -> tuple[int, ...]:

@@ -124,9 +124,9 @@ def _map(
     best = None
     if np.median([len(ids) for ids in half.ids]) >= HALF_ALIVE:
         best = map_keyframes(half, keyframes, linked, start, config)
-        if best is not None and best.num_reg_images() >= config.good_share * len(keyframes):
-            return best, True
+        if best is not None and best.holds(config):
+            return best.model, True
     every = map_keyframes(tracks, keyframes, linked, start, config)
-    if every is not None and (best is None or every.num_reg_images() > best.num_reg_images()):
-        return every, False
-    return None if best is None else (best, True)
+    if every is not None and (best is None or every.rank(config) > best.rank(config)):
+        return every.model, False
+    return None if best is None else (best.model, True)
