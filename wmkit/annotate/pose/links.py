@@ -58,7 +58,7 @@ def link_keyframes(
     matcher = _Matcher(frames, keyframes, config)
     matcher.match(_around(weak, len(keyframes), config.reach) | _revisits(tracks, keyframes, config))
     piece = _pieces(len(keyframes), [step for step in range(len(shared)) if step not in weak], matcher.matched)
-    if piece.max(initial=0) > 0:
+    if piece.max(initial=0) > 0 and config.similar > 0:
         matcher.describe(range(len(keyframes)))
         matcher.match(_similar(matcher.features, piece, config))
     matched = {(keyframes[i], keyframes[j]): found for (i, j), found in matcher.matched.items()}
