@@ -75,7 +75,7 @@ def link_keyframes(
     if len(keyframes) > config.long:
         matcher.match(_beside(sorted(revisits & matcher.matched.keys()), len(keyframes), config))
     piece = _pieces(len(keyframes), [step for step in range(len(shared)) if step not in weak], matcher.matched)
-    if piece.max(initial=0) > 0:
+    if piece.max(initial=0) > 0 and config.similar > 0:
         matcher.describe(range(len(keyframes)))
         matcher.match(_similar(matcher.features, piece, config))
     matched = {(keyframes[i], keyframes[j]): found for (i, j), found in matcher.matched.items()}
