@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.annotate.pose.scenes import arc_scene, rotation_vector
 from wmkit.annotate.pose.bundle import bundle_adjust
-from wmkit.annotate.pose.covariance import pose_covariance
+from wmkit.annotate.pose import covariance as covariance_module
 from wmkit.annotate.pose.scene import Scene
 from wmkit.camera import invert_rigid
 
@@ -54,6 +54,13 @@ def dense_twin(scene: Scene) -> tuple[np.ndarray, float]:
     inverse = np.linalg.inv(system)
     blocks = [inverse[6 * i : 6 * i + 6, 6 * i : 6 * i + 6] for i in range(FRAMES - 1)]
     return np.array([np.zeros((6, 6)), *blocks]), float(np.sqrt(inverse[-2, -2]) / scene.focal[0])
+
+
+def pose_covariance(scene: Scene, joint: np.ndarray) -> tuple[np.ndarray, float]:
+    """The function under test, of scenes that all have a covariance."""
+    covariance, focal_sigma_log = covariance_module.pose_covariance(scene, joint)
+    assert covariance is not None
+    return covariance, focal_sigma_log
 
 
 def test_equals_the_dense_twin() -> None:
