@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.unit.annotate.pose.scenes import arc_scene, rotation_vector
-from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose import covariance as covariance_module
+from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.scene import Scene
 from wmkit.camera import invert_rigid
 
