@@ -29,6 +29,7 @@ class LinkConfig:
 
     weak_tracks     a step between keyframes that share fewer tracks is matched by features ...
     reach           ... among the keyframes up to this many before and after it.
+    tie             matches from which a pair counts as tied: fewer may follow a fundamental matrix by chance.
     similar         most similar keyframes of other pieces that each is matched with when neighbours do not tie all.
     quick_features  strongest features that decide which look similar ...
     quick_cosine    ... by how many of them have a mutual nearest neighbour at least so close.
@@ -46,6 +47,7 @@ class LinkConfig:
     features: FeatureConfig = FeatureConfig()
     weak_tracks: int = 100
     reach: int = 6
+    tie: int = 40
     similar: int = 8
     quick_features: int = 300
     quick_cosine: float = 0.85
@@ -74,7 +76,9 @@ def link_keyframes(
     matcher.match(_around(weak, len(keyframes), config.reach) | revisits)
     if len(keyframes) > config.long:
         matcher.match(_beside(sorted(revisits & matcher.matched.keys()), len(keyframes), config))
-    piece = _pieces(len(keyframes), [step for step in range(len(shared)) if step not in weak], matcher.matched)
+    strong = [step for step in range(len(shared)) if step not in weak]
+    tied = [pair for pair, found in matcher.matched.items() if len(found) >= config.tie]
+    piece = _pieces(len(keyframes), strong, tied)
     if piece.max(initial=0) > 0 and config.similar > 0:
         matcher.describe(range(len(keyframes)))
         matcher.match(_similar(matcher.features, piece, config))
