@@ -13,7 +13,7 @@ from wmkit.annotate.pose.scene import Scene
 from wmkit.camera import Array, Lens
 from wmkit.errors import InputError
 
-__all__ = ["LensConfig", "find_lens", "lens_gain"]
+__all__ = ["LensConfig", "find_lens", "lens_gain", "refit_lens"]
 
 ITERATIONS = 150
 MODELS = ("SIMPLE_RADIAL_FISHEYE", "RADIAL")
@@ -44,6 +44,16 @@ def lens_gain(scene: Scene, config: LensConfig, iterations: int) -> float:
 def find_lens(scene: Scene, config: LensConfig) -> Lens | None:
     """The lens under which a scene's posed frames agree notably better than under a pinhole, or None."""
     return _best(scene, config, ITERATIONS)[0] if scene.usable.any() else None
+
+
+def refit_lens(scene: Scene, lens: Lens, config: LensConfig) -> tuple[Scene, Lens]:
+    """A lens adjusted again together with the poses and points it led to; observations in px of the bent picture.
+
+    What comes back is in agreement: a pinhole made of this lens sees those points from those poses.
+    """
+    bent, params = bundle_adjust_camera(scene, config.loss_px, lens.model, iterations=ITERATIONS, start=lens.params)
+    better = _lens(lens.model, params, scene.size)
+    return (scene, lens) if better is None else (bent, better)
 
 
 def _best(scene: Scene, config: LensConfig, iterations: int) -> tuple[Lens | None, float]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wmkit.annotate.pose.colmap_import import pycolmap
-from wmkit.annotate.pose.lens import LensConfig, find_lens, lens_gain
+from wmkit.annotate.pose.lens import LensConfig, find_lens, lens_gain, refit_lens
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
-from wmkit.annotate.pose.scene import Scene, longest_tracks, scene_from_model
+from wmkit.annotate.pose.scene import Scene, drop_outliers, longest_tracks, scene_from_model
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.zoom import ZoomConfig, zoom_gain
 from wmkit.camera import Array, CameraPrior, Lens
@@ -18,6 +18,7 @@ __all__ = ["Mapped", "map_clip", "starts"]
 KNOWN_SIGMA_LOG = 0.03  # a focal length known this well is better than what most clips calibrate by themselves
 DECIDING_TRACKS = 300  # longest tracks that decide whether there may be a lens or a zoom
 QUICK, PATIENT = 12, 100  # iterations of the adjustments that decide, first and, if in doubt, second look
+OUTLIER_PX = 4.0  # reprojection error of observations that a lens is adjusted to
 HALF_ALIVE = 150  # tracks a half must have alive in the median frame to be mapped alone
 
 
@@ -80,17 +81,43 @@ def map_clip(
     lens = find_lens(scene.at_frames(np.array(keyframes)), lens_config) if by_lens > 0 else None
     if lens is None:
         return straight
+    return _unbent(tracks, keyframes, linked, lens, mapping, lens_config) or straight
+
+
+def _unbent(
+    tracks: Tracks,
+    keyframes: tuple[int, ...],
+    linked: tuple[Pair, ...],
+    lens: Lens,
+    mapping: MappingConfig,
+    config: LensConfig,
+) -> Mapped | None:
+    """The clip mapped again on straightened tracks, and the lens adjusted to that map: its pinhole then stays."""
     pinhole = lens.default_pinhole()
-    unbent = tracks.undistorted(lens, pinhole)
-    known = Start(model="SIMPLE_PINHOLE", params=((pinhole.fx, pinhole.cx, pinhole.cy),), fixed=True)
-    again = _map(unbent, keyframes, linked, known, mapping)
-    if again is not None:
-        model, disjoint = again
-    used = unbent.half(0) if disjoint else unbent
-    scene = scene_from_model(unbent, model, used, np.array((pinhole.cx, pinhole.cy)))
-    if again is None:
-        scene = replace(scene, focal=np.full(len(tracks), pinhole.fx))
-    return Mapped(scene=scene, tracks=unbent, lens=lens, disjoint=disjoint, fixed_focal=True)
+    start = Start(model="SIMPLE_PINHOLE", params=((pinhole.fx, pinhole.cx, pinhole.cy),))
+    rough = tracks.undistorted(lens, pinhole)
+    found = _map(rough, keyframes, linked, start, mapping)
+    if found is None:
+        return None
+    model, disjoint = found
+    centre = np.array((pinhole.cx, pinhole.cy))
+    scene = scene_from_model(rough, model, rough.half(0) if disjoint else rough, centre)
+    scene = drop_outliers(scene.at_frames(np.array(keyframes)), OUTLIER_PX, 0.0, 8)
+    scene, lens = refit_lens(replace(scene, obs_xy=_bent_xy(scene, tracks)), lens, config)
+    pinhole = lens.default_pinhole()
+    fine = tracks.undistorted(lens, pinhole)
+    whole = scene_from_model(fine, model, rough.half(0) if disjoint else rough, np.array((pinhole.cx, pinhole.cy)))
+    whole = replace(whole, cam_from_world=scene.cam_from_world, xyz=scene.xyz, focal=np.full(len(tracks), pinhole.fx))
+    return Mapped(scene=whole, tracks=fine, lens=lens, disjoint=disjoint, fixed_focal=True)
+
+
+def _bent_xy(scene: Scene, tracks: Tracks) -> Array:
+    """(K, 2) px where the scene's observations were followed in the picture as it came."""
+    xy = np.empty((len(scene.obs_frame), 2))
+    for frame in np.unique(scene.obs_frame).tolist():
+        at = np.flatnonzero(scene.obs_frame == frame)
+        xy[at] = tracks.xy[frame][np.searchsorted(tracks.ids[frame], scene.obs_track[at])]
+    return xy
 
 
 def _zooming(
