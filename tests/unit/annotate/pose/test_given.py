@@ -353,8 +353,9 @@ def test_a_files_lens_is_taken_and_everything_is_in_px_of_its_pinhole(bent: Path
     found = estimate_bent(bent, max_side)
     width, height = (320, 180) if max_side == 960 else (240, 135)
     lens = Lens(model="OPENCV_FISHEYE", params=(210, 210, 160, 90, 0.01, 0, 0, 0), width=320, height=180)
-    assert found.lens == lens.resized(width, height)
-    assert set(found.intrinsics) == {found.lens.default_pinhole()}
+    lens = lens.resized(width, height)
+    assert found.lens == lens
+    assert set(found.intrinsics) == {lens.default_pinhole()}
     np.testing.assert_allclose(found.trajectory.world_from_cam, SHORT.trajectory.world_from_cam, atol=1e-12)
     # the points fit the straightened tracks; taken as they came they would lie tens of px off at the border
     assert len(found.points) > 100

@@ -7,6 +7,7 @@ import pytest
 
 from wmkit.annotate.pose.quality import measure_quality
 from wmkit.annotate.pose.scene import Scene
+from wmkit.annotate.pose.seams import Seam
 from wmkit.annotate.pose.second import Disagreement
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import ScaleKind, Trajectory, invert_rigid
@@ -71,6 +72,7 @@ SECOND = Disagreement(
     focal=0.05,
     posed_share=0.75,
     disjoint=True,
+    seams=(Seam(frames=9, rotation_deg=0.2, position=0.01), Seam(frames=7, rotation_deg=0.1, position=0.03)),
 )
 
 
@@ -116,6 +118,8 @@ def test_features_of_the_clip(measured: PoseQuality) -> None:
         "disagreement_focal": 0.05,
         "second_posed_share": 0.75,
         "disjoint": 1.0,
+        "seam_rotation_deg": 0.2,
+        "seam_position": 0.03,
     }
     for name, value in want.items():
         assert features[name] == pytest.approx(value, rel=1e-9), name
@@ -132,6 +136,8 @@ def test_what_is_unknown_is_nan() -> None:
         "disagreement_rotation_deg",
         "disagreement_position",
         "disagreement_focal",
+        "seam_rotation_deg",
+        "seam_position",
     }
     assert features["disjoint"] == 0.0
 
