@@ -47,15 +47,15 @@ def write_clip(pictures: NDArray[np.uint8], folder: Path) -> Path:
     return folder
 
 
-def through_the_lens() -> NDArray[np.uint8]:
-    """(N, 180, 320, 3) `LENS_CLIP` as `LENS` bends it, with a little sensor noise."""
+def through_the_lens(clip: WorldClip = LENS_CLIP) -> NDArray[np.uint8]:
+    """(N, 180, 320, 3) a clip of the camera `WIDE` as `LENS` bends it, with a little sensor noise."""
     y, x = np.mgrid[0 : LENS.height, 0 : LENS.width] + 0.5
     at = LENS.to_pinhole(np.column_stack([x.ravel(), y.ravel()]), WIDE)
     assert ((at > 0) & (at < (WIDE.width, WIDE.height))).all(), "the pinhole sees all that the lens shows"
     where = (at - 0.5).reshape(*x.shape, 2).astype(np.float32)
     rng = np.random.default_rng(0)
     pictures = []
-    for frame in LENS_CLIP.render("numpy"):
+    for frame in clip.render("numpy"):
         bent = cv2.remap(frame.rgb, where[..., 0], where[..., 1], cv2.INTER_CUBIC)
         pictures.append(np.clip(bent + rng.normal(0, 2, bent.shape), 0, 255).astype(np.uint8))
     return np.stack(pictures)

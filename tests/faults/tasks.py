@@ -38,6 +38,10 @@ def misbehave(folder: str, what: str) -> str:
             raise ValueError("two\nlines")
         case "memory":
             raise MemoryError("big")
+        case "hoard":
+            hoard = bytearray(700 << 20)
+            hoard[:: 1 << 12] = bytes([1]) * len(hoard[:: 1 << 12])
+            time.sleep(600)
         case "threads":
             return ",".join(os.environ[name] for name in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"))
         case "pid":

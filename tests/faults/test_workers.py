@@ -67,6 +67,18 @@ def test_a_crash_and_a_hang_leave_their_stack(tmp_path: Path) -> None:
     assert ends["a"].result == "a done"
 
 
+def test_a_worker_that_passes_its_memory_limit_ends_its_item_for_good(tmp_path: Path) -> None:
+    outcomes = run(tmp_path, ["hoard", "a", "b"], workers=1, memory_gib=0.5)
+    ends = final(outcomes)
+    failure = ends["hoard"].failure
+    assert failure is not None
+    assert (failure.stage, failure.code) == ("worker", "memory")
+    assert "passed its memory limit" in failure.message
+    assert "its limit is 0.5 GiB" in failure.traceback
+    assert ends["hoard"].attempt == 1
+    assert [ends[key].result for key in "ab"] == ["a done", "b done"]
+
+
 def test_a_crash_that_passes_is_retried(tmp_path: Path) -> None:
     assert final(run(tmp_path, ["kill:once", "a"]))["kill:once"].result == "kill survived"
 

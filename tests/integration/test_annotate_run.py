@@ -51,6 +51,8 @@ def test_every_source_is_accounted_for(inputs: Path, tmp_path: Path) -> None:
         "frames": 3 * FRAMES,
         "posed_frames": 2 * FRAMES,
         "metric": 0,
+        "cues": {},
+        "cues_absent": {},
         "seconds": 0,
         "clips_per_s": 0,
         "interrupted": False,

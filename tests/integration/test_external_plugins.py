@@ -149,6 +149,7 @@ def test_every_kind_runs_end_to_end(clip: ClipFile) -> None:
         ("scale", "test_ruler", "MIT"),
         ("filter", "test_mean_red", "MIT"),
         ("filter", "test_path_length", "MIT"),
+        ("confidence", "p_good", "Apache-2.0"),
     ]
 
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+import wmkit
 from tests.shard_samples import make_shards
 from wmkit import cli
 from wmkit.camera_paths import action_path
@@ -95,7 +96,7 @@ def test_sample_writes_video_cameras_and_recipe(run: Path, tmp_path: Path, capsy
 
     rgb = frames_of(out)
     assert rgb.shape == (13, 24, 32, 3)
-    bundled = read_picture(Path(cli.__file__).parent / "sample" / "room.jpg").rgb
+    bundled = read_picture(Path(wmkit.__file__).parent / "sample" / "room.jpg").rgb
     first, cameras = fit_frames(bundled[None], np.array([[415.692, 415.692, 240, 160]]), 32, 24)
     # H.264 at crf 18 with 4:2:0 of a busy little picture; another picture is off by far more
     assert np.abs(rgb[0].astype(float) - first[0]).mean() < 8

@@ -109,5 +109,5 @@ def examine(clip: Path, poses: str, prior: PriorConfig, video: VideoConfig) -> D
         frames=len(frames.view),
         posed=int(cameras.posed.sum()),
         intrinsics=cameras.file if cameras.rows is not None else searched,
-        diagnosis=diagnose(cameras, follow_points(frames, config.tracks), rows),
+        diagnosis=diagnose(cameras, cameras.straightened(follow_points(frames, config.tracks)), rows),
     )

@@ -169,24 +169,36 @@ def _lengths_m(estimate: Trajectory, truth: Truth) -> tuple[Array, Array, int]:
     if truth.horizontal is not None:
         ours = ours @ align(ours, true, with_scale=True).rotation.T @ truth.horizontal.T
         true = true @ truth.horizontal.T
-    found = [
-        np.array([np.linalg.norm(path[-1] - path[0]), np.linalg.norm(np.diff(path, axis=0), axis=1).sum()])
-        for path in (ours, true)
-    ]
-    if not (found[1] > 0).all():
-        raise InputError("the reference ends where it began")
-    return found[0], found[1], int(both.sum())
+    own, known = _net_and_path(ours), _net_and_path(true)
+    if not (known > 0).all() or not (own > 0).all():
+        raise InputError("a path ends where it began")
+    return own, known, int(both.sum())
+
+
+def _net_and_path(position: Array) -> Array:
+    """(2,) distance from the first to the last of positions (N, 2) or (N, 3), and the length of the path."""
+    net = np.linalg.norm(position[-1] - position[0])
+    return np.array([net, np.linalg.norm(np.diff(position, axis=0), axis=1).sum()], dtype=np.float64)
 
 
 def _length_metrics(estimate: Trajectory, truth: Truth) -> tuple[Metric, Metric]:
     ours, true, count = _lengths_m(estimate, truth)
     net, path = (100 * (ours / true - 1)).tolist()
-    return tuple(  # pyright: ignore[reportReturnType]  # two of them
-        Metric(name=name, value=value, unit="%", definition=f"signed error of the {words}, as it stands", count=count)
-        for name, value, words in (
-            ("net_displacement_error", net, "distance from the first to the last frame"),
-            ("path_length_error", path, "length of the path"),
-        )
+    return (
+        Metric(
+            name="net_displacement_error",
+            value=net,
+            unit="%",
+            definition="signed error of the distance from the first to the last frame, as it stands",
+            count=count,
+        ),
+        Metric(
+            name="path_length_error",
+            value=path,
+            unit="%",
+            definition="signed error of the length of the path, as it stands",
+            count=count,
+        ),
     )
 
 

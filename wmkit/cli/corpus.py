@@ -21,7 +21,7 @@ ExportFormat = Literal["tum", "kitti", "colmap", "nerfstudio", "re10k", "vipe", 
 
 # What the command that reruns one dead letter repeats: whatever changes an annotation or its time limit.
 RERUN_FLAGS = frozenset(
-    {"decoder", "fps", "max_side", "image_fps", "depth", "executor", "clip_timeout_s", "seed"}
+    {"decoder", "fps", "max_side", "image_fps", "depth", "executor", "clip_timeout_s", "clip_memory_gib", "seed"}
     | {"sidecars", "camera_height", "baseline", "object_length", "metric_depth", "scale"}
     | {"intrinsics", "fov_deg", "priors", "poses", "pose_command", "pose_weights"}
 )
@@ -61,6 +61,7 @@ def annotate(
     executor: Annotated[ExecutorName, typer.Option(help="Ray actors, or plain processes.")] = "ray",
     workers: Annotated[int | None, typer.Option(help="Worker processes. [default: one a core]")] = None,
     clip_timeout_s: Annotated[float, typer.Option(help="Seconds a clip may take before it is given up.")] = 900.0,
+    clip_memory_gib: Annotated[float, typer.Option(help="GiB a worker may hold before its clip is given up.")] = 6.0,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when any clip failed.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Let another config annotate this corpus again.")] = False,
@@ -92,7 +93,7 @@ def annotate(
         pose=pose_backend(poses=poses, command=pose_command, weights=pose_weights, timeout_s=clip_timeout_s),
         prior=prior_config(intrinsics=intrinsics, fov_deg=fov_deg, priors=priors),
     )
-    workforce = ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s)
+    workforce = ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib)
     options = RunOptions(executor=workforce, update=update, rerun=_given_flags(context))
     summary = _run(paths, out, config, options, json_output)
     return summary.exit_code(strict=strict)

@@ -13,6 +13,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+from wmkit.executor.memory import watch_memory
 from wmkit.executor.task import run_item
 
 __all__ = ["main"]
@@ -33,6 +34,8 @@ def main(descriptor: int) -> None:
     except Exception:  # noqa: BLE001 - whatever the task's module raises when imported; the driver stops the run
         pipe.send(traceback.format_exc())
         return
+    if task.memory_gib is not None:
+        threading.Thread(target=watch_memory, args=(task.memory_gib,), name="watch-memory", daemon=True).start()
     pipe.send(None)
     while True:
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wmkit.executor.loop import Broken, Died, Event, Ready, Replied
+from wmkit.executor.memory import MEMORY_EXIT
 from wmkit.executor.task import THREAD_ENV, ItemTask, Reply
 
 __all__ = ["LocalPool"]
@@ -110,7 +111,7 @@ class LocalPool:
             code = handle.process.returncode
             _end(handle)
             del self._workers[worker]
-            return Died(worker, _ended(code), _tail(handle.log))
+            return Died(worker, _ended(code), _tail(handle.log), over_limit=code == MEMORY_EXIT)
         if isinstance(message, Reply):
             return Replied(worker, message)
         return Ready(worker) if message is None else Broken(worker, message)
@@ -133,6 +134,8 @@ def _end(handle: _Worker) -> None:
 def _ended(code: int | None) -> str:
     if code is None:
         return "closed its socket and did not end"
+    if code == MEMORY_EXIT:
+        return "passed its memory limit and was stopped; give it more with --clip-memory-gib, or a shorter clip"
     if code >= 0:
         return f"ended by itself with exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

@@ -30,12 +30,16 @@ class Replied:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """A worker is gone: how it ended, what it last wrote, and whether memory was why."""
+    """A worker is gone: how it ended, what it last wrote, and whether memory was why.
+
+    out_of_memory  the machine had none left, which may pass; over_limit: its own limit, which will not.
+    """
 
     worker: int
     reason: str
     log: str = ""
     out_of_memory: bool = False
+    over_limit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,8 @@ class _Driver:
         self.idle.discard(worker)
         if self.leases.held_by(worker) is not None:
             code = "out_of_memory" if event.out_of_memory else "worker_crash"
-            self.fail(worker, code, f"the worker {event.reason}", event.log)
+            code = "memory" if event.over_limit else code
+            self.fail(worker, code, f"the worker {event.reason}", event.log, retry=not event.over_limit)
         elif worker in self.starting:
             del self.starting[worker]
             self.count_failed_start(event.reason, event.log)
@@ -146,9 +151,9 @@ class _Driver:
                 self.count_failed_start("was not ready in time", self.pool.kill(worker))
                 self.restart(worker, now_s)
 
-    def fail(self, worker: int, code: str, message: str, log: str) -> None:
-        failure = Failure(stage="worker", code=code, message=message, traceback=log, retry=True)
-        lease, final = self.leases.fail(worker, retry=True)
+    def fail(self, worker: int, code: str, message: str, log: str, *, retry: bool = True) -> None:
+        failure = Failure(stage="worker", code=code, message=message, traceback=log, retry=retry)
+        lease, final = self.leases.fail(worker, retry=retry)
         self.report(lease, final, Reply(failure=failure))
 
     def restart(self, worker: int, now_s: float) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wmkit.errors import InputError
 from wmkit.executor.leases import Leases
@@ -22,12 +22,14 @@ class ExecutorOptions:
     kind          "ray" or "local": the same code with and without Ray.
     workers       processes, one core each; None is one for each core of this machine (of the cluster with Ray).
     timeout_s     per attempt; None is no limit.
+    memory_gib    resident in a worker's process; one that passes it is stopped, and its item not tried again.
     max_attempts  for crashes, timeouts and lack of memory; a failure the item itself reports is final at once.
     """
 
     kind: str = "ray"
     workers: int | None = None
     timeout_s: float | None = None
+    memory_gib: float | None = None
     max_attempts: int = 2
 
     def __post_init__(self) -> None:
@@ -37,6 +39,8 @@ class ExecutorOptions:
             raise InputError(f"--workers: expected at least 1, got {self.workers}")
         if self.timeout_s is not None and not self.timeout_s > 0:
             raise InputError(f"--clip-timeout-s: expected a positive number of seconds, got {self.timeout_s}")
+        if self.memory_gib is not None and not self.memory_gib > 0:
+            raise InputError(f"--clip-memory-gib: expected a positive number of GiB, got {self.memory_gib}")
         if self.max_attempts < 1:
             raise InputError(f"max_attempts: expected at least 1, got {self.max_attempts}")
 
@@ -52,6 +56,7 @@ def run_items(
     if not items:
         return
     leases = Leases((item.key for item in items), max_attempts=options.max_attempts, timeout_s=options.timeout_s)
+    task = replace(task, memory_gib=options.memory_gib)
     drive(_pool(task, options, len(items)), {item.key: item.payload for item in items}, leases, on_outcome)
 
 

@@ -71,6 +71,8 @@ def _json_rows(path: Path) -> tuple[Array, tuple[int, int] | None]:
     if track.intrinsics_px is None:
         raise InputError(f"--intrinsics {path}: expected fx fy cx cy, found none in it")
     size = None if track.size_px is None else (int(track.size_px[0, 0]), int(track.size_px[0, 1]))
+    if track.lens is not None:  # of the pictures as they are, not of the wider pinhole that they are delivered in
+        return np.tile(track.lens.undistorted_core.row, (len(track), 1)), size
     return track.intrinsics_px, size
 
 

@@ -14,6 +14,7 @@ from wmkit.annotate.pipeline import config_dict
 from wmkit.annotate.priors import KnownCamera, PriorConfig, clip_prior, prior_config, read_priors
 from wmkit.camera import CameraPrior
 from wmkit.errors import ClipError, InputError
+from wmkit.formats.intrinsics import intrinsics_of_file, read_intrinsics
 from wmkit.video import VideoConfig, discover, identify, open_source
 from wmkit.video.camera_metadata import exif_block, exif_focal_px
 
@@ -143,6 +144,17 @@ def test_intrinsics_from_a_file(tmp_path: Path, suffix: str) -> None:
     prior = clip_prior(frames_of(), prior_config(intrinsics=str(path), fov_deg=None, priors=None))
     assert prior is not None
     assert [prior.fx, prior.fy, prior.cx, prior.cy] == row
+
+
+def test_intrinsics_of_a_file_with_a_lens_are_those_of_the_pictures_as_they_are(tmp_path: Path) -> None:
+    frames = [{"file_path": f"{index}.png", "transform_matrix": np.eye(4).tolist()} for index in range(2)]
+    camera = {"fl_x": 70.0, "fl_y": 71.0, "cx": 40.0, "cy": 30.0, "w": 80, "h": 60, "k1": -0.1}
+    path = tmp_path / "transforms.json"
+    path.write_text(json.dumps({"camera_model": "OPENCV", **camera, "frames": frames}))
+    rows, size = intrinsics_of_file(path)
+    assert size == (80, 60)
+    np.testing.assert_array_equal(rows, [[70.0, 71.0, 40.0, 30.0]] * 2)
+    np.testing.assert_array_equal(read_intrinsics(path, (80, 60)), rows)
 
 
 @pytest.mark.parametrize(

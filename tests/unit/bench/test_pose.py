@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,16 +25,18 @@ from wmkit.annotate import isolated
 from wmkit.annotate.isolated import annotate_pixels, camera_config
 from wmkit.annotate.pipeline import AnnotateConfig, AnnotateResult
 from wmkit.annotate.protocols import PoseEstimate
-from wmkit.annotate.scale import CameraHeightConfig
+from wmkit.annotate.scale import CameraHeightConfig, GpsConfig
 from wmkit.bench import peer as peer_module
 from wmkit.bench import pose as bench
+from wmkit.bench.limits import Cost
 from wmkit.bench.peer import PeerRun
 from wmkit.bench.pose import BenchOptions, bench_pose, find_clip
-from wmkit.bench.report import BenchReport
-from wmkit.bench.score import METRIC_NAMES, Estimate
+from wmkit.bench.report import BenchReport, EngineResult
+from wmkit.bench.score import METRIC_NAMES, Estimate, Score
 from wmkit.camera import CameraPrior
 from wmkit.clip import NoTrajectory
 from wmkit.errors import ClipError, ConfigError, InputError
+from wmkit.telemetry import Sidecars
 from wmkit.video import ClipFile, FrameSource, open_source
 
 WALK = "[arc]\nposed_ratio_min = 1.0\nate_m_max = 0.02\nrotation_deg_max = 1.5\n"
@@ -181,6 +184,49 @@ def test_a_given_camera_height_is_a_cue_of_that_sequence_alone(tmp_path: Path, m
     assert cues == [(CameraHeightConfig(height_m=1.5),), ()]
 
 
+def test_given_telemetry_is_a_cue_of_that_sequence_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cues = []
+
+    def note_cues(file: ClipFile, config: AnnotateConfig) -> AnnotateResult:
+        cues.append(config.scale)
+        raise ClipError("pose", "boom", "made to fail")
+
+    monkeypatch.setattr(isolated, "annotate_clip", note_cues)
+    limits = limits_file(tmp_path, WALK + "[arc.given]\nsidecars = 'auto'\n")
+    bench_pose(
+        [sequence(tmp_path, "arc"), sequence(tmp_path, "other")], BenchOptions(config=config_of(), limits=limits)
+    )
+    assert cues == [(GpsConfig(sidecars=Sidecars(source="auto", image_fps=config_of().video.image_fps)),), ()]
+
+
+def test_the_second_estimate_is_charged_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what pose took, a part is told apart; the total stays."""
+    whole = BrightnessPose.estimate
+
+    def told_apart(self: BrightnessPose, frames: FrameSource, seed: int, prior: CameraPrior | None = None) -> Any:
+        begun_s = time.process_time()
+        while time.process_time() < begun_s + 0.05:
+            pass
+        return dataclasses.replace(whole(self, frames, seed, prior), core_seconds=(("second", 0.02),))  # type: ignore[type-var]
+
+    monkeypatch.setattr(BrightnessPose, "estimate", told_apart)
+    ours = run(sequence(tmp_path)).sequences[0].engines[0].core_seconds
+    assert ours["pose.second"] == 0.02
+    assert ours["pose"] > 0.03 - 1e-3  # of more than 0.05 in all
+
+
+def test_costs_of_an_engine_by_hand() -> None:
+    def engine(**core_seconds: float) -> EngineResult:
+        estimate = Estimate(frames=10, source_size=(48, 32), reason="by hand")
+        seconds = {name.replace("_", "."): value for name, value in core_seconds.items()}
+        return EngineResult(engine="x", estimate=estimate, score=Score(metrics={}, unmeasured={}), core_seconds=seconds)
+
+    ours, peer = engine(decode=0.5, pose=2.0, pose_second=0.8, scale=0.5), engine(features=4.0, mapping=8.0)
+    assert ours.cost(peer) == Cost(pose_core_s=0.2, second_share=0.4, peer_ratio=4.0)
+    assert engine(pose=2.0).cost(None) == Cost(pose_core_s=0.2, second_share=None, peer_ratio=None)
+    assert ours.core_seconds_per_frame == pytest.approx(0.38), "a clip costs what it costs"
+
+
 def test_a_clip_that_fails_is_a_result_and_exit_1(tmp_path: Path) -> None:
     good, bad = sequence(tmp_path, "good"), sequence(tmp_path, "arc")
     for image in (bad / "images").iterdir():
@@ -269,6 +315,7 @@ def test_json_keys_are_frozen(tmp_path: Path) -> None:
     assert set(entry["limits"][0]) == {"limit", "held", "line"}
     assert (
         *("path_length", "ate_sim3", "ate_percent", "ate_se3", "scale_error"),
+        *("net_displacement_error", "path_length_error", "scale_interval"),
         *("rotation_error", "rpe_translation", "rpe_rotation", "focal_error"),
     ) == METRIC_NAMES
 

@@ -1,12 +1,14 @@
 """Scores: every figure against a known error, and what is said when there is none."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.bench_doubles import FOCAL_PX, HEIGHT, WIDTH, arc
 from wmkit.bench.reference import Truth
 from wmkit.bench.score import METRIC_NAMES, Estimate, score
-from wmkit.camera import Intrinsics, ScaleKind, Trajectory
+from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
 
 CAMERA = Intrinsics(fx=FOCAL_PX, fy=FOCAL_PX, cx=WIDTH / 2, cy=HEIGHT / 2, width=WIDTH, height=HEIGHT)
 KNOWN = np.tile(CAMERA.row, (12, 1))
@@ -46,7 +48,8 @@ def test_a_perfect_estimate_up_to_scale() -> None:
         assert figures.value(name) == pytest.approx(0, abs=1e-6), name  # float64 noise: nanometres, microdegrees
     steps = np.linalg.norm(np.diff(arc()[:, :3, 3], axis=0), axis=1)
     assert figures.value("path_length") == pytest.approx(steps.sum())
-    assert set(figures.unmeasured) == {"ate_se3", "scale_error"}
+    lengths = {"net_displacement_error", "path_length_error", "scale_interval"}
+    assert set(figures.unmeasured) == {"ate_se3", "scale_error", *lengths}
     assert "up to scale" in figures.unmeasured["scale_error"]
 
 
@@ -58,6 +61,45 @@ def test_a_metric_estimate_is_also_scored_as_it_stands() -> None:
     assert ate_se3 is not None
     assert ate_se3 > 0.05  # a tenth of a path 6 m long cannot hide
     assert set(figures.metrics) | set(figures.unmeasured) == set(METRIC_NAMES)
+
+
+def scaled_by(value: float, low: float, high: float) -> ScaleEstimate:
+    return ScaleEstimate(value=value, low=low, high=high, votes=(ScaleVote(cue="by hand", value=value, sigma_log=0.1),))
+
+
+@pytest.mark.parametrize(("factor", "inside"), [(1.1, True), (1.25, False), (0.95, True), (0.85, False)])
+def test_lengths_and_the_interval_of_a_metric_estimate(factor: float, inside: bool) -> None:
+    trajectory = trajectory_of(scaled(arc(), factor), metric=True)
+    scale = scaled_by(2.0, 2.0 / 1.2, 2.0 * 1.1)
+    figures = score(dataclasses.replace(estimate_of(trajectory), scale=scale), full())
+    assert figures.value("net_displacement_error") == pytest.approx(100 * (factor - 1))
+    assert figures.value("path_length_error") == pytest.approx(100 * (factor - 1))
+    # too large by 10 %: the truth lies log 1.1 below, of log 1.2 that the interval reaches down; too small: upwards
+    reach = np.log(1.2) if factor > 1 else np.log(1.1)
+    assert figures.value("scale_interval") == pytest.approx(abs(np.log(factor)) / reach)
+    assert ((figures.value("scale_interval") or 0) <= 1) is inside
+
+
+def test_a_detour_lengthens_the_path_and_not_the_way() -> None:
+    poses = arc()
+    poses[5, 1, 3] += 1.0
+    figures = score(estimate_of(trajectory_of(poses, metric=True)), full())
+    assert figures.value("net_displacement_error") == pytest.approx(0, abs=1e-9)
+    assert (figures.value("path_length_error") or 0) > 10
+    assert "up to scale" in figures.unmeasured["scale_interval"], "nobody said how sure the scale is"
+
+
+def test_a_gps_judges_what_is_level() -> None:
+    """The estimate lives in a world of its own; its climb is as right as it likes, the fixes' heights are not."""
+    world = np.eye(4)
+    world[:3, :3] = [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    bumpy = arc()
+    bumpy[:, 2, 3] += np.linspace(0, 30, len(bumpy)) ** 2 / 900  # z is up where `horizontal` is x and y
+    truth = dataclasses.replace(full(), position=trajectory_of(bumpy, metric=True), horizontal=np.eye(3)[:2])
+    figures = score(estimate_of(trajectory_of(world @ bumpy, metric=True)), truth)
+    assert figures.value("net_displacement_error") == pytest.approx(0, abs=1e-6)
+    level = bumpy[:, :2, 3]
+    assert figures.value("path_length") == pytest.approx(np.linalg.norm(np.diff(level, axis=0), axis=1).sum())
 
 
 def test_percent_is_of_the_whole_reference_path() -> None:

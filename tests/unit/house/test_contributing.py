@@ -65,6 +65,7 @@ def test_examples_run_end_to_end(parts: dict[str, type], slide: Path) -> None:
         "wall_slide",
         "subject_distance",
         "brightness",
+        "p_good",
     }
     assert config_hash(config) != config_hash(AnnotateConfig(**{**fields(config), "seed": 1}))
 

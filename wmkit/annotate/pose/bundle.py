@@ -1,5 +1,6 @@
 """Bundle adjustment of a scene by pycolmap (Ceres), one thread, robust loss."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,15 +12,18 @@ from wmkit.camera import Array
 __all__ = ["bundle_adjust", "bundle_adjust_camera", "to_reconstruction"]
 
 
-def bundle_adjust(scene: Scene, loss_px: float, *, fixed_focal: bool = False, iterations: int = 50) -> Scene:
+def bundle_adjust(
+    scene: Scene, loss_px: float, *, fixed_focal: bool = False, iterations: int = 50, held: Sequence[int] = ()
+) -> Scene:
     """The scene with poses, points and focal length at the minimum of the Cauchy reprojection loss.
 
     Frames share one focal length unless the scene zooms; frames that see nothing then take theirs from
-    those around them.
+    those around them. The poses of the frames `held` stay; two of them or more fix where the scene lies and how
+    large it is.
     """
     shared = not scene.zooms
     model, track_of_point = to_reconstruction(scene, "SIMPLE_PINHOLE", shared=shared)
-    _solve(model, loss_px, fixed_focal, iterations)
+    _solve(model, loss_px, fixed_focal, iterations, held)
     seeing = np.unique(scene.obs_frame[scene.usable])
     focal = scene.focal.copy()
     found = np.array([model.camera(model.image(frame + 1).camera_id).params[0] for frame in seeing.tolist()])
@@ -45,7 +49,9 @@ def bundle_adjust_camera(
     return _moved(scene, model, track_of_point), np.array(model.camera(1).params)
 
 
-def _solve(model: "pycolmap.Reconstruction", loss_px: float, fixed_focal: bool, iterations: int) -> None:
+def _solve(
+    model: "pycolmap.Reconstruction", loss_px: float, fixed_focal: bool, iterations: int, held: Sequence[int] = ()
+) -> None:
     options = pycolmap.BundleAdjustmentOptions(print_summary=False)
     options.refine_focal_length = not fixed_focal
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
@@ -56,7 +62,11 @@ def _solve(model: "pycolmap.Reconstruction", loss_px: float, fixed_focal: bool, 
     config = pycolmap.BundleAdjustmentConfig()
     for image_id in sorted(model.reg_image_ids()):
         config.add_image(image_id)
-    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    constant = [frame + 1 for frame in held if model.exists_image(frame + 1)]
+    for image_id in constant:
+        config.set_constant_rig_from_world_pose(model.image(image_id).frame_id)
+    if len(constant) < 2:
+        config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     pycolmap.create_default_ceres_bundle_adjuster(options, config, model).solve()
 
 

@@ -83,7 +83,7 @@ class Given:
         """
         path = Path(self.config.path) if self.config.path else beside(frames.file)
         cameras, rows = cameras_and_rows(path, frames, prior)
-        tracks = follow_points(frames, self.config.tracks)
+        tracks = cameras.straightened(follow_points(frames, self.config.tracks))
         diagnosis = diagnose(cameras, tracks, rows)
         _refuse(diagnosis, cameras.file)
         if rows is None:
@@ -105,6 +105,7 @@ class Given:
                 cameras.world_from_cam, rows, tracks, self.config.max_error_px, self.config.min_angle_deg
             ),
             metric_hint_sigma_log=METRIC_SIGMA_LOG if cameras.metric else None,
+            lens=cameras.lens,
         )
 
 

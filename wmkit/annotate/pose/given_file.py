@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.priors import KnownCamera
-from wmkit.camera import Array
+from wmkit.camera import Array, Lens
 from wmkit.errors import ClipError, InputError
 from wmkit.formats.any import quaternion_order, read_trajectory
 from wmkit.formats.track import CameraTrack
@@ -34,6 +35,8 @@ class GivenCameras:
     metric          the file says that its unit is the metre.
     quaternions     order in the file, None where rotations are matrices.
     file            its name, for messages.
+    lens            of the output frames when the file says that they bend straight lines; then every row is that of its
+                    `default_pinhole()`.
     """
 
     world_from_cam: Array
@@ -41,11 +44,16 @@ class GivenCameras:
     metric: bool
     quaternions: str | None
     file: str
+    lens: Lens | None = None
 
     @property
     def posed(self) -> NDArray[np.bool_]:
         """(N,) frames that the file has a pose for."""
         return np.isfinite(self.world_from_cam[:, 0, 0])
+
+    def straightened(self, tracks: Tracks) -> Tracks:
+        """Tracks followed in the output frames, in px of the pinhole that `rows` speak of."""
+        return tracks if self.lens is None else tracks.undistorted(self.lens, self.lens.default_pinhole())
 
 
 def beside(file: ClipFile) -> Path:
@@ -81,13 +89,17 @@ def given_cameras(path: Path, frames: FrameSource) -> GivenCameras:
     row = _matched(track, path.name, frames)
     known = row >= 0
     rows = _rows(track, path.name, frames)
-    if rows is not None:
+    lens = None if track.lens is None else track.lens.resized(frames.view.width, frames.view.height)
+    if lens is not None:
+        rows = np.tile(lens.default_pinhole().row, (len(row), 1))
+    elif rows is not None:
         filled = np.maximum.accumulate(np.where(known, np.arange(len(row)), -1))
         first = int(np.flatnonzero(known)[0])
         rows = rows[row[np.where(filled < 0, first, filled)]]  # a frame without a pose has the camera of the last one
     return GivenCameras(
         world_from_cam=np.where(known[:, None, None], track.world_from_cam[row], np.nan),
         rows=rows,
+        lens=lens,
         metric=bool(track.metric),
         quaternions=quaternions,
         file=path.name,

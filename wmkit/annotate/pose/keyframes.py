@@ -15,12 +15,16 @@ class KeyframeConfig:
     survival   share of the last keyframe's tracks that must still be alive.
     fewest     keyframes wanted of a clip that moves little: parallax is halved until there are as many, but not
                below `least`.
+    most       keyframes of a clip that moves much: parallax is raised until there are as few, but not above `widest`;
+               those that `survival` demands stay, for without them the clip falls apart.
     """
 
     parallax: float = 0.025
     survival: float = 0.6
     fewest: int = 8
     least: float = 0.006
+    most: int = 400
+    widest: float = 0.1
 
 
 def choose_keyframes(tracks: Tracks, config: KeyframeConfig) -> tuple[int, ...]:
@@ -33,6 +37,9 @@ def choose_keyframes(tracks: Tracks, config: KeyframeConfig) -> tuple[int, ...]:
     chosen = _choose(tracks, parallax, config.survival)
     while len(chosen) < config.fewest and parallax / 2 >= config.least:
         parallax /= 2
+        chosen = _choose(tracks, parallax, config.survival)
+    while len(chosen) > config.most and parallax * 1.25 <= config.widest:
+        parallax *= 1.25
         chosen = _choose(tracks, parallax, config.survival)
     return chosen
 

@@ -17,6 +17,8 @@ from wmkit.video.frames import FrameSource
 
 __all__ = ["LinkConfig", "Pair", "link_keyframes"]
 
+QUICK_FRAMES = 100  # of more keyframes fewer features are compared: all pairs of them are, and the time stays
+
 Pair = tuple[int, int]
 Node = tuple[int, int]
 
@@ -27,21 +29,35 @@ class LinkConfig:
 
     weak_tracks     a step between keyframes that share fewer tracks is matched by features ...
     reach           ... among the keyframes up to this many before and after it.
+    tie             matches from which a pair counts as tied: fewer may follow a fundamental matrix by chance.
     similar         most similar keyframes of other pieces that each is matched with when neighbours do not tie all.
     quick_features  strongest features that decide which look similar ...
     quick_cosine    ... by how many of them have a mutual nearest neighbour at least so close.
     revisit         correlation of thumbnails from which two keyframes without a common track may show one place.
     max_revisits    pairs of such keyframes matched at most.
+    max_described   features of all described keyframes together: of many each has fewer, and so fewer that decide
+                    which look similar. Bounds memory (512 bytes each) and the time to compare them.
+    max_pairs       pairs that looking similar may add.
+    long            keyframes beyond which a clip is mapped in windows that a revisit must tie: its features are then
+                    followed ...
+    beside          ... to the keyframes so many before and after, so that either visit can triangulate them.
+    apart           of revisits whose ends are both closer than this one is enough.
     """
 
     features: FeatureConfig = FeatureConfig()
     weak_tracks: int = 100
     reach: int = 6
+    tie: int = 40
     similar: int = 8
     quick_features: int = 300
     quick_cosine: float = 0.85
     revisit: float = 0.75
     max_revisits: int = 12
+    max_described: int = 400_000
+    max_pairs: int = 1200
+    long: int = 80
+    beside: int = 2
+    apart: int = 8
 
 
 def link_keyframes(
@@ -56,9 +72,14 @@ def link_keyframes(
     shared = [len(tracks.common(a, b)[0]) for a, b in pairwise(keyframes)]
     weak = [step for step, count in enumerate(shared) if count < config.weak_tracks]
     matcher = _Matcher(frames, keyframes, config)
-    matcher.match(_around(weak, len(keyframes), config.reach) | _revisits(tracks, keyframes, config))
-    piece = _pieces(len(keyframes), [step for step in range(len(shared)) if step not in weak], matcher.matched)
-    if piece.max(initial=0) > 0:
+    revisits = _revisits(tracks, keyframes, config)
+    matcher.match(_around(weak, len(keyframes), config.reach) | revisits)
+    if len(keyframes) > config.long:
+        matcher.match(_beside(sorted(revisits & matcher.matched.keys()), len(keyframes), config))
+    strong = [step for step in range(len(shared)) if step not in weak]
+    tied = [pair for pair, found in matcher.matched.items() if len(found) >= config.tie]
+    piece = _pieces(len(keyframes), strong, tied)
+    if piece.max(initial=0) > 0 and config.similar > 0:
         matcher.describe(range(len(keyframes)))
         matcher.match(_similar(matcher.features, piece, config))
     matched = {(keyframes[i], keyframes[j]): found for (i, j), found in matcher.matched.items()}
@@ -79,10 +100,12 @@ class _Matcher:
         number = {self.keyframes[k]: k for k in wanted if k not in self.features}
         if not number:
             return
+        most = min(self.config.features.max_features, self.config.max_described // len(number))
+        config = replace(self.config.features, max_features=most)
         for window in self.frames.windows():
             for offset, rgb in enumerate(window.rgb):
                 if window.start + offset in number:
-                    self.features[number[window.start + offset]] = describe(rgb, self.config.features)
+                    self.features[number[window.start + offset]] = describe(rgb, config)
 
     def match(self, pairs: set[Pair]) -> None:
         """Match every pair (i < j); those that do not match are not kept."""
@@ -111,16 +134,29 @@ def _around(weak: list[int], count: int, reach: int) -> set[Pair]:
     }
 
 
+def _beside(revisits: list[Pair], count: int, config: LinkConfig) -> set[Pair]:
+    """Pairs that follow the features of either end of a revisit to the keyframes beside it."""
+    taken: list[Pair] = []
+    for i, j in revisits:
+        if not any(max(abs(i - p), abs(j - q)) <= config.apart for p, q in taken):
+            taken.append((i, j))
+    step = config.beside
+    pairs = {(at, at + step) for pair in taken for end in pair for at in (end - step, end)}
+    return {(i, j) for i, j in pairs if i >= 0 and j < count}
+
+
 def _similar(features: dict[int, Features], piece: NDArray[np.intp], config: LinkConfig) -> set[Pair]:
     """For each keyframe the `similar` others outside its piece whose strongest features resemble its own most."""
     count = len(piece)
-    strongest = [features[k].descriptor[: config.quick_features] for k in range(count)]
+    quick = min(config.quick_features, config.quick_features * QUICK_FRAMES // count)
+    strongest = [features[k].descriptor[:quick] for k in range(count)]
     votes = np.zeros((count, count))
     for i in range(count):
         for j in range(i + 1, count):
             if piece[i] != piece[j] and len(strongest[i]) and len(strongest[j]):
                 votes[i, j] = votes[j, i] = _resemblance(strongest[i], strongest[j], config.quick_cosine)
-    nearest = np.argsort(-votes, axis=1, kind="stable")[:, : config.similar]
+    similar = max(1, min(config.similar, config.max_pairs // count))
+    nearest = np.argsort(-votes, axis=1, kind="stable")[:, :similar]
     return {(min(i, j), max(i, j)) for i in range(count) for j in nearest[i].tolist() if votes[i, j] > 0}
 
 

@@ -65,6 +65,8 @@ def measure_quality(
         "disagreement_focal": second.focal,
         "second_posed_share": second.posed_share,
         "disjoint": float(second.disjoint),
+        "seam_rotation_deg": max((seam.rotation_deg for seam in second.seams), default=float("nan")),
+        "seam_position": max((seam.position for seam in second.seams), default=float("nan")),
     }
     return PoseQuality(**per_frame, features=tuple(features.items()))
 

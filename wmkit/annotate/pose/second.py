@@ -10,7 +10,9 @@ import numpy as np
 
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
+from wmkit.annotate.pose.seams import Seam
 from wmkit.annotate.pose.tracks import Tracks
+from wmkit.annotate.pose.windows import WindowConfig, map_chain
 from wmkit.camera import Array, invert_rigid
 
 __all__ = ["Disagreement", "SecondConfig", "compare", "second_estimate"]
@@ -35,6 +37,7 @@ class Disagreement:
     focal         |log ratio| of the focal lengths; NaN without a second estimate.
     posed_share   of the second estimate's keyframes that it posed; 0 without one.
     disjoint      the two share no track.
+    seams         of a clip mapped in windows: where they were joined.
     """
 
     rotation_deg: Array
@@ -42,18 +45,33 @@ class Disagreement:
     focal: float
     posed_share: float
     disjoint: bool
+    seams: tuple[Seam, ...] = ()
 
 
 def second_estimate(
-    half: Tracks, keyframes: tuple[int, ...], linked: tuple[Pair, ...], start: Start, config: SecondConfig
+    half: Tracks,
+    keyframes: tuple[int, ...],
+    linked: tuple[Pair, ...],
+    start: Start,
+    config: SecondConfig,
+    windows: WindowConfig | None = None,
 ) -> tuple[Array, float, float]:
-    """(N, 4, 4) cam_from_world with NaN where unposed, focal px (NaN: none), and the share of its keyframes posed."""
+    """(N, 4, 4) cam_from_world with NaN where unposed, focal px (NaN: none), and the share of its keyframes posed.
+
+    `windows` says how a long clip is cut; None: in one piece.
+    """
     chosen = _thinned(half, keyframes, config.min_shared)
     last = len(half) - 1
     backwards = half.reversed()
     turned = tuple(sorted((last - j, last - i) for i, j in linked if i in chosen and j in chosen))
     picked = tuple(sorted(last - frame for frame in chosen))
     cam_from_world = np.full((len(half), 4, 4), np.nan)
+    if windows is not None and len(picked) > windows.longest:
+        chain = map_chain(backwards, picked, turned, start, MappingConfig(), windows)
+        if chain is None:
+            return cam_from_world, float("nan"), 0.0
+        posed = chain.scene.posed
+        return chain.scene.cam_from_world[::-1], float(np.median(chain.scene.focal[posed])), posed.sum() / len(picked)
     found = map_keyframes(backwards, picked, turned, start, MappingConfig())
     if found is None:
         return cam_from_world, float("nan"), 0.0

@@ -10,20 +10,22 @@ from typing import ClassVar
 
 import numpy as np
 
-from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.covariance import pose_covariance
 from wmkit.annotate.pose.dynamic import find_dynamic
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
 from wmkit.annotate.pose.lens import LensConfig
 from wmkit.annotate.pose.links import LinkConfig, Pair, link_keyframes
+from wmkit.annotate.pose.long import CameraSearch, map_any
 from wmkit.annotate.pose.mapping import MappingConfig
 from wmkit.annotate.pose.planar import plane_share
 from wmkit.annotate.pose.quality import measure_quality
 from wmkit.annotate.pose.rotation import TurningConfig, fit_turning, may_turn_only
 from wmkit.annotate.pose.scene import Scene, drop_outliers, refine_poses, resect, triangulate, widest_angle_deg
 from wmkit.annotate.pose.second import Disagreement, SecondConfig, compare, second_estimate
-from wmkit.annotate.pose.start import Mapped, map_clip, starts
+from wmkit.annotate.pose.sliding import adjust_keyframes
+from wmkit.annotate.pose.start import Mapped, starts
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
+from wmkit.annotate.pose.windows import WindowConfig
 from wmkit.annotate.pose.zoom import ZoomConfig
 from wmkit.annotate.protocols import PoseEstimate
 from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, Trajectory, invert_rigid
@@ -60,6 +62,7 @@ class TrackSfmConfig:
     zoom: ZoomConfig = ZoomConfig()
     turning: TurningConfig = TurningConfig()
     second: SecondConfig = SecondConfig()
+    windows: WindowConfig = WindowConfig()
     rounds_px: tuple[float, ...] = (4.0, 2.5)
     iterations: tuple[int, int] = (15, 50)
     min_angle_deg: float = 0.5
@@ -94,9 +97,11 @@ class TrackSfm:
         if refusal is not None:
             return refusal
         tracks, linked = link_keyframes(frames, tracks, keyframes, config.links)
-        mapped = map_clip(tracks, keyframes, linked, prior, config.mapping, config.lens, config.zoom)
-        if mapped is None:
+        search = CameraSearch(mapping=config.mapping, lens=config.lens, zoom=config.zoom)
+        found = map_any(tracks, keyframes, linked, prior, search, config.windows)
+        if found is None:
             return NoTrajectory(reason="no_model", detail=f"no two of {len(keyframes)} keyframes start a model")
+        mapped, chain = found
         scene, refusal = self._adjusted(mapped, np.array(keyframes))
         refusal = refusal or self._planar(scene, mapped)
         if refusal is not None:
@@ -104,6 +109,7 @@ class TrackSfm:
         begun_s = time.process_time()
         second = self._second_opinion(mapped, scene, keyframes, linked)
         apart = (("second", time.process_time() - begun_s),)
+        second = replace(second, seams=() if chain is None else (*chain.seams, *chain.loops))
         return replace(_finish(scene, mapped, np.array(keyframes), frames.view.time_s, second), core_seconds=apart)
 
     def _unsolvable(self, tracks: Tracks) -> NoTrajectory | None:
@@ -148,7 +154,14 @@ class TrackSfm:
                 return scene, NoTrajectory(reason="no_model", detail="the keyframes do not hold together")
             last = limit_px == config.rounds_px[-1]
             iterations = config.iterations[1] if last else config.iterations[0]
-            core = bundle_adjust(core, config.loss_px, fixed_focal=mapped.fixed_focal, iterations=iterations)
+            core = adjust_keyframes(
+                core,
+                keyframes,
+                config.loss_px,
+                config.windows,
+                fixed_focal=mapped.fixed_focal,
+                iterations=iterations,
+            )
             posed = core.posed[:, None, None]
             cam_from_world = np.where(posed, core.cam_from_world, scene.cam_from_world)
             scene = replace(scene, cam_from_world=cam_from_world, focal=core.focal, xyz=core.xyz)
@@ -178,7 +191,9 @@ class TrackSfm:
             pinhole = mapped.lens.default_pinhole()
             start = replace(start, params=((pinhole.fx, pinhole.cx, pinhole.cy),))
         start = replace(start, zooms=mapped.scene.zooms)
-        found, focal, share = second_estimate(mapped.tracks.half(1), keyframes, linked, start, self.config.second)
+        found, focal, share = second_estimate(
+            mapped.tracks.half(1), keyframes, linked, start, self.config.second, self.config.windows
+        )
         centre = invert_rigid(first[mapped.scene.posed])[:, :3, 3]
         path = float(np.linalg.norm(np.diff(centre, axis=0), axis=1).sum())
         rotation_deg, position = compare(first, found, path)

@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 
 from tests.unit.annotate.pose.scenes import arc_scene, rotation_vector
+from wmkit.annotate.pose import covariance as covariance_module
 from wmkit.annotate.pose.bundle import bundle_adjust
-from wmkit.annotate.pose.covariance import pose_covariance
 from wmkit.annotate.pose.scene import Scene
 from wmkit.camera import invert_rigid
 
 FRAMES = 5
 EVERY = np.arange(FRAMES)
+
+
+def covariance_of(scene: Scene, joint: np.ndarray) -> tuple[np.ndarray, float]:
+    """Of a scene that determines it."""
+    found, focal_sigma_log = pose_covariance(scene, joint)
+    assert found is not None
+    return found, focal_sigma_log
 
 
 def moved(scene: Scene, delta: np.ndarray) -> Scene:
@@ -56,11 +63,18 @@ def dense_twin(scene: Scene) -> tuple[np.ndarray, float]:
     return np.array([np.zeros((6, 6)), *blocks]), float(np.sqrt(inverse[-2, -2]) / scene.focal[0])
 
 
+def pose_covariance(scene: Scene, joint: np.ndarray) -> tuple[np.ndarray, float]:
+    """The function under test, of scenes that all have a covariance."""
+    covariance, focal_sigma_log = covariance_module.pose_covariance(scene, joint)
+    assert covariance is not None
+    return covariance, focal_sigma_log
+
+
 def test_equals_the_dense_twin() -> None:
     scene = bundle_adjust(arc_scene(frames=FRAMES, points=30, noise_px=0.3), loss_px=5.0)
     seen = np.bincount(scene.obs_track, minlength=30) >= 2
     assert seen.all(), "the twin needs every point determined"
-    (got, sigma_log), (want, want_sigma_log) = pose_covariance(scene, EVERY), dense_twin(scene)
+    (got, sigma_log), (want, want_sigma_log) = covariance_of(scene, EVERY), dense_twin(scene)
     # numeric differences of 1e-5 are good to about 1e-5 of the largest entry
     np.testing.assert_allclose(got, want, atol=2e-5 * np.abs(want).max())
     np.testing.assert_allclose(sigma_log, want_sigma_log, rtol=1e-4)
@@ -76,7 +90,7 @@ def test_covers_repeated_draws_of_noise() -> None:
         noisy = arc_scene(frames=FRAMES, points=60, noise_px=0.3)
         noise = np.random.default_rng(100 + draw).normal(0, 0.3, truth.obs_xy.shape)
         solved = bundle_adjust(replace(noisy, obs_xy=truth.obs_xy + noise), loss_px=10.0)
-        covariance, focal_sigma_log = pose_covariance(solved, EVERY)
+        covariance, focal_sigma_log = covariance_of(solved, EVERY)
         focal_ratios.append((np.log(solved.focal[0] / truth.focal[0]) / focal_sigma_log) ** 2)
         world = invert_rigid(solved.cam_from_world)
         world = world_true[0] @ invert_rigid(world[0]) @ world
@@ -100,8 +114,8 @@ def test_a_thinned_clip_gets_a_covariance_for_every_posed_frame() -> None:
     poses = scene.cam_from_world.copy()
     poses[4] = np.nan
     scene = replace(scene, cam_from_world=poses)
-    full, _ = pose_covariance(scene, np.arange(9))
-    thin, _ = pose_covariance(scene, np.array([0, 3, 6]))
+    full, _ = covariance_of(scene, np.arange(9))
+    thin, _ = covariance_of(scene, np.array([0, 3, 6]))
     assert np.isnan(full[4]).all()
     assert np.isnan(thin[4]).all()
     posed = [1, 2, 3, 5, 6, 7, 8]
@@ -119,5 +133,21 @@ def test_translation_covariance_scales_with_the_unit(factor: float) -> None:
     poses[:, :3, 3] *= factor
     scaled = replace(scene, cam_from_world=poses, xyz=scene.xyz * factor)
     unit = np.array([1, 1, 1, factor, factor, factor])
-    want = pose_covariance(scene, EVERY)[0] * unit[:, None] * unit
-    np.testing.assert_allclose(pose_covariance(scaled, EVERY)[0], want, rtol=1e-3, atol=1e-6 * np.abs(want).max())
+    want = covariance_of(scene, EVERY)[0] * unit[:, None] * unit
+    np.testing.assert_allclose(covariance_of(scaled, EVERY)[0], want, rtol=1e-3, atol=1e-6 * np.abs(want).max())
+
+
+def test_a_long_clip_is_estimated_from_an_even_selection(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = arc_scene(frames=9, points=60, noise_px=0.3)
+    by_hand, _ = covariance_of(scene, np.array([0, 3, 5, 8]))
+    monkeypatch.setattr(covariance_module, "JOINT_FRAMES", 4)
+    np.testing.assert_array_equal(covariance_of(scene, np.arange(9))[0], by_hand)
+
+
+def test_a_scene_that_does_not_hold_a_frame_has_none() -> None:
+    scene = arc_scene(frames=FRAMES, points=40, noise_px=0.3)
+    at = np.flatnonzero(scene.obs_frame == 2)
+    loose = scene.keep(~np.isin(np.arange(len(scene.obs_frame)), at[2:]))
+    found, _ = pose_covariance(loose, EVERY)
+    two_points = np.inf if found is None else np.trace(found[2, :3, :3])
+    assert two_points > 100 * np.trace(covariance_of(scene, EVERY)[0][2, :3, :3])

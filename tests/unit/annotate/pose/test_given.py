@@ -4,13 +4,19 @@ import dataclasses
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from wmkit.annotate.pose.given import Given, GivenConfig, given_config
+from tests.pose_worlds import LENS_CLIP, through_the_lens, write_clip
+from tests.unit.annotate.pose.test_tracks import texture
+from wmkit.annotate.pose.check_given import diagnose
+from wmkit.annotate.pose.follow import follow_points
+from wmkit.annotate.pose.given import Given, GivenConfig, cameras_and_rows, given_config
 from wmkit.annotate.pose.given_file import beside, given_cameras
+from wmkit.annotate.pose.tracks import TrackConfig, track_points
 from wmkit.annotate.protocols import PoseEstimate
-from wmkit.camera import CameraPrior, ScaleKind, invert_rigid
+from wmkit.camera import CameraPrior, Lens, ScaleKind, invert_rigid
 from wmkit.errors import ClipError, InputError
 from wmkit.formats.kitti import write_kitti
 from wmkit.formats.poses_json import read_poses_json
@@ -18,6 +24,7 @@ from wmkit.formats.track import CameraTrack
 from wmkit.formats.tum import write_tum
 from wmkit.video import FrameSource, VideoConfig, discover, identify, open_source
 from wmkit.worlds import SMALL_CLIPS, WorldClip, write_world
+from wmkit.worlds.families import MemorySource
 
 ORBIT: WorldClip = dataclasses.replace(
     SMALL_CLIPS[0], intrinsics=dataclasses.replace(SMALL_CLIPS[0].intrinsics.resized(480, 288)), frames=10
@@ -313,3 +320,90 @@ def test_the_config_knows_the_content_and_not_the_place(world: World, tmp_path: 
     assert config_dict(given_config(str(copy))) == config_dict(given_config(str(world.poses)))
     copy.write_bytes(world.poses.read_bytes() + b"\n")
     assert config_dict(given_config(str(copy))) != config_dict(given_config(str(world.poses)))
+
+
+SHORT = dataclasses.replace(LENS_CLIP, frames=10, fps=4.0)
+FISHEYE = {"fl_x": 210.0, "fl_y": 210.0, "cx": 160.0, "cy": 90.0, "w": 320, "h": 180, "k1": 0.01}
+
+
+@pytest.fixture(scope="module")
+def bent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures through a fisheye, and transforms.json beside it."""
+    root = tmp_path_factory.mktemp("bent")
+    write_clip(through_the_lens(SHORT), root / "images")
+    poses = SHORT.trajectory.world_from_cam @ np.diag([1.0, -1, -1, 1])
+    frames = [
+        {"file_path": f"images/{index:04d}.png", "transform_matrix": pose.tolist()} for index, pose in enumerate(poses)
+    ]
+    text = json.dumps({"camera_model": "OPENCV_FISHEYE", **FISHEYE, "frames": frames})
+    (root / "transforms.json").write_text(text)
+    return root
+
+
+def estimate_bent(bent: Path, max_side: int) -> PoseEstimate:
+    (found,) = discover([bent / "images"]).clips
+    frames = open_source(identify(found), VideoConfig(fps=None, max_side=max_side))
+    outcome = Given(given_config(str(bent / "transforms.json"))).estimate(frames, 0)
+    assert isinstance(outcome, PoseEstimate)
+    return outcome
+
+
+@pytest.mark.parametrize("max_side", [960, 240])
+def test_a_files_lens_is_taken_and_everything_is_in_px_of_its_pinhole(bent: Path, max_side: int) -> None:
+    found = estimate_bent(bent, max_side)
+    width, height = (320, 180) if max_side == 960 else (240, 135)
+    lens = Lens(model="OPENCV_FISHEYE", params=(210, 210, 160, 90, 0.01, 0, 0, 0), width=320, height=180)
+    lens = lens.resized(width, height)
+    assert found.lens == lens
+    assert set(found.intrinsics) == {lens.default_pinhole()}
+    np.testing.assert_allclose(found.trajectory.world_from_cam, SHORT.trajectory.world_from_cam, atol=1e-12)
+    # the points fit the straightened tracks; taken as they came they would lie tens of px off at the border
+    assert len(found.points) > 100
+    assert np.median(found.points.error_px) < 0.6
+    camera = found.intrinsics[0]
+    inside = np.zeros(len(found.points), dtype=bool)
+    for pose in found.trajectory.cam_from_world:
+        seen = found.points.xyz @ pose[:3, :3].T + pose[:3, 3]
+        xy = seen[:, :2] / seen[:, 2:] * camera.fx + (camera.cx, camera.cy)
+        inside |= (seen[:, 2] > 0) & ((xy > -40) & (xy < (width + 40, height + 40))).all(axis=1)
+    assert inside.mean() > 0.95
+
+
+def test_taken_for_a_pinholes_the_same_file_fits_worse(bent: Path, tmp_path: Path) -> None:
+    """The check sees the distortion: the file's poses fit only once the tracks are straightened."""
+    document = json.loads((bent / "transforms.json").read_text())
+    del document["k1"]
+    path = tmp_path / "transforms.json"
+    path.write_text(json.dumps(document | {"camera_model": "OPENCV"}))
+    (found,) = discover([bent / "images"]).clips
+    frames = open_source(identify(found), VideoConfig(fps=None))
+    cameras, rows = cameras_and_rows(path, frames, None)
+    straight, their_rows = cameras_and_rows(bent / "transforms.json", frames, None)
+    tracks = follow_points(frames, TrackConfig())
+    worse = diagnose(cameras, cameras.straightened(tracks), rows).declared
+    better = diagnose(straight, straight.straightened(tracks), their_rows).declared
+    assert worse is not None
+    assert better is not None
+    assert better.error_px < 0.5
+    assert worse.error_px > 1.5 * better.error_px
+
+
+def test_points_are_followed_across_wide_steps_too() -> None:
+    """A picture turned by 50 degrees at a time: no track survives it, matched features do."""
+    picture = np.clip(texture(4), 0, 255).astype(np.uint8)
+    height, width = picture.shape[:2]
+    turns = [cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), 50 * step, 1.0) for step in range(3)]
+    pictures = np.stack([np.asarray(cv2.warpAffine(picture, turn, (width, height)), np.uint8) for turn in turns])
+    wide = MemorySource(pictures, 1.0)
+    followed, tracked = follow_points(wide, TrackConfig()), track_points(wide, TrackConfig())
+    for step in range(2):
+        assert len(tracked.common(step, step + 1)[0]) < 60
+        before, after = followed.common(step, step + 1)
+        assert len(before) > 150
+        middle = np.array([width / 2, height / 2])
+        radius = [np.linalg.norm(followed.xy[k][at] - middle, axis=1) for k, at in ((step, before), (step + 1, after))]
+        assert np.median(np.abs(radius[0] - radius[1])) < 0.5, "a turn about the middle keeps the distance from it"
+    smooth = MemorySource(np.repeat(pictures[:1], 3, axis=0), 8.0)
+    np.testing.assert_array_equal(
+        follow_points(smooth, TrackConfig()).ids[2], track_points(smooth, TrackConfig()).ids[2]
+    )

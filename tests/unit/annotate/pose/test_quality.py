@@ -132,6 +132,8 @@ def test_what_is_unknown_is_nan() -> None:
         "disagreement_rotation_deg",
         "disagreement_position",
         "disagreement_focal",
+        "seam_rotation_deg",  # of clips in one piece
+        "seam_position",
     }
     assert features["disjoint"] == 0.0
 
