@@ -193,7 +193,7 @@ def test_the_mask_changes_nothing_else(crowd: tuple[Film, PoseEstimate], monkeyp
     assert estimate.intrinsics == without.intrinsics
     assert estimate.quality is not None
     assert without.quality is not None
-    assert estimate.quality.features == without.quality.features
+    assert repr(estimate.quality.features) == repr(without.quality.features)  # NaN is NaN here
 
 
 @pytest.mark.parametrize("family", ["orbit", "drive"])
