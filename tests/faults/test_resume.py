@@ -34,7 +34,11 @@ def undisturbed(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpu
 
 def start(inputs: Path, out: Path, *extra: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "tests.faults.driver", str(inputs), str(out), "local", *extra]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored,
+    try:  # and a child inherits that
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def finish(inputs: Path, out: Path) -> dict:
