@@ -4,17 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.unit.annotate.pose.scenes import SIZE, arc_scene, tracks_of
 from wmkit.annotate.pose import TrackSfmConfig, still_point, track_sfm
 from wmkit.annotate.pose.dynamic import find_dynamic
 from wmkit.annotate.pose.scene import Scene
 from wmkit.annotate.pose.still_point import Followed, still_error_px
+from wmkit.annotate.pose.tracks import TrackConfig, track_points
 from wmkit.annotate.protocols import PoseEstimate
-from wmkit.camera import Array
+from wmkit.camera import Array, Lens
 from wmkit.clip import DynamicMask
 from wmkit.worlds.families import Film, MemorySource, WorldCase, film
 
+Mask = NDArray[np.bool_]
 FRAMES = 12
 KEYFRAMES = np.array([0, 4, 8, 11])
 
@@ -28,7 +31,7 @@ def followed_of(scene: Scene) -> Followed:
     )
 
 
-def in_patch(xy: Array) -> Array:
+def in_patch(xy: Array) -> Mask:
     """Whether points lie in the right half of the picture, where the movers of `moved` start."""
     return xy[:, 0] > SIZE[0] / 2
 
@@ -151,7 +154,7 @@ def engine(case: Film) -> PoseEstimate:
     return estimate
 
 
-def of_cells(moving: Array, shape: tuple[int, int]) -> Array:
+def of_cells(moving: Mask, shape: tuple[int, int]) -> Mask:
     """(h, w) cells more than half of whose pixels move."""
     height, width = moving.shape
     row, column = np.arange(height) * shape[0] // height, np.arange(width) * shape[1] // width
@@ -161,8 +164,10 @@ def of_cells(moving: Array, shape: tuple[int, int]) -> Array:
     return hits > size / 2
 
 
-def precision_and_recall(dynamic: DynamicMask, moving: Array) -> tuple[float, float]:
-    truth = np.array([of_cells(moving[frame], dynamic.mask.shape[1:]) for frame in dynamic.frame])
+def precision_and_recall(dynamic: DynamicMask, moving: Mask) -> tuple[float, float]:
+    truth = np.array(
+        [of_cells(moving[frame], (dynamic.mask.shape[1], dynamic.mask.shape[2])) for frame in dynamic.frame]
+    )
     hits = (truth & dynamic.mask).sum()
     return float(hits / max(dynamic.mask.sum(), 1)), float(hits / truth.sum())
 
@@ -171,6 +176,30 @@ def precision_and_recall(dynamic: DynamicMask, moving: Array) -> tuple[float, fl
 def crowd() -> tuple[Film, PoseEstimate]:
     case = film(WorldCase(family="moving_objects", seed=6))
     return case, engine(case)
+
+
+def test_what_strayed_was_alive_and_is_no_track_any_more(crowd: tuple[Film, PoseEstimate]) -> None:
+    case, _ = crowd
+    tracks = track_points(MemorySource(case.rgb[:12], 8.0), replace(TrackConfig(), epipolar_px=0.5))
+    assert len(tracks.astray) == len(tracks)
+    assert sum(len(ids) for ids, _ in tracks.astray) > 0
+    for frame in range(1, len(tracks)):
+        ids, xy = tracks.astray[frame]
+        assert np.isin(ids, tracks.ids[frame - 1]).all()
+        assert not np.isin(ids, tracks.ids[frame]).any()
+        assert ((xy > 0) & (xy < case.rgb.shape[2:0:-1])).all()
+
+
+def test_what_strayed_is_straightened_with_the_tracks(crowd: tuple[Film, PoseEstimate]) -> None:
+    case, _ = crowd
+    height, width = case.rgb.shape[1:3]
+    tracks = track_points(MemorySource(case.rgb[:4], 8.0), TrackConfig())
+    strayed = replace(tracks, astray=tuple(zip(tracks.ids, tracks.xy, strict=True)))
+    lens = Lens(model="RADIAL", params=(200.0, width / 2, height / 2, -0.1, 0.01), width=width, height=height)
+    unbent = strayed.undistorted(lens, lens.default_pinhole())
+    for (ids, xy), same_ids, same_xy in zip(unbent.astray, unbent.ids, unbent.xy, strict=True):
+        np.testing.assert_array_equal(ids, same_ids)
+        np.testing.assert_array_equal(xy, same_xy)
 
 
 def test_movers_are_found_through_the_engine(crowd: tuple[Film, PoseEstimate]) -> None:
