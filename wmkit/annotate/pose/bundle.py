@@ -9,21 +9,31 @@ from wmkit.annotate.pose.colmap_import import pycolmap
 from wmkit.annotate.pose.scene import Scene
 from wmkit.camera import Array
 
-__all__ = ["bundle_adjust", "bundle_adjust_camera", "to_reconstruction"]
+__all__ = ["bundle_adjust", "bundle_adjust_camera", "focal_penalty", "to_reconstruction"]
+
+FIRST_GAUGE = 10**8  # image ids of the prior's images begin here, beyond every frame's
+PRIOR_PX = 0.5  # a focal length one sigma off is worth an error of this many px: that of an ordinary observation ...
+PRIOR_WEIGHT = 20  # ... of this many points: errors along a track and of its neighbours are alike, a prior's is its own
 
 
 def bundle_adjust(
-    scene: Scene, loss_px: float, *, fixed_focal: bool = False, iterations: int = 50, held: Sequence[int] = ()
+    scene: Scene,
+    loss_px: float,
+    *,
+    fixed_focal: bool = False,
+    iterations: int = 50,
+    held: Sequence[int] = (),
+    floating: bool = False,
 ) -> Scene:
     """The scene with poses, points and focal length at the minimum of the Cauchy reprojection loss.
 
     Frames share one focal length unless the scene zooms; frames that see nothing then take theirs from
     those around them. The poses of the frames `held` stay; two of them or more fix where the scene lies and how
-    large it is.
+    large it is. `floating`: nothing does, for a scene whose cameras begin too close together to measure it by.
     """
     shared = not scene.zooms
     model, track_of_point = to_reconstruction(scene, "SIMPLE_PINHOLE", shared=shared)
-    _solve(model, loss_px, fixed_focal, iterations, held)
+    _solve(model, loss_px, fixed_focal, iterations, held, scene.focal_prior, floating)
     seeing = np.unique(scene.obs_frame[scene.usable])
     focal = scene.focal.copy()
     found = np.array([model.camera(model.image(frame + 1).camera_id).params[0] for frame in seeing.tolist()])
@@ -45,13 +55,21 @@ def bundle_adjust_camera(
     model, track_of_point = to_reconstruction(scene, camera_model, shared=True)
     if start:
         model.camera(1).params = list(start)
-    _solve(model, loss_px, False, iterations)
+    _solve(model, loss_px, False, iterations, (), scene.focal_prior)
     return _moved(scene, model, track_of_point), np.array(model.camera(1).params)
 
 
 def _solve(
-    model: "pycolmap.Reconstruction", loss_px: float, fixed_focal: bool, iterations: int, held: Sequence[int] = ()
+    model: "pycolmap.Reconstruction",
+    loss_px: float,
+    fixed_focal: bool,
+    iterations: int,
+    held: Sequence[int],
+    focal_prior: tuple[float, float] | None,
+    floating: bool = False,
 ) -> None:
+    seeing = sorted(model.reg_image_ids())
+    gauges = [] if fixed_focal or focal_prior is None else _add_gauges(model, focal_prior)
     options = pycolmap.BundleAdjustmentOptions(print_summary=False)
     options.refine_focal_length = not fixed_focal
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
@@ -60,19 +78,56 @@ def _solve(
     options.ceres.solver_options.max_num_iterations = iterations
     options.ceres.solver_options.function_tolerance = 1e-6
     config = pycolmap.BundleAdjustmentConfig()
-    for image_id in sorted(model.reg_image_ids()):
+    for image_id in seeing:
         config.add_image(image_id)
+    for image_id in gauges:
+        config.add_image(image_id)
+        config.set_constant_rig_from_world_pose(model.image(image_id).frame_id)
+        config.add_constant_point(model.image(image_id).points2D[0].point3D_id)
     constant = [frame + 1 for frame in held if model.exists_image(frame + 1)]
     for image_id in constant:
         config.set_constant_rig_from_world_pose(model.image(image_id).frame_id)
-    if len(constant) < 2:
+    if len(constant) < 2 and not floating:
         config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     pycolmap.create_default_ceres_bundle_adjuster(options, config, model).solve()
+
+
+def _add_gauges(model: "pycolmap.Reconstruction", focal_prior: tuple[float, float]) -> list[int]:
+    """What is known of the focal length as observations: images in which known points stand where it says.
+
+    COLMAP's adjusters take priors on positions, not on cameras. A point at (s, 0, 1) seen by a camera at the origin
+    is `s (f - mean)` px from where the prior's mean puts it.
+    """
+    mean_px, sigma_px = focal_prior
+    cameras = sorted({model.image(i).camera_id for i in model.reg_image_ids()})
+    side = PRIOR_PX / sigma_px / np.sqrt(len(cameras))
+    added = []
+    for number, camera_id in enumerate(cameras):
+        camera = model.camera(camera_id)
+        image_id = FIRST_GAUGE + number
+        seen = np.tile([side * mean_px + camera.principal_point_x, camera.principal_point_y], (PRIOR_WEIGHT, 1))
+        image = pycolmap.Image(name=f"gauge{number}", keypoints=seen, camera_id=camera_id, image_id=image_id)
+        model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(np.eye(4)[:3]))
+        track = pycolmap.Track([pycolmap.TrackElement(image_id, place) for place in range(PRIOR_WEIGHT)])
+        model.add_point3D(np.array([side, 0.0, 1.0]), track, np.zeros(3, np.uint8))
+        added.append(image_id)
+    return added
+
+
+def focal_penalty(scene: Scene) -> float:
+    """What the prior adds to the cost of a scene, in the units of an observation's at a loss of 1 px."""
+    if scene.focal_prior is None:
+        return 0.0
+    mean_px, sigma_px = scene.focal_prior
+    off_px = PRIOR_PX * (float(np.median(scene.focal)) - mean_px) / sigma_px
+    return PRIOR_WEIGHT * float(np.log1p(off_px**2))
 
 
 def _moved(scene: Scene, model: "pycolmap.Reconstruction", track_of_point: dict[int, int]) -> Scene:
     cam_from_world = scene.cam_from_world.copy()
     for image_id in model.reg_image_ids():
+        if image_id >= FIRST_GAUGE:
+            continue
         cam_from_world[image_id - 1, :3] = model.image(image_id).cam_from_world().matrix()
     xyz = scene.xyz.copy()
     for point_id, track in track_of_point.items():

@@ -1,8 +1,9 @@
 """Covariance of every pose from the reprojection Hessian at the adjusted scene.
 
-Right-multiplied tangent (world_from_cam · Exp(rotation, translation)), points and focal length marginalised by the
-Schur complement. Gauge: the first posed frame is fixed, and so is the scale, as the root mean square distance of
-the cameras from it: an up-to-scale trajectory has no scale error, a metric one has its interval in ScaleEstimate.
+Right-multiplied tangent (world_from_cam · Exp(rotation, translation)), points and focal length, the latter with its
+prior, marginalised by the Schur complement. Gauge: the first posed frame is fixed, and so is the scale, as the root
+mean square distance of the cameras from it: an up-to-scale trajectory has no scale error, a metric one has its interval
+in ScaleEstimate.
 """
 
 from dataclasses import dataclass
@@ -104,6 +105,8 @@ def _joint(linear: _Linear, joint: Indices, scene: Scene) -> tuple[Array, float]
     inverse = sparse.block_diag(list(np.linalg.inv(block)), format="csr")
     cross = (camera_rows.T @ point_rows).tocsr()
     schur = ((camera_rows.T @ camera_rows) - cross @ inverse @ cross.T).toarray()
+    if scene.focal_prior is not None:
+        schur[-1, -1] += 1 / scene.focal_prior[1] ** 2
     solution = _constrained_inverse(schur[6:, 6:], _spread_gradient(scene, joint)[6:])
     result = np.zeros((len(joint), 6, 6))
     for index in range(1, len(joint)):

@@ -1,30 +1,20 @@
 """A clip of any length mapped for the first time: short ones in one piece, long ones by windows of one camera."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from wmkit.annotate.pose.lens import LensConfig
 from wmkit.annotate.pose.links import Pair
-from wmkit.annotate.pose.mapping import MappingConfig, Start
+from wmkit.annotate.pose.mapping import Start
 from wmkit.annotate.pose.scene import longest_tracks
-from wmkit.annotate.pose.start import DECIDING_TRACKS, PATIENT, Mapped, map_clip, starts
+from wmkit.annotate.pose.start import DECIDING_TRACKS, PATIENT, CameraSearch, Mapped, map_clip, starts
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.windows import Anchor, Chain, WindowConfig, cut, map_chain, pairs_within
 from wmkit.annotate.pose.zoom import ZoomConfig, zoom_gain
 from wmkit.camera import CameraPrior
 
-__all__ = ["CameraSearch", "map_any"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CameraSearch:
-    """What decides on the camera: the mapper's settings, and when there is a lens or a zoom."""
-
-    mapping: MappingConfig
-    lens: LensConfig
-    zoom: ZoomConfig
+__all__ = ["map_any"]
 
 
 def map_any(
@@ -41,7 +31,7 @@ def map_any(
     """
     windows = [tuple(keyframes[k] for k in numbers) for numbers in cut(len(keyframes), config)]
     if len(windows) == 1:
-        whole = map_clip(tracks, keyframes, linked, prior, search.mapping, search.lens, search.zoom)
+        whole = map_clip(tracks, keyframes, linked, prior, search)
         return None if whole is None else (whole, None)
     found = _first_good(tracks, windows, linked, prior, search)
     if found is None:
@@ -71,7 +61,7 @@ def _first_good(
     best = None
     for number, frames in enumerate(windows):
         near = pairs_within(linked, frames)
-        mapped = map_clip(tracks, frames, near, prior, search.mapping, search.lens, search.zoom)
+        mapped = map_clip(tracks, frames, near, prior, search)
         if mapped is not None and (best is None or mapped.scene.posed.sum() > best[1].scene.posed.sum()):
             best = number, mapped
             if mapped.scene.posed.sum() >= search.mapping.good_share * len(frames):

@@ -27,12 +27,14 @@ class Start:
     params  sets of parameters in COLMAP's order, tried in turn until a model holds.
     fixed   they are known and stay.
     zooms   every keyframe has a camera of its own, all of which begin there.
+    focal_prior  (mean, sigma) px of what is known of the focal length; None: nothing.
     """
 
     model: str
     params: tuple[tuple[float, ...], ...]
     fixed: bool = False
     zooms: bool = False
+    focal_prior: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

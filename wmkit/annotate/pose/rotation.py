@@ -15,7 +15,7 @@ from wmkit.annotate.pose.scene import Indices
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array
 
-__all__ = ["Turning", "TurningConfig", "fit_turning", "may_turn_only"]
+__all__ = ["Turning", "TurningConfig", "fit_turning", "may_turn_only", "nearest_rotation"]
 
 GOLDEN = 0.6180339887498949
 
@@ -29,6 +29,8 @@ class TurningConfig:
     error_px          median residual of the rotation-only fit up to which the camera only turns, at 800 px diagonal:
                       above the drift of tracks over a clip, below a parallax of a fifth of a degree.
     noise_px          the same in px of small frames, whose tracks are no finer for being small.
+    moving_gain       share of that residual a map with translations must take away to be believed instead: on turning
+                      cameras the freedom to move gains up to 40 %.
     inlier_share      of the observations within four times that.
     max_tracks        longest tracks used; focal_share and steps bound the search for the focal length. A fit that ends
                       at either is none: shifting sideways looks like turning a camera without perspective.
@@ -38,6 +40,7 @@ class TurningConfig:
     homography_share: float = 0.6
     error_px: float = 0.8
     noise_px: float = 0.5
+    moving_gain: float = 0.45
     inlier_share: float = 0.75
     max_tracks: int = 400
     focal_share: tuple[float, float] = (0.35, 4.0)
@@ -163,7 +166,7 @@ class _Problem:
             target = ray[there][j] @ rotation[at - 1].T
             weight = np.ones(len(i))
             for _ in range(4):
-                rotation[at] = _nearest_rotation((weight[:, None] * target).T @ ray[here][i])
+                rotation[at] = nearest_rotation((weight[:, None] * target).T @ ray[here][i])
                 error = np.linalg.norm(ray[here][i] @ rotation[at].T - target, axis=1)
                 weight = 1 / (1 + (error / max(1.5 * np.median(error), 1e-9)) ** 2)
         return rotation
@@ -171,7 +174,7 @@ class _Problem:
     def _kabsch(self, ray: Array, direction: Array, weight: Array) -> Array:
         outer = weight[:, None, None] * direction[self.track][:, :, None] * ray[:, None, :]
         moment = self._sum(self.frame, outer.reshape(-1, 9), self.frames).reshape(-1, 3, 3)
-        return _nearest_rotation(moment)
+        return nearest_rotation(moment)
 
     @staticmethod
     def _sum(slot: Indices, rows: Array, count: int) -> Array:
@@ -179,7 +182,8 @@ class _Problem:
         return np.stack(columns, axis=1, dtype=np.float64)
 
 
-def _nearest_rotation(moment: Array) -> Array:
+def nearest_rotation(moment: Array) -> Array:
+    """(..., 3, 3) rotations nearest to the moments (Kabsch 1976)."""
     u, _, vt = np.linalg.svd(moment)
     flip = np.ones(moment.shape[:-1])
     flip[..., -1] = np.sign(np.linalg.det(u @ vt))

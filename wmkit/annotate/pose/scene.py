@@ -39,6 +39,7 @@ class Scene:
     obs_track       (K,) track of each observation.
     obs_xy          (K, 2) px, pixel centres at half-integers.
     size            (width, height) px of the frames.
+    focal_prior     (mean, sigma) px of what is known of the focal length beforehand; None: nothing.
     """
 
     cam_from_world: Array
@@ -50,6 +51,7 @@ class Scene:
     obs_xy: Array
     size: tuple[int, int]
     zooms: bool = False
+    focal_prior: tuple[float, float] | None = None
 
     @property
     def posed(self) -> NDArray[np.bool_]:
@@ -106,6 +108,7 @@ def scene_from_model(tracks: Tracks, model: "pycolmap.Reconstruction", mapped: T
         element = point.track.elements[0]
         xyz[mapped.ids[element.image_id - 1][element.point2D_idx]] = point.xyz
     focal = [model.camera(model.image(image_id).camera_id).params[0] for image_id in registered]
+    focal = np.maximum(focal, 1.0)  # a mapper that ran off may end below zero
     between = np.interp(np.arange(len(tracks)), np.array(registered) - 1, np.log(focal))
     return Scene(
         cam_from_world=cam_from_world,

@@ -4,12 +4,14 @@ It poses some keyframes only, so that it costs a fraction of the first. Where th
 (few were alive), the two are not disjoint, and `Disagreement.disjoint` says so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
+from wmkit.annotate.pose.restart import RestartConfig, best_beginning
+from wmkit.annotate.pose.scene import resect, scene_from_model
 from wmkit.annotate.pose.seams import Seam
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.windows import WindowConfig, map_chain
@@ -23,9 +25,12 @@ class SecondConfig:
     """Knobs of the second estimate.
 
     min_shared  tracks two of its keyframes must share; every second keyframe is left out where that allows it.
+    resect_px, min_inliers  of a keyframe posed after another beginning of the map was taken.
     """
 
     min_shared: int = 60
+    resect_px: float = 4.0
+    min_inliers: int = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,13 +80,12 @@ def second_estimate(
     found = map_keyframes(backwards, picked, turned, start, MappingConfig())
     if found is None:
         return cam_from_world, float("nan"), 0.0
-    model = found.model
-    for image_id in model.reg_image_ids():
-        frame = last - (image_id - 1)
-        cam_from_world[frame] = np.eye(4)
-        cam_from_world[frame, :3] = model.image(image_id).cam_from_world().matrix()
-    focal = np.median([model.camera(model.image(i).camera_id).params[0] for i in model.reg_image_ids()])
-    return cam_from_world, float(focal), found.registered
+    scene = scene_from_model(backwards, found.model, backwards, np.array(start.params[0][1:]))
+    mapped = scene.posed
+    scene = best_beginning(replace(scene, focal_prior=start.focal_prior), RestartConfig(), fixed_focal=start.fixed)
+    scene = resect(scene.at_frames(np.flatnonzero(mapped), min_length=0), config.resect_px, config.min_inliers)
+    cam_from_world = np.where(mapped[:, None, None], scene.cam_from_world, np.nan)[::-1]
+    return cam_from_world, float(np.median(scene.focal[mapped])), found.registered
 
 
 def _thinned(half: Tracks, keyframes: tuple[int, ...], min_shared: int) -> tuple[int, ...]:

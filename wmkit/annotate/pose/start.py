@@ -4,22 +4,35 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.colmap_import import pycolmap
 from wmkit.annotate.pose.lens import LensConfig, find_lens, lens_gain, refit_lens
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
+from wmkit.annotate.pose.restart import RestartConfig, best_beginning, usual_beginning
 from wmkit.annotate.pose.scene import Scene, drop_outliers, longest_tracks, scene_from_model
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.zoom import ZoomConfig, zoom_gain
 from wmkit.camera import Array, CameraPrior, Lens
 
-__all__ = ["Mapped", "map_clip", "starts"]
+__all__ = ["CameraSearch", "Mapped", "at_usual_focal", "map_clip", "starts"]
 
 KNOWN_SIGMA_LOG = 0.03  # a focal length known this well is better than what most clips calibrate by themselves
 DECIDING_TRACKS = 300  # longest tracks that decide whether there may be a lens or a zoom
 QUICK, PATIENT = 12, 100  # iterations of the adjustments that decide, first and, if in doubt, second look
 OUTLIER_PX = 4.0  # reprojection error of observations that a lens is adjusted to
+USUAL_FOCAL = (0.8, 0.4)  # mean and sigma as shares of the long side: 64 degrees wide; one sigma is 103 to 45 degrees
 HALF_ALIVE = 150  # tracks a half must have alive in the median frame to be mapped alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraSearch:
+    """What decides on the camera: the mapper's settings, other beginnings, and when there is a lens or a zoom."""
+
+    mapping: MappingConfig = MappingConfig()
+    restart: RestartConfig = RestartConfig()
+    lens: LensConfig = LensConfig()
+    zoom: ZoomConfig = ZoomConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,11 +57,13 @@ def starts(tracks: Tracks, prior: CameraPrior | None, config: MappingConfig) -> 
     """The camera the mapper begins with: the prior's, else several focal lengths in turn."""
     centre = _centre(tracks, prior)
     guesses = tuple((share * max(tracks.width, tracks.height), *centre) for share in config.initial_focal)
+    focal_prior = _focal_prior(tracks, prior)
     if prior is None:
-        return Start(model="SIMPLE_PINHOLE", params=guesses)
+        return Start(model="SIMPLE_PINHOLE", params=guesses, focal_prior=focal_prior)
     known = (float(np.sqrt(prior.fx * prior.fy)), *centre)
     fixed = prior.sigma_log <= KNOWN_SIGMA_LOG
-    return Start(model="SIMPLE_PINHOLE", params=(known,) if fixed else (known, *guesses), fixed=fixed)
+    params = (known,) if fixed else (known, *guesses)
+    return Start(model="SIMPLE_PINHOLE", params=params, fixed=fixed, focal_prior=focal_prior)
 
 
 def map_clip(
@@ -56,11 +71,10 @@ def map_clip(
     keyframes: tuple[int, ...],
     linked: tuple[Pair, ...],
     prior: CameraPrior | None,
-    mapping: MappingConfig,
-    lens_config: LensConfig,
-    zoom_config: ZoomConfig,
+    search: CameraSearch,
 ) -> Mapped | None:
     """Map the keyframes, with a lens where the data demand one; None when no start pair holds."""
+    mapping = search.mapping
     start = starts(tracks, prior, mapping)
     found = _map(tracks, keyframes, linked, start, mapping)
     if found is None:
@@ -68,20 +82,51 @@ def map_clip(
     model, disjoint = found
     centre = np.array(_centre(tracks, prior))
     scene = scene_from_model(tracks, model, tracks.half(0) if disjoint else tracks, centre)
+    raw = replace(scene, focal_prior=start.focal_prior)
+    scene = best_beginning(raw, search.restart, fixed_focal=start.fixed)
     straight = Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=start.fixed)
     if start.fixed:
         return straight
+    # a wrong camera may look like a wrong beginning and the other way round: what fits in the end decides
+    for begun in (raw,) if scene is raw else (raw, scene):
+        other = _other_camera(replace(straight, scene=begun), keyframes, linked, start, search)
+        if other is None:
+            continue
+        if scene is raw or _left_px(other, keyframes) < (1 - search.zoom.min_gain) * _left_px(straight, keyframes):
+            return other
+    return straight
+
+
+def _other_camera(
+    straight: Mapped, keyframes: tuple[int, ...], linked: tuple[Pair, ...], start: Start, search: CameraSearch
+) -> Mapped | None:
+    """The clip mapped again with a zoom or a lens, where the straight map's tracks demand one."""
+    tracks, scene = straight.tracks, straight.scene
     thin = longest_tracks(scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
-    gains = (lambda n: zoom_gain(thin, zoom_config, n), lambda n: lens_gain(thin, lens_config, n))
+    gains = (lambda n: zoom_gain(thin, search.zoom, n), lambda n: lens_gain(thin, search.lens, n))
     by_zoom, by_lens = (gain(QUICK) for gain in gains)
     if max(by_zoom, by_lens) > 0:  # a short look confuses the two
         by_zoom, by_lens = (gain(PATIENT) for gain in gains)
     if by_zoom > by_lens:
-        return _zooming(tracks, keyframes, linked, replace(start, zooms=True), mapping, centre) or straight
-    lens = find_lens(scene.at_frames(np.array(keyframes)), lens_config) if by_lens > 0 else None
+        return _zooming(tracks, keyframes, linked, replace(start, zooms=True), search.mapping, scene.centre)
+    lens = find_lens(scene.at_frames(np.array(keyframes)), search.lens) if by_lens > 0 else None
     if lens is None:
-        return straight
-    return _unbent(tracks, keyframes, linked, lens, mapping, lens_config) or straight
+        return None
+    return _unbent(tracks, keyframes, linked, lens, search.mapping, search.lens)
+
+
+def _left_px(mapped: Mapped, keyframes: tuple[int, ...]) -> float:
+    """Median error of the longest tracks after a short adjustment."""
+    thin = longest_tracks(mapped.scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
+    if not thin.usable.any():
+        return float("inf")
+    found = bundle_adjust(thin, 1.0, fixed_focal=mapped.fixed_focal, iterations=QUICK)
+    return float(np.median(found.error_px()[found.usable]))
+
+
+def at_usual_focal(mapped: Mapped, config: RestartConfig) -> Mapped:
+    """The map at the focal length its prior names, which stays: for motions that do not tell it."""
+    return replace(mapped, scene=usual_beginning(mapped.scene, config), fixed_focal=True)
 
 
 def _unbent(
@@ -137,6 +182,15 @@ def _zooming(
     return Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=False)
 
 
+def _focal_prior(tracks: Tracks, prior: CameraPrior | None) -> tuple[float, float]:
+    """(mean, sigma) px of the focal length: the prior's, or that of cameras in general."""
+    if prior is not None:
+        focal_px = float(np.sqrt(prior.fx * prior.fy))
+        return focal_px, focal_px * prior.sigma_log
+    long_side = max(tracks.width, tracks.height)
+    return USUAL_FOCAL[0] * long_side, USUAL_FOCAL[1] * long_side
+
+
 def _centre(tracks: Tracks, prior: CameraPrior | None) -> tuple[float, float]:
     if prior is None or prior.cx is None or prior.cy is None:
         return tracks.width / 2, tracks.height / 2
@@ -151,7 +205,7 @@ def _map(
     best = None
     if np.median([len(ids) for ids in half.ids]) >= HALF_ALIVE:
         best = map_keyframes(half, keyframes, linked, start, config)
-        if best is not None and best.holds(config):
+        if best is not None and best.registered >= config.good_share:
             return best.model, True
     every = map_keyframes(tracks, keyframes, linked, start, config)
     if every is not None and (best is None or every.rank(config) > best.rank(config)):

@@ -15,15 +15,16 @@ from wmkit.annotate.pose.dynamic import find_dynamic
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
 from wmkit.annotate.pose.lens import LensConfig
 from wmkit.annotate.pose.links import LinkConfig, Pair, link_keyframes
-from wmkit.annotate.pose.long import CameraSearch, map_any
+from wmkit.annotate.pose.long import map_any
 from wmkit.annotate.pose.mapping import MappingConfig
 from wmkit.annotate.pose.planar import plane_share
 from wmkit.annotate.pose.quality import measure_quality
+from wmkit.annotate.pose.restart import RestartConfig, flat_map
 from wmkit.annotate.pose.rotation import TurningConfig, fit_turning, may_turn_only
 from wmkit.annotate.pose.scene import Scene, drop_outliers, refine_poses, resect, triangulate, widest_angle_deg
 from wmkit.annotate.pose.second import Disagreement, SecondConfig, compare, second_estimate
 from wmkit.annotate.pose.sliding import adjust_keyframes
-from wmkit.annotate.pose.start import Mapped, starts
+from wmkit.annotate.pose.start import CameraSearch, Mapped, at_usual_focal, starts
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
 from wmkit.annotate.pose.windows import WindowConfig
 from wmkit.annotate.pose.zoom import ZoomConfig
@@ -58,6 +59,7 @@ class TrackSfmConfig:
     keyframes: KeyframeConfig = KeyframeConfig()
     links: LinkConfig = LinkConfig()
     mapping: MappingConfig = MappingConfig()
+    restart: RestartConfig = RestartConfig()
     lens: LensConfig = LensConfig()
     zoom: ZoomConfig = ZoomConfig()
     turning: TurningConfig = TurningConfig()
@@ -97,12 +99,15 @@ class TrackSfm:
         if refusal is not None:
             return refusal
         tracks, linked = link_keyframes(frames, tracks, keyframes, config.links)
-        search = CameraSearch(mapping=config.mapping, lens=config.lens, zoom=config.zoom)
+        search = CameraSearch(mapping=config.mapping, restart=config.restart, lens=config.lens, zoom=config.zoom)
         found = map_any(tracks, keyframes, linked, prior, search, config.windows)
         if found is None:
             return NoTrajectory(reason="no_model", detail=f"no two of {len(keyframes)} keyframes start a model")
         mapped, chain = found
         scene, refusal = self._adjusted(mapped, np.array(keyframes))
+        if refusal is not None and refusal.reason == "focal_diverged":  # the motion says nothing of it: a usual one
+            mapped = at_usual_focal(mapped, config.restart)
+            scene, refusal = self._adjusted(mapped, np.array(keyframes))
         refusal = refusal or self._planar(scene, mapped)
         if refusal is not None:
             return refusal
@@ -130,13 +135,25 @@ class TrackSfm:
             return None
         focal_px = None if prior is None else float(np.sqrt(prior.fx * prior.fy))
         fit = fit_turning(tracks, keyframes, config, focal_px)
-        if not fit.holds:
+        if not fit.holds or self._moves(tracks, keyframes, prior, fit.median_px):
             return None
         every = fit_turning(tracks, tuple(range(len(tracks))), config, fit.focal_px)
         detail = (
             f"turning alone explains the tracks to {fit.median_px:.2f} px at a focal length of {fit.focal_px:.0f} px"
         )
         return NoTrajectory(reason="pure_rotation", detail=detail, rotation=every.rotation, focal_px=every.focal_px)
+
+    def _moves(self, tracks: Tracks, keyframes: tuple[int, ...], prior: CameraPrior | None, turning_px: float) -> bool:
+        """Whether a short way before a shallow scene hides behind what turning alone seems to explain.
+
+        It does when moving explains the tracks so much better that the freedom to move alone cannot be why.
+        """
+        start = starts(tracks, prior, self.config.mapping)
+        scene = flat_map(tracks, keyframes, start, self.config.restart)
+        if not scene.usable.any():
+            return False
+        left_px = float(np.median(scene.error_px()[scene.usable]))
+        return left_px < (1 - self.config.turning.moving_gain) * turning_px
 
     def _adjusted(self, mapped: Mapped, keyframes: np.ndarray) -> tuple[Scene, NoTrajectory | None]:
         """Bundle adjustment of the keyframes, all other frames posed against their points."""
@@ -264,7 +281,7 @@ def _points(scene: Scene, tracks: Tracks) -> Points:
     return Points(
         xyz=scene.xyz[seen],
         rgb=tracks.rgb[seen],
-        error_px=(error[seen] / length[seen]).astype(np.float32),
+        error_px=(error[seen] / np.maximum(length[seen], 1)).astype(np.float32),
         track_length=length[seen].astype(np.int32),
     )
 

@@ -29,7 +29,8 @@ class TrackConfig:
     max_points          points alive at a time; of small frames, one for every `area_px` square px.
     min_distance        of a new point to every living one, as a share of the image diagonal.
     grid                (columns, rows): replenished cell by cell, so that texture-poor regions keep their points.
-    window_px           LK integration window; pyramid_levels are halvings above full size.
+    window_px           LK integration window, smaller on frames below `full_side_px`.
+    pyramid_levels      halvings above full size.
     coarse_side_px      long side of the frames on which DIS makes LK's first guess.
     forward_backward_px a point is dropped when tracking it back lands farther than this from where it was.
     epipolar_px         MAGSAC threshold of the fundamental matrix between consecutive frames.
@@ -40,6 +41,7 @@ class TrackConfig:
     min_distance: float = 0.008
     grid: tuple[int, int] = (8, 6)
     window_px: int = 21
+    full_side_px: int = 450
     pyramid_levels: int = 1
     coarse_side_px: int = 480
     forward_backward_px: float = 0.7
@@ -136,6 +138,7 @@ class _Tracker:
         self.width, self.height = width, height
         self.distance_px = max(3.0, config.min_distance * float(np.hypot(width, height)))
         self.points = min(config.max_points, max(300, round(width * height / config.area_px)))
+        self.window_px = _odd(config.window_px * min(1.0, max(width, height) / config.full_side_px))
         self.gray: NDArray[np.uint8] | None = None
         self.ids = np.zeros(0, np.int64)
         self.xy = np.zeros((0, 2), np.float32)
@@ -202,7 +205,7 @@ class _Tracker:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Sub-pixel LK from `guess`; the new positions and whether each was found."""
         criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
-        window = (self.config.window_px, self.config.window_px)
+        window = (self.window_px, self.window_px)
         moved, status, _ = cv2.calcOpticalFlowPyrLK(
             before,
             after,
@@ -247,6 +250,11 @@ class _Tracker:
         self.xy = np.concatenate([self.xy, xy])
         column, row = np.rint(xy).astype(int).T
         self.rgb.append(rgb[row, column])
+
+
+def _odd(window_px: float) -> int:
+    """The nearest odd number that is not too small a window."""
+    return max(11, 2 * round((window_px - 1) / 2) + 1)
 
 
 def _still_or_epipolar(before: NDArray, after: NDArray, threshold_px: float) -> NDArray[np.bool_]:

@@ -123,7 +123,8 @@ class _Mapper:
             if model is None or (best is not None and model.rank(self.mapping) <= best.rank(self.mapping)):
                 continue
             centre = np.array(self.start.params[0][-2:])
-            scene = self.own(scene_from_model(self.tracks, model.model, source, centre))
+            scene = scene_from_model(self.tracks, model.model, source, centre)
+            scene = self.own(replace(scene, focal_prior=start.focal_prior))
             best, window = model, _Window(frames=frames, scene=scene, disjoint=number == 0 and len(self.sources) > 1)
             if model.holds(self.mapping):
                 self.begin_with(scene)

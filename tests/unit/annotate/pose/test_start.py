@@ -6,10 +6,9 @@ import pytest
 from tests.unit.annotate.pose.scenes import FOCAL_PX, SIZE, arc_scene, tracks_of
 from tests.unit.annotate.pose.test_lens import LENSES, PINHOLE, walk_scene
 from wmkit.annotate.pose import start as start_module
-from wmkit.annotate.pose.lens import LensConfig
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
 from wmkit.annotate.pose.scene import Scene, longest_tracks
-from wmkit.annotate.pose.start import Mapped, map_clip, starts
+from wmkit.annotate.pose.start import CameraSearch, Mapped, map_clip, starts
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.zoom import ZoomConfig, zoom_gain
 from wmkit.camera import CameraPrior, invert_rigid
@@ -25,7 +24,7 @@ def prior_of(focal_px: float, sigma_log: float, centre: tuple[float, float] | No
 
 def mapped_clip(tracks: Tracks, prior: CameraPrior | None = None) -> Mapped:
     keyframes = tuple(range(len(tracks)))
-    found = map_clip(tracks, keyframes, (), prior, MappingConfig(), LensConfig(), ZoomConfig())
+    found = map_clip(tracks, keyframes, (), prior, CameraSearch())
     assert found is not None
     return found
 
@@ -87,19 +86,22 @@ def test_where_the_search_begins() -> None:
     tracks = tracks_of(arc_scene())
     config = MappingConfig(initial_focal=(1.0, 0.5))
     blind = starts(tracks, None, config)
-    assert blind == Start(model="SIMPLE_PINHOLE", params=((640.0, 320.0, 240.0), (320.0, 320.0, 240.0)))
+    guesses = ((640.0, 320.0, 240.0), (320.0, 320.0, 240.0))
+    assert blind == Start(model="SIMPLE_PINHOLE", params=guesses, focal_prior=(512.0, 256.0))
     prior = CameraPrior(fx=490.0, fy=510.0, cx=300.0, cy=250.0, sigma_log=0.2, source="a test")
     vague = starts(tracks, prior, config)
     first = (float(np.sqrt(490.0 * 510.0)), 300.0, 250.0)
     assert vague.params == (first, (640.0, 300.0, 250.0), (320.0, 300.0, 250.0))
     assert not vague.fixed
     known = starts(tracks, prior_of(500.0, 0.02, (300.0, 250.0)), config)
-    assert known == Start(model="SIMPLE_PINHOLE", params=((500.0, 300.0, 250.0),), fixed=True)
+    assert known == Start(
+        model="SIMPLE_PINHOLE", params=((500.0, 300.0, 250.0),), fixed=True, focal_prior=(500.0, 10.0)
+    )
 
 
 def test_tracks_that_start_nothing_map_to_nothing() -> None:
     tracks = tracks_of(arc_scene(points=8))
-    assert map_clip(tracks, tuple(range(6)), (), None, MappingConfig(), LensConfig(), ZoomConfig()) is None
+    assert map_clip(tracks, tuple(range(6)), (), None, CameraSearch()) is None
 
 
 def test_a_model_names_its_images_by_their_frames_and_is_the_same_twice(plenty: Scene) -> None:

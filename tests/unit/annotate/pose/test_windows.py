@@ -9,17 +9,15 @@ import pytest
 from tests.unit.annotate.pose.walks import CENTRE, FOCAL_PX, SIZE, ring_walk
 from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.graph import Edge, placed
-from wmkit.annotate.pose.lens import LensConfig
-from wmkit.annotate.pose.long import CameraSearch, map_any
+from wmkit.annotate.pose.long import map_any
 from wmkit.annotate.pose.mapping import MappingConfig, Start
 from wmkit.annotate.pose.scene import Scene
 from wmkit.annotate.pose.seams import Seam, SeamConfig, Similarity, align
 from wmkit.annotate.pose.second import SecondConfig, compare, second_estimate
 from wmkit.annotate.pose.sliding import adjust_keyframes, thinned
-from wmkit.annotate.pose.start import map_clip
+from wmkit.annotate.pose.start import CameraSearch, map_clip
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.windows import Chain, WindowConfig, cut, map_chain
-from wmkit.annotate.pose.zoom import ZoomConfig
 from wmkit.camera import Array, invert_rigid
 from wmkit.camera_paths import rotation_from_angles
 
@@ -215,9 +213,9 @@ def test_thinning_bounds_observations_and_starves_no_frame(walk: tuple[Scene, Tr
 
 def test_a_short_clip_takes_the_path_it_always_took() -> None:
     _, tracks = ring_walk(12)
-    search = CameraSearch(mapping=MappingConfig(), lens=LensConfig(), zoom=ZoomConfig())
+    search = CameraSearch()
     found = map_any(tracks, tuple(range(12)), (), None, search, WindowConfig())
-    before = map_clip(tracks, tuple(range(12)), (), None, search.mapping, search.lens, search.zoom)
+    before = map_clip(tracks, tuple(range(12)), (), None, search)
     assert found is not None
     assert before is not None
     assert found[1] is None
@@ -225,7 +223,7 @@ def test_a_short_clip_takes_the_path_it_always_took() -> None:
 
 
 def test_a_long_clip_is_mapped_in_windows_with_one_camera(walk: tuple[Scene, Tracks]) -> None:
-    search = CameraSearch(mapping=MappingConfig(), lens=LensConfig(), zoom=ZoomConfig())
+    search = CameraSearch()
     found = map_any(walk[1], tuple(range(FRAMES)), (), None, search, SMALL)
     assert found is not None
     mapped, chain = found

@@ -1,0 +1,224 @@
+"""Other beginnings of a map, for bundle adjustment has local minima: whichever fits the tracks best goes on.
+
+A short motion before a shallow scene leaves several answers that nearly fit, and a mapper that began with the wrong one
+stays there. The beginnings, of a few keyframes and their longest tracks:
+
+* the map as it is, and at a usual focal length;
+* its depth-reversed twin (Necker reversal: Szeliski & Kang, Shape ambiguities in structure from motion, PAMI 1997):
+  inverse depth mirrored, the cameras turned the other way;
+* flat: cameras that only turn before points at one depth (Yu & Gallup, 3D reconstruction from accidental motion, CVPR
+  2014), and its twin.
+
+Each is adjusted under a loss that narrows, since the narrow one sees no way out of a wrong minimum.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from wmkit.annotate.pose.bundle import bundle_adjust, focal_penalty
+from wmkit.annotate.pose.mapping import Start
+from wmkit.annotate.pose.rotation import nearest_rotation
+from wmkit.annotate.pose.scene import Indices, Scene, longest_tracks, triangulate
+from wmkit.annotate.pose.tracks import Tracks
+from wmkit.camera import Array, invert_rigid
+
+__all__ = ["RestartConfig", "best_beginning", "flat_map", "reversed_twin", "turning_start", "usual_beginning"]
+
+MIRROR = np.diag([1.0, 1.0, -1.0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartConfig:
+    """Knobs of the search for a better beginning.
+
+    keyframes    at most so many take part, evenly spread; tracks: the longest ones.
+    least_gain   share of the map's cost another beginning must save to be taken.
+    unusual      log ratio of a map's focal length to the usual one from which the map is tried at the usual one too.
+    settled      mean robust cost (loss 1 px) of a map that needs no other beginning.
+    wide_px      losses at which a beginning is adjusted first; iterations of each adjustment.
+    point_px, min_angle_deg  what a point of another track must satisfy, where another beginning is taken.
+    far_px       errors count as this much at most: an outlier is one from every beginning.
+    """
+
+    keyframes: int = 16
+    tracks: int = 250
+    least_gain: float = 0.05
+    unusual: float = 0.35
+    settled: float = 0.12
+    wide_px: tuple[float, ...] = (10.0, 3.0)
+    iterations: tuple[int, int] = (30, 50)
+    point_px: float = 4.0
+    min_angle_deg: float = 0.5
+    far_px: float = 10.0
+
+
+def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) -> Scene:
+    """The scene, or the beginning that fits its longest tracks notably better, with all their points.
+
+    Of another beginning the keyframes that took part have poses; the others are to be resected.
+    """
+    thin = longest_tracks(_spread(scene, config.keyframes), config.tracks)
+    if thin.posed.sum() < 3 or thin.zooms or thin.focal_prior is None:
+        return scene
+    here = bundle_adjust(thin, 1.0, fixed_focal=fixed_focal, iterations=config.iterations[1])
+    cost = _cost(here, config, fixed_focal)
+    best, best_cost = None, cost
+    if not fixed_focal and abs(np.log(np.median(here.focal) / thin.focal_prior[0])) > config.unusual:
+        usual = _annealed(thin, config, fixed_focal)
+        if _cost(usual, config, fixed_focal) < cost:  # however little: between equals the usual focal length wins
+            best, best_cost = usual, _cost(usual, config, fixed_focal)
+    if best_cost > config.settled:
+        for other in _others(thin, config, fixed_focal):
+            found = _cost(other, config, fixed_focal)
+            if found < min(best_cost, (1 - config.least_gain) * cost):
+                best, best_cost = other, found
+    if best is None:
+        return scene
+    whole = replace(best, obs_frame=scene.obs_frame, obs_track=scene.obs_track, obs_xy=scene.obs_xy)
+    return triangulate(whole, config.point_px, config.min_angle_deg)
+
+
+def usual_beginning(scene: Scene, config: RestartConfig) -> Scene:
+    """The scene's keyframes and points adjusted at the focal length that its prior names."""
+    scene = _usual_focal(replace(scene, zooms=False), False)
+    for loss_px in (*config.wide_px, 1.0):
+        scene = bundle_adjust(scene, loss_px, fixed_focal=True, iterations=config.iterations[1])
+    return scene
+
+
+def flat_map(tracks: Tracks, keyframes: tuple[int, ...], start: Start, config: RestartConfig) -> Scene:
+    """A map of a few keyframes and the longest tracks from the flat beginning or its twin, without a mapper."""
+    frame = np.concatenate([np.full(len(tracks.ids[index]), index) for index in keyframes]).astype(np.intp)
+    cam_from_world = np.full((len(tracks), 4, 4), np.nan)
+    cam_from_world[list(keyframes)] = np.eye(4)
+    scene = Scene(
+        cam_from_world=cam_from_world,
+        focal=np.full(len(tracks), start.params[0][0]),
+        centre=np.array(start.params[0][1:]),
+        xyz=np.zeros((len(tracks.rgb), 3)),
+        obs_frame=frame,
+        obs_track=np.concatenate([tracks.ids[index] for index in keyframes]).astype(np.intp),
+        obs_xy=np.concatenate([tracks.xy[index] for index in keyframes]).astype(np.float64),
+        size=(tracks.width, tracks.height),
+        focal_prior=start.focal_prior,
+    )
+    thin = longest_tracks(_spread(scene, config.keyframes), config.tracks)
+    if thin.posed.sum() < 3:
+        return thin
+    flat = _annealed(turning_start(_usual_focal(thin, start.fixed)), config, start.fixed)
+    twin = _annealed(reversed_twin(flat), config, start.fixed)
+    return min(flat, twin, key=lambda found: _cost(found, config, start.fixed))
+
+
+def _spread(scene: Scene, count: int) -> Scene:
+    posed = np.flatnonzero(scene.posed)
+    chosen = posed[np.unique(np.linspace(0, len(posed) - 1, min(count, len(posed))).round().astype(int))]
+    return scene.at_frames(chosen)
+
+
+def _others(thin: Scene, config: RestartConfig, fixed_focal: bool) -> Iterator[Scene]:
+    """The other beginnings, adjusted."""
+    twin = reversed_twin(thin)
+    yield bundle_adjust(twin, 1.0, fixed_focal=fixed_focal, iterations=config.iterations[1])
+    yield _annealed(twin, config, fixed_focal)
+    flat = _annealed(turning_start(_usual_focal(thin, fixed_focal)), config, fixed_focal)
+    yield flat
+    yield _annealed(reversed_twin(flat), config, fixed_focal)
+
+
+def _annealed(scene: Scene, config: RestartConfig, fixed_focal: bool) -> Scene:
+    """Adjusted under narrower and narrower losses, first at a usual focal length, then at whichever fits."""
+    scene, fixed = _usual_focal(scene, fixed_focal), True
+    for loss_px in (*config.wide_px, 1.0):
+        last = loss_px == 1.0
+        if last:
+            scene = _retriangulated(scene, config)
+        scene = bundle_adjust(scene, loss_px, fixed_focal=fixed, iterations=config.iterations[last], floating=True)
+        fixed = fixed_focal
+    return scene
+
+
+def _retriangulated(scene: Scene, config: RestartConfig) -> Scene:
+    """Points where the cameras alone put them: some may have got stuck behind the cameras or far away."""
+    again = triangulate(replace(scene, xyz=np.full_like(scene.xyz, np.nan)), config.far_px, 0.0)
+    return replace(scene, xyz=np.where(np.isfinite(again.xyz), again.xyz, scene.xyz))
+
+
+def _usual_focal(scene: Scene, fixed_focal: bool) -> Scene:
+    if fixed_focal or scene.focal_prior is None:
+        return scene
+    return replace(scene, focal=np.full(len(scene.focal), scene.focal_prior[0]))
+
+
+def reversed_twin(scene: Scene) -> Scene:
+    """Inverse depth mirrored in the middle camera, every camera turned the other way to match.
+
+    What the middle camera sees stays where it is; the points' middle stays where each camera sees it.
+    """
+    posed = np.flatnonzero(scene.posed)
+    middle = scene.cam_from_world[posed[len(posed) // 2]]
+    usable = np.unique(scene.obs_track[scene.usable])
+    xyz = scene.xyz @ middle[:3, :3].T + middle[:3, 3]
+    centre = np.median(xyz[usable], axis=0)
+    relative = scene.cam_from_world @ invert_rigid(middle)
+    turned = relative.copy()
+    turned[:, :3, :3] = MIRROR @ relative[:, :3, :3] @ MIRROR
+    kept = relative[:, :3, :3] @ centre + relative[:, :3, 3]
+    turned[:, :3, 3] = kept - turned[:, :3, :3] @ centre
+    depth = np.maximum(xyz[:, 2:], 1e-3 * abs(centre[2]))
+    return replace(scene, cam_from_world=turned, xyz=xyz * (centre[2] / depth) ** 2)
+
+
+def turning_start(scene: Scene) -> Scene:
+    """Cameras that only turn, each by what its tracks did since the one before, and points about one unit away.
+
+    A little noise of a fixed seed: with every camera at one place no point's depth would change any error.
+    """
+    rng = np.random.default_rng(0)
+    posed = np.flatnonzero(scene.posed)
+    ray = (scene.obs_xy - scene.centre) / scene.focal[scene.obs_frame, None]
+    ray = np.concatenate([ray, np.ones((len(ray), 1))], axis=1)
+    ray /= np.linalg.norm(ray, axis=1, keepdims=True)
+    turn = np.tile(np.eye(3), (len(scene.cam_from_world), 1, 1))
+    before = _span(scene, posed[0])
+    for last, frame in pairwise(posed.tolist()):
+        here = _span(scene, frame)
+        _, a, b = np.intersect1d(scene.obs_track[before], scene.obs_track[here], return_indices=True)
+        turn[frame] = _turn(ray[before][a] @ turn[last], ray[here][b])
+        before = here
+    cam_from_world = np.full_like(scene.cam_from_world, np.nan)
+    cam_from_world[posed] = np.eye(4)
+    cam_from_world[posed, :3, :3] = turn[posed]
+    cam_from_world[posed, :3, 3] = rng.normal(0, 1e-3, (len(posed), 3))
+    usable = scene.usable
+    total = np.zeros_like(scene.xyz)
+    np.add.at(total, scene.obs_track[usable], np.einsum("kji,kj->ki", turn[scene.obs_frame[usable]], ray[usable]))
+    seen = np.unique(scene.obs_track[usable])
+    xyz = np.full_like(scene.xyz, np.nan)
+    direction = total[seen] / np.linalg.norm(total[seen], axis=1, keepdims=True)
+    xyz[seen] = direction / np.maximum(direction[:, 2:], 0.2) * np.exp(rng.normal(0, 0.1, (len(seen), 1)))
+    return replace(scene, cam_from_world=cam_from_world, xyz=xyz)
+
+
+def _span(scene: Scene, frame: int) -> Indices:
+    return np.arange(*np.searchsorted(scene.obs_frame, [frame, frame + 1]))
+
+
+def _turn(target: Array, ray: Array) -> Array:
+    """The rotation (3, 3) that takes directions `target` (n, 3) to `ray` (n, 3), robustly; the identity of too few."""
+    turn, weight = np.eye(3), np.ones(len(ray))
+    for _ in range(4 if len(ray) >= 3 else 0):
+        turn = nearest_rotation((weight[:, None] * ray).T @ target)
+        error = np.linalg.norm(ray - target @ turn.T, axis=1)
+        weight = 1 / (1 + (error / max(1.5 * np.median(error), 1e-9)) ** 2)
+    return turn
+
+
+def _cost(scene: Scene, config: RestartConfig, fixed_focal: bool) -> float:
+    """Mean robust cost of the observations, and what the prior says of the focal length."""
+    error = np.nan_to_num(scene.error_px()[scene.usable], nan=config.far_px, posinf=config.far_px)
+    prior = 0.0 if fixed_focal else focal_penalty(scene)
+    return float((np.log1p(np.minimum(error, config.far_px) ** 2).sum() + prior) / len(error))
