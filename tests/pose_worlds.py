@@ -14,8 +14,20 @@ from wmkit.camera import Intrinsics, Lens
 from wmkit.video import VideoConfig
 from wmkit.worlds import DEMO_CLIPS, WorldClip
 from wmkit.worlds.families import Film, WorldCase, film
+from wmkit.worlds.families import case as case_module
+from wmkit.worlds.render import render
 
-__all__ = ["CASES", "LENS", "LENS_CLIP", "cameras_alone", "filmed", "through_the_lens", "write_clip"]
+__all__ = [
+    "CASES",
+    "LENS",
+    "LENS_CLIP",
+    "cameras_alone",
+    "filmed",
+    "flickering",
+    "read_line_by_line",
+    "through_the_lens",
+    "write_clip",
+]
 
 CASES = {
     "moves": WorldCase(family="spiral", seed=0, size="small"),
@@ -31,6 +43,26 @@ LENS_CLIP: WorldClip = replace(DEMO_CLIPS[0], intrinsics=WIDE, frames=20, fps=8.
 def filmed(name: str) -> Film:
     """The case, rendered once a session by the renderer that gives the same bytes everywhere."""
     return film(CASES[name], "numpy")
+
+
+def read_line_by_line(name: str, readout: float) -> NDArray[np.uint8]:
+    """(N, h, w, 3) the case as a rolling shutter sees it: the last row a share `readout` of a frame after the first."""
+    plan = case_module._plan(CASES[name])
+    last = (plan.frames - 1) * case_module.FINE
+    steps = round(readout * case_module.FINE)
+    times = np.arange(plan.frames)[:, None] * case_module.FINE + np.arange(steps + 1) - steps // 2
+    at = np.clip(times, 0, last)
+    frames = render(plan.world, tuple(plan.intrinsics[i] for i in at.ravel()), plan.poses[at.ravel()], "numpy")
+    shots = np.stack([frame.rgb for frame in frames]).reshape(plan.frames, steps + 1, *filmed(name).rgb.shape[1:])
+    height = shots.shape[2]
+    step = np.minimum(np.arange(height) * (steps + 1) // height, steps)
+    return shots[:, step, np.arange(height)]
+
+
+def flickering(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The pictures under an exposure that jumps: to 60 % and to 150 %, every few frames."""
+    gain = np.array([1.0, 0.6, 1.5, 0.8])[np.arange(len(pictures)) // 5 % 4]
+    return np.clip(pictures * gain[:, None, None, None], 0, 255).astype(np.uint8)
 
 
 def cameras_alone() -> AnnotateConfig:
