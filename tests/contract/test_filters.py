@@ -9,7 +9,7 @@ import pytest
 
 from tests.annotate_doubles import ArraySource, annotation_of, no_trajectory_of, path_of, points_of
 from wmkit.annotate.filters import FILTERS, FOOTAGE_FILTERS, TRAJECTORY_FILTERS, FilterUnion
-from wmkit.camera import CameraPrior
+from wmkit.camera import CameraPrior, ScaleEstimate, ScaleVote
 from wmkit.clip import QUALITY_ROWS, Annotation, Confidence, DynamicMask, MeasureState, PoseQuality, Verdict
 
 OWN = pytest.mark.parametrize("config", FILTERS, ids=lambda config: config.name)
@@ -30,14 +30,19 @@ def measure(config, annotation=None) -> Verdict:
 
 
 def annotated() -> Annotation:
-    """Six posed frames with points, calibrated evidence, a mask and a camera known before."""
+    """Six posed frames with points, calibrated evidence, a mask, a camera known before and a scale a frame."""
     position = np.arange(6)[:, None] * np.array([0.1, 0.0, 0.02])
     annotation = annotation_of(path_of(position), points_of(np.ones((20, 3))))
-    quality = PoseQuality(**dict.fromkeys(QUALITY_ROWS, np.full(6, 0.5)))
+    features = (("inlier_ratio", 0.9), ("parallax_deg", 4.0))
+    quality = PoseQuality(**dict.fromkeys(QUALITY_ROWS, np.full(6, 0.5)), features=features)
     confidence = Confidence(quality=quality, p_good=0.9, calibration="made by hand")
     prior = CameraPrior(fx=60.0, fy=60.0, cx=None, cy=None, sigma_log=0.05, source="made by hand")
     dynamic = DynamicMask(frame=np.array([0, 5]), mask=np.eye(4, 6, dtype=bool)[None].repeat(2, axis=0))
-    return dataclasses.replace(annotation, confidence=confidence, prior=prior, dynamic=dynamic)
+    factors = tuple((frame, 2.0 + 0.1 * frame) for frame in range(6))
+    scale = ScaleEstimate(
+        value=2.0, low=1.9, high=2.1, votes=(ScaleVote(cue="x", value=2.0, sigma_log=0.1, frame_factors=factors),)
+    )
+    return dataclasses.replace(annotation, confidence=confidence, prior=prior, dynamic=dynamic).to_metric(scale)
 
 
 def test_the_union_names_every_default_once() -> None:

@@ -3,17 +3,27 @@
 A new filter is one file with a frozen config, its line in a tuple below, and a test.
 """
 
+from wmkit.annotate.filters.acceleration import AccelerationConfig
 from wmkit.annotate.filters.focal_divergence import FocalDivergenceConfig
 from wmkit.annotate.filters.fov import FovXConfig, FovYConfig
 from wmkit.annotate.filters.hard_cut import HardCutConfig
+from wmkit.annotate.filters.inlier_ratio import InlierRatioConfig
+from wmkit.annotate.filters.jerk import JerkConfig
 from wmkit.annotate.filters.moving_share import MovingShareConfig
 from wmkit.annotate.filters.p_good import PGoodConfig
+from wmkit.annotate.filters.parallax_deg import ParallaxDegConfig
+from wmkit.annotate.filters.path_length import PathLengthConfig
 from wmkit.annotate.filters.posed_ratio import PosedRatioConfig
 from wmkit.annotate.filters.prior_disagreement import PriorDisagreementConfig
 from wmkit.annotate.filters.reprojection_px import ReprojectionPxConfig
+from wmkit.annotate.filters.revisit_ratio import RevisitRatioConfig
+from wmkit.annotate.filters.rotation_jerk import RotationJerkConfig
 from wmkit.annotate.filters.rotation_speed import RotationSpeedConfig
+from wmkit.annotate.filters.scale_drift import ScaleDriftConfig
+from wmkit.annotate.filters.scale_variation import ScaleVariationConfig
 from wmkit.annotate.filters.static_camera import StaticCameraConfig
 from wmkit.annotate.filters.translation_speed import TranslationSpeedConfig
+from wmkit.annotate.filters.zoom_range import ZoomRangeConfig
 
 __all__ = ["FILTERS", "FOOTAGE_FILTERS", "TRAJECTORY_FILTERS", "FilterUnion"]
 
@@ -29,6 +39,16 @@ TrajectoryFilterUnion = (
     | PGoodConfig
     | PriorDisagreementConfig
     | MovingShareConfig
+    | AccelerationConfig
+    | InlierRatioConfig
+    | JerkConfig
+    | ParallaxDegConfig
+    | PathLengthConfig
+    | RevisitRatioConfig
+    | RotationJerkConfig
+    | ScaleDriftConfig
+    | ScaleVariationConfig
+    | ZoomRangeConfig
 )
 FilterUnion = FootageFilterUnion | TrajectoryFilterUnion
 
@@ -44,5 +64,15 @@ TRAJECTORY_FILTERS: tuple[TrajectoryFilterUnion, ...] = (
     PGoodConfig(),
     PriorDisagreementConfig(),
     MovingShareConfig(),
+    AccelerationConfig(),
+    InlierRatioConfig(),
+    JerkConfig(),
+    ParallaxDegConfig(),
+    PathLengthConfig(),
+    RevisitRatioConfig(),
+    RotationJerkConfig(),
+    ScaleDriftConfig(),
+    ScaleVariationConfig(),
+    ZoomRangeConfig(),
 )
 FILTERS: tuple[FilterUnion, ...] = (*FOOTAGE_FILTERS, *TRAJECTORY_FILTERS)

@@ -1,15 +1,24 @@
-"""What filters are made of: the UNMEASURED answer without a trajectory, frame pairs, thumbnails, picture motion."""
+"""What filters are made of: the UNMEASURED answer without a trajectory, derivatives, thumbnails, picture motion."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.camera import Trajectory
+from wmkit.camera import Array, ScaleKind, Trajectory
 from wmkit.clip import Annotation, Verdict
 from wmkit.video.frames import FrameSource
 
-__all__ = ["adjacent_posed", "median_motion_px", "no_trajectory", "thumbnails"]
+__all__ = [
+    "adjacent_posed",
+    "differentiated",
+    "frame_factors",
+    "length_unit",
+    "median_motion_px",
+    "no_trajectory",
+    "thumbnails",
+    "turn_rate",
+]
 
 THUMBNAIL_SIDE_PX = 256  # enough for camera motion and cuts; about 2 core-ms a 720p frame against 5 to decode it
 MIN_TRACKS = 8  # a median of fewer points says nothing about a picture
@@ -24,6 +33,46 @@ def no_trajectory(annotation: Annotation, name: str, unit: str) -> Verdict:
 def adjacent_posed(trajectory: Trajectory) -> NDArray[np.int64]:
     """(M,) indices i whose frames i and i + 1 are both posed; a gap of unposed frames is never bridged."""
     return np.flatnonzero(trajectory.posed[:-1] & trajectory.posed[1:])
+
+
+def length_unit(annotation: Annotation) -> str:
+    """What a length of the trajectory is measured in: "m" when metric, else "median_depth"."""
+    metric = annotation.trajectory is not None and annotation.trajectory.scale is ScaleKind.METRIC
+    return "m" if metric else "median_depth"
+
+
+def differentiated(values: Array, time_s: Array, order: int) -> Array:
+    """(M, D) derivatives of `order` of samples (N, D) at times (N,) s, by differences in turn, each at its middle.
+
+    Samples that are NaN, frames without a pose, take every difference that needs them along: no gap is bridged.
+    """
+    for _ in range(order):
+        values = np.diff(values, axis=0) / np.diff(time_s)[:, None]
+        time_s = (time_s[:-1] + time_s[1:]) / 2
+    return values[np.isfinite(values).all(axis=1)]
+
+
+def turn_rate(trajectory: Trajectory) -> tuple[Array, Array]:
+    """(N - 1, 3) angular velocity in the world, rad/s, from each frame to the next, and its times (N - 1,) s.
+
+    The rotation vector of R1 R0' over the time between; NaN where either frame has no pose.
+    """
+    turn = trajectory.rotation[1:] @ np.swapaxes(trajectory.rotation[:-1], 1, 2)
+    apart = turn - np.swapaxes(turn, 1, 2)
+    skew = apart[:, (2, 0, 1), (1, 2, 0)]  # twice the sine of the angle, along the axis
+    sine, cosine = np.linalg.norm(skew, axis=1) / 2, (np.trace(turn, axis1=1, axis2=2) - 1) / 2
+    angle = np.arctan2(sine, cosine)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        stretch = np.where(sine > 1e-12, angle / (2 * sine), 0.5)
+    time_s = trajectory.time_s
+    return skew * (stretch / np.diff(time_s))[:, None], (time_s[:-1] + time_s[1:]) / 2
+
+
+def frame_factors(annotation: Annotation) -> Array | None:
+    """(K, 2) frame and metres per unit there, by frame, of the cue that measured one frame by frame; None without."""
+    scale = annotation.scale
+    rows = [vote.frame_factors for vote in (() if scale is None else scale.votes) if vote.frame_factors]
+    return np.array(max(rows, key=len), dtype=np.float64) if rows else None
 
 
 def thumbnails(frames: FrameSource) -> Iterator[tuple[float, NDArray[np.uint8]]]:

@@ -7,16 +7,35 @@ import pytest
 
 from tests.annotate_doubles import annotation_of, no_trajectory_of, path_of, points_of
 from wmkit.annotate.filters import TRAJECTORY_FILTERS
+from wmkit.annotate.filters.acceleration import AccelerationConfig
 from wmkit.annotate.filters.focal_divergence import FocalDivergenceConfig
 from wmkit.annotate.filters.fov import FovXConfig, FovYConfig
+from wmkit.annotate.filters.inlier_ratio import InlierRatioConfig
+from wmkit.annotate.filters.jerk import JerkConfig
 from wmkit.annotate.filters.moving_share import MovingShareConfig
+from wmkit.annotate.filters.parallax_deg import ParallaxDegConfig
+from wmkit.annotate.filters.path_length import PathLengthConfig
 from wmkit.annotate.filters.posed_ratio import PosedRatioConfig
 from wmkit.annotate.filters.prior_disagreement import PriorDisagreementConfig
 from wmkit.annotate.filters.reprojection_px import ReprojectionPxConfig
+from wmkit.annotate.filters.revisit_ratio import RevisitRatioConfig
+from wmkit.annotate.filters.rotation_jerk import RotationJerkConfig
 from wmkit.annotate.filters.rotation_speed import RotationSpeedConfig
+from wmkit.annotate.filters.scale_drift import ScaleDriftConfig
+from wmkit.annotate.filters.scale_variation import ScaleVariationConfig
 from wmkit.annotate.filters.translation_speed import TranslationSpeedConfig
-from wmkit.camera import CameraPrior, Intrinsics
-from wmkit.clip import Annotation, DynamicMask, MeasureState, Points, Verdict
+from wmkit.annotate.filters.zoom_range import ZoomRangeConfig
+from wmkit.camera import CameraPrior, Intrinsics, ScaleEstimate, ScaleVote
+from wmkit.clip import (
+    QUALITY_ROWS,
+    Annotation,
+    Confidence,
+    DynamicMask,
+    MeasureState,
+    Points,
+    PoseQuality,
+    Verdict,
+)
 
 FPS = 10.0
 
@@ -144,3 +163,114 @@ def test_moving_share_is_the_median_frame_of_the_mask() -> None:
     assert (verdict.value, verdict.unit) == (0.25, "")
     nothing = dataclasses.replace(annotation, dynamic=DynamicMask(frame=np.arange(1), mask=mask[2:]))
     assert measure(MovingShareConfig(), nothing).value == 0.0
+
+
+TIME_S = np.arange(30) / FPS
+
+
+def along_x(x: np.ndarray, posed: list[bool] | None = None) -> np.ndarray:
+    return path_of(np.stack([x, 0 * x, 0 * x], axis=1), posed=posed)
+
+
+def test_acceleration_and_jerk_are_those_of_a_polynomial() -> None:
+    # differences of a polynomial of their own degree are exact: 3 t^2 has the acceleration 6, t^3 the jerk 6
+    fast = annotation_of(along_x(3 * TIME_S**2), metric=True)
+    assert measure(AccelerationConfig(), fast).value == pytest.approx(6.0, rel=1e-9)
+    assert measure(JerkConfig(), fast).value == pytest.approx(0.0, abs=1e-8)
+    assert measure(JerkConfig(), annotation_of(along_x(TIME_S**3))).value == pytest.approx(6.0, rel=1e-8)
+    assert measure(AccelerationConfig(), fast).unit == "m/s^2"
+    assert measure(JerkConfig(), annotation_of(along_x(TIME_S))).unit == "median_depth/s^3"
+
+
+def test_a_gap_is_not_bridged_by_a_derivative() -> None:
+    jump = np.where(np.arange(30) < 15, 0.0, 50.0)
+    posed = [index != 15 for index in range(30)]
+    assert measure(AccelerationConfig(), annotation_of(along_x(jump, posed))).value == 0.0
+    assert measure(JerkConfig(), annotation_of(along_x(jump))).value > 1000
+    alone = annotation_of(along_x(jump[:5], [True, True, False, True, True]))
+    verdict = measure(AccelerationConfig(), alone)
+    assert (verdict.state, verdict.reason) == (MeasureState.UNMEASURED, "too_few_posed_frames_in_a_row")
+
+
+def test_rotation_jerk_of_a_turn_that_speeds_up_ever_faster() -> None:
+    # the angle c t^3 about one axis has the jerk 6 c; the rotation vector of each step is exact
+    turning = annotation_of(path_of(np.zeros((30, 3)), turns(2.0 * TIME_S**3)))
+    assert measure(RotationJerkConfig(), turning).value == pytest.approx(12.0, rel=1e-6)
+    steady = annotation_of(path_of(np.zeros((30, 3)), turns(40 * TIME_S)))
+    assert measure(RotationJerkConfig(), steady).value == pytest.approx(0.0, abs=1e-6)
+    assert measure(RotationJerkConfig(), annotation_of(straight([0.1, 0.1]))).state is MeasureState.UNMEASURED
+
+
+def test_path_length_is_the_sum_of_the_steps() -> None:
+    verdict = measure(PathLengthConfig(), annotation_of(straight([1.0, 2.0, -3.0]), metric=True))
+    assert (verdict.value, verdict.unit) == (pytest.approx(6.0), "m")
+    gap = annotation_of(straight([1.0, 2.0, 4.0], [True, False, True, True]))
+    assert measure(PathLengthConfig(), gap).value == pytest.approx(4.0)
+
+
+def test_there_and_back_is_a_revisit_and_standing_still_is_none() -> None:
+    there_and_back = annotation_of(straight([1.0] * 10 + [-1.0] * 10), metric=True)
+    # the way back sees nine places again at 1 m apart, the last of them the start; frame 10 is the far end itself
+    assert measure(RevisitRatioConfig(), there_and_back).value == pytest.approx(8 / 21, abs=2 / 21)
+    onward = annotation_of(straight([1.0] * 20), metric=True)
+    assert measure(RevisitRatioConfig(), onward).value == 0.0
+    assert measure(RevisitRatioConfig(), annotation_of(straight([0.001] * 20), metric=True)).value == 0.0
+    looking_away = np.concatenate([np.zeros(11), np.full(10, 180.0)])
+    position = np.concatenate([np.arange(11.0), np.arange(9.0, -1, -1)])[:, None] * [1.0, 0, 0]
+    turned = annotation_of(path_of(position, turns(looking_away)), metric=True)
+    assert measure(RevisitRatioConfig(), turned).value == 0.0
+
+
+def test_turning_away_and_back_is_a_revisit() -> None:
+    angle = np.concatenate([np.linspace(0, 90, 10), np.linspace(90, 0, 10)])
+    assert measure(RevisitRatioConfig(), annotation_of(path_of(np.zeros((20, 3)), turns(angle)))).value > 0.05
+
+
+def test_a_zoom_has_a_range() -> None:
+    annotation = annotation_of(straight([0.1] * 20))
+    assert measure(ZoomRangeConfig(), annotation).value == 1.0
+    camera = annotation.intrinsics[0]
+    zoomed = tuple(
+        dataclasses.replace(camera, fx=camera.fx * f, fy=camera.fy * f) for f in np.linspace(1, 2, 21).tolist()
+    )
+    value = measure(ZoomRangeConfig(), dataclasses.replace(annotation, intrinsics=zoomed)).value
+    assert value == pytest.approx(1.95 / 1.05)
+
+
+@pytest.mark.parametrize("config", [InlierRatioConfig(), ParallaxDegConfig()], ids=lambda config: config.name)
+def test_evidence_of_the_backend_is_passed_on(config) -> None:
+    annotation = annotation_of(straight([0.1] * 3))
+    assert measure(config, annotation).state is MeasureState.UNMEASURED
+    rows = dict.fromkeys(QUALITY_ROWS, np.full(4, 0.5))
+    for value, state in ((0.7, MeasureState.MEASURED), (np.nan, MeasureState.UNMEASURED)):
+        quality = PoseQuality(**rows, features=((config.name, value),))
+        judged = dataclasses.replace(annotation, confidence=Confidence(quality=quality, reason="by hand"))
+        assert measure(config, judged).state is state
+    assert (
+        measure(
+            config, dataclasses.replace(annotation, confidence=Confidence(quality=PoseQuality(**rows), reason="x"))
+        ).state
+        is MeasureState.UNMEASURED
+    )
+
+
+def scaled(factors: np.ndarray) -> Annotation:
+    """A metric clip with these scale factors, frame by frame, beside a cue that has none."""
+    annotation = annotation_of(straight([0.1] * (len(factors) - 1)), metric=True)
+    rows = tuple(enumerate(factors.tolist()))
+    votes = (
+        ScaleVote(cue="gps", value=1.0, sigma_log=0.1),
+        ScaleVote(cue="depth", value=1.0, sigma_log=0.1, frame_factors=rows),
+    )
+    return dataclasses.replace(annotation, scale=ScaleEstimate(value=1.0, low=0.9, high=1.1, votes=votes))
+
+
+def test_scale_that_scatters_and_scale_that_drifts() -> None:
+    even = scaled(np.array([1.0, 3.0] * 6))
+    assert measure(ScaleVariationConfig(), even).value == pytest.approx(0.5)  # std 1 over mean 2
+    jump = scaled(np.array([1.0] * 6 + [1.3] * 6))
+    assert measure(ScaleDriftConfig(), jump).value == pytest.approx(np.log(1.3))
+    assert measure(ScaleDriftConfig(), scaled(np.ones(12))).value == 0.0
+    assert measure(ScaleDriftConfig(), scaled(np.ones(5))).state is MeasureState.UNMEASURED
+    for config in (ScaleVariationConfig(), ScaleDriftConfig()):
+        assert measure(config, annotation_of(straight([0.1] * 11), metric=True)).state is MeasureState.UNMEASURED
