@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wmkit.annotate.protocols import FootageFilterConfig
 from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
-from wmkit.clip import Annotation, Clip, NoTrajectory, Points, Provenance, SourceView
-from wmkit.video.frames import WINDOW_FRAMES, ClipFile, DecodeFacts, FrameWindow
+from wmkit.clip import Annotation, Clip, NoTrajectory, Points, Provenance, SourceView, Verdict
+from wmkit.video.frames import WINDOW_FRAMES, ClipFile, DecodeFacts, FrameSource, FrameWindow
+from wmkit.video.picture import pictures
 
 __all__ = [
     "NO_FILE",
@@ -20,6 +22,7 @@ __all__ = [
     "no_trajectory_of",
     "path_of",
     "points_of",
+    "shown",
     "trace",
     "view_of",
 ]
@@ -80,6 +83,14 @@ class ArraySource:
         for start in range(0, len(self.rgb), size):
             part = slice(start, start + size)
             yield FrameWindow(start=start, rgb=self.rgb[part], time_s=self.view.time_s[part])
+
+
+def shown(config: FootageFilterConfig, source: FrameSource) -> Verdict:
+    """What a footage filter says of a source after it saw every frame."""
+    built = config.build("cpu")
+    for picture in pictures(source):
+        built.see(picture)
+    return built.verdict(source.facts)
 
 
 def path_of(position: ArrayLike, rotation: NDArray | None = None, posed: Sequence[bool] | None = None) -> NDArray:

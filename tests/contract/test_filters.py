@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.annotate_doubles import ArraySource, annotation_of, no_trajectory_of, path_of, points_of
+from tests.annotate_doubles import ArraySource, annotation_of, no_trajectory_of, path_of, points_of, shown
 from wmkit.annotate.filters import FILTERS, FOOTAGE_FILTERS, TRAJECTORY_FILTERS, FilterUnion
 from wmkit.camera import CameraPrior, ScaleEstimate, ScaleVote
 from wmkit.clip import QUALITY_ROWS, Annotation, Confidence, DynamicMask, MeasureState, PoseQuality, Verdict
@@ -22,11 +22,9 @@ def footage() -> ArraySource:
 
 
 def measure(config, annotation=None) -> Verdict:
-    built = config.build("cpu")
     if config in FOOTAGE_FILTERS:
-        source = footage()
-        return built.measure(source, source.facts)
-    return built.measure(annotation or annotated())
+        return shown(config, footage())
+    return config.build("cpu").measure(annotation or annotated())
 
 
 def annotated() -> Annotation:
@@ -86,4 +84,4 @@ def test_no_trajectory_is_unmeasured_never_a_number(config) -> None:
 @pytest.mark.parametrize("shape", [(2, 2, 2, 3), (2, 48, 64, 3), (3, 1000, 4, 3)], ids=["tiny", "blank", "sliver"])
 def test_pictures_that_show_nothing_are_unmeasured_not_an_error(config, shape: tuple[int, ...]) -> None:
     source = ArraySource(np.zeros(shape, dtype=np.uint8))
-    assert config.build("cpu").measure(source, source.facts).state is MeasureState.UNMEASURED
+    assert shown(config, source).state is MeasureState.UNMEASURED

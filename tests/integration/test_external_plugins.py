@@ -18,6 +18,7 @@ from wmkit.clip import Annotation, DepthMap, MeasureState, NoTrajectory, Points,
 from wmkit.telemetry import Sidecars
 from wmkit.video import ClipFile, VideoConfig, discover, identify
 from wmkit.video.frames import DecodeFacts, FrameSource
+from wmkit.video.picture import Picture
 
 FRAMES, WIDTH, HEIGHT = 5, 48, 32
 
@@ -91,12 +92,20 @@ class MeanRed:
     name: ClassVar[str] = "test_mean_red"
     licence: ClassVar[str] = "MIT"
 
-    def build(self, device: str) -> "MeanRed":
-        return self
+    def build(self, device: str) -> "_MeanRed":
+        return _MeanRed(self)
 
-    def measure(self, frames: FrameSource, facts: DecodeFacts) -> Verdict:
-        red = [float(window.rgb[..., 0].mean()) for window in frames.windows()]
-        return Verdict.measured(self.name, float(np.mean(red)), "")
+
+class _MeanRed:
+    def __init__(self, config: MeanRed) -> None:
+        self.config = config
+        self.red: list[float] = []
+
+    def see(self, picture: Picture) -> None:
+        self.red.append(float(picture.rgb[..., 0].mean()))
+
+    def verdict(self, facts: DecodeFacts) -> Verdict:
+        return Verdict.measured(self.config.name, float(np.mean(self.red)), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from wmkit.camera import ScaleVote
 from wmkit.clip import Absence, Annotation, BackendRecord, NoTrajectory, Provenance, SidecarRecord, Verdict
 from wmkit.telemetry import Sidecars, read_telemetry
 from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source, undistorted
+from wmkit.video.picture import pictures
 
 __all__ = ["AnnotateConfig", "AnnotateResult", "StageClock", "annotate_clip", "config_dict", "config_hash"]
 
@@ -112,10 +113,7 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
     clock = StageClock()
     with clock.stage("decode"):
         frames = open_source(file, config.video)
-    verdicts = []
-    for footage_filter in config.footage_filters:
-        with clock.stage(f"filter.{footage_filter.name}"):
-            verdicts.append(footage_filter.build(device).measure(frames, frames.facts))
+    verdicts = _seen(frames, config.footage_filters, device, clock)
     with clock.stage("pose"):
         prior = clip_prior(frames, config.prior)
         outcome = config.pose.build(device).estimate(frames, config.seed, prior)
@@ -141,6 +139,27 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
         measured = [item.build(device).measure(annotation) for item in config.trajectory_filters]
     annotation = dataclasses.replace(annotation, verdicts=(*annotation.verdicts, *measured))
     return AnnotateResult(annotation=annotation, timings=clock.seconds)
+
+
+def _seen(
+    frames: FrameSource, configs: tuple[FootageFilterConfig, ...], device: str, clock: StageClock
+) -> list[Verdict]:
+    """What the footage filters say after one pass over the frames; decoding for it is a stage of its own."""
+    filters = [(f"filter.{config.name}", config.build(device)) for config in configs]
+    shown = pictures(frames) if filters else iter(())
+    while True:
+        with clock.stage("filter.decode"):
+            picture = next(shown, None)
+        if picture is None:
+            break
+        for stage, item in filters:
+            with clock.stage(stage):
+                item.see(picture)
+    verdicts = []
+    for stage, item in filters:
+        with clock.stage(stage):
+            verdicts.append(item.verdict(frames.facts))
+    return verdicts
 
 
 def _pose_fields(outcome: PoseEstimate | NoTrajectory, config: AnnotateConfig) -> dict:

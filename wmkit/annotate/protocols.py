@@ -11,6 +11,7 @@ from wmkit.camera import CameraPrior, Intrinsics, Lens, ScaleVote, Trajectory
 from wmkit.clip import Annotation, DepthMap, DynamicMask, NoTrajectory, Points, PoseQuality, Verdict
 from wmkit.errors import InputError
 from wmkit.video.frames import ClipFile, DecodeFacts, FrameSource
+from wmkit.video.picture import Picture
 
 __all__ = [
     "UNHASHED",
@@ -149,9 +150,13 @@ class ScaleConfig(PluginConfig, Protocol):
 
 
 class FootageFilter(Protocol):
-    """Measures the picture, before pose."""
+    """Measures the picture, before pose: it sees every frame once, in one pass that all filters share, then answers."""
 
-    def measure(self, frames: FrameSource, facts: DecodeFacts) -> Verdict:
+    def see(self, picture: Picture) -> None:
+        """Take in the next frame; what is kept must not grow with the clip by more than a few numbers a frame."""
+        ...
+
+    def verdict(self, facts: DecodeFacts) -> Verdict:
         """One value from the pixels alone, before any pose exists."""
         ...
 

@@ -1,13 +1,10 @@
-"""What filters are made of: the UNMEASURED answer without a trajectory, derivatives, thumbnails, picture motion."""
-
-from collections.abc import Iterator
+"""What filters are made of: the UNMEASURED answer without a trajectory, derivatives, picture motion."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.camera import Array, ScaleKind, Trajectory
 from wmkit.clip import Annotation, Verdict
-from wmkit.video.frames import FrameSource
 
 __all__ = [
     "adjacent_posed",
@@ -16,11 +13,9 @@ __all__ = [
     "length_unit",
     "median_motion_px",
     "no_trajectory",
-    "thumbnails",
     "turn_rate",
 ]
 
-THUMBNAIL_SIDE_PX = 256  # enough for camera motion and cuts; about 2 core-ms a 720p frame against 5 to decode it
 MIN_TRACKS = 8  # a median of fewer points says nothing about a picture
 
 
@@ -73,20 +68,6 @@ def frame_factors(annotation: Annotation) -> Array | None:
     scale = annotation.scale
     rows = [vote.frame_factors for vote in (() if scale is None else scale.votes) if vote.frame_factors]
     return np.array(max(rows, key=len), dtype=np.float64) if rows else None
-
-
-def thumbnails(frames: FrameSource) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """(time_s, rgb (h, w, 3) uint8) of every frame, area-filtered to a long side of at most 256 px."""
-    import cv2
-
-    for window in frames.windows():
-        for time_s, rgb in zip(window.time_s, window.rgb, strict=True):
-            height, width = rgb.shape[:2]
-            shrink = THUMBNAIL_SIDE_PX / max(height, width)
-            if shrink < 1:
-                size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-                rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-            yield float(time_s), rgb
 
 
 def median_motion_px(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> float | None:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from wmkit.annotate.filters.common import thumbnails
 from wmkit.annotate.protocols import FootageFilter
 from wmkit.clip import Verdict
-from wmkit.video.frames import DecodeFacts, FrameSource
+from wmkit.video.frames import DecodeFacts
+from wmkit.video.picture import Picture
 
 __all__ = ["HardCutConfig"]
 
@@ -30,18 +30,23 @@ class HardCutConfig:
 
 
 class _HardCut:
-    def measure(self, frames: FrameSource, facts: DecodeFacts) -> Verdict:
-        if len(frames.view) < 2 * WINDOW + 1:
-            return Verdict.unmeasured(NAME, UNIT, "too_few_frames")
-        import cv2
-        from scenedetect import FrameTimecode
+    def __init__(self) -> None:
         from scenedetect.detectors import AdaptiveDetector
 
-        detector = AdaptiveDetector(window_width=WINDOW, min_scene_len=WINDOW)
-        cuts = 0
-        for index, (_, rgb) in enumerate(thumbnails(frames)):
-            hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
-            hsv[:, :, 2] = cv2.equalizeHist(hsv[:, :, 2])  # a flash or pumping exposure is no cut
-            bgr = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
-            cuts += len(detector.process_frame(FrameTimecode(index, fps=25.0), bgr))  # it counts frames, not time
-        return Verdict.measured(NAME, float(cuts), UNIT)
+        self.detector = AdaptiveDetector(window_width=WINDOW, min_scene_len=WINDOW)
+        self.frames = self.cuts = 0
+
+    def see(self, picture: Picture) -> None:
+        import cv2
+        from scenedetect import FrameTimecode
+
+        hsv = cv2.cvtColor(picture.thumbnail, cv2.COLOR_RGB2HSV)
+        hsv[:, :, 2] = cv2.equalizeHist(hsv[:, :, 2])  # a flash or pumping exposure is no cut
+        bgr = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+        self.cuts += len(self.detector.process_frame(FrameTimecode(picture.index, fps=25.0), bgr))  # frames, not time
+        self.frames += 1
+
+    def verdict(self, facts: DecodeFacts) -> Verdict:
+        if self.frames < 2 * WINDOW + 1:
+            return Verdict.unmeasured(NAME, UNIT, "too_few_frames")
+        return Verdict.measured(NAME, float(self.cuts), UNIT)

@@ -5,10 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from wmkit.annotate.filters.common import median_motion_px, thumbnails
+from wmkit.annotate.filters.common import median_motion_px
 from wmkit.annotate.protocols import FootageFilter
 from wmkit.clip import Verdict
-from wmkit.video.frames import DecodeFacts, FrameSource
+from wmkit.video.frames import DecodeFacts
+from wmkit.video.picture import Picture
 
 __all__ = ["StaticCameraConfig"]
 
@@ -32,16 +33,20 @@ class StaticCameraConfig:
 
 
 class _StaticCamera:
-    def measure(self, frames: FrameSource, facts: DecodeFacts) -> Verdict:
-        import cv2
+    def __init__(self) -> None:
+        self.before: Picture | None = None
+        self.speed: list[float] = []
 
-        speed, before = [], None
-        for time_s, rgb in thumbnails(frames):
-            now = (time_s, np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
-            moved_px = None if before is None else median_motion_px(before[1], now[1])
-            if before is not None and moved_px is not None:
-                speed.append(moved_px / float(np.hypot(*now[1].shape)) / (time_s - before[0]))
-            before = now
-        if not speed:
+    def see(self, picture: Picture) -> None:
+        before, self.before = self.before, picture
+        if before is None:
+            return
+        moved_px = median_motion_px(before.small_grey, picture.small_grey)
+        if moved_px is not None:
+            diagonal_px = float(np.hypot(*picture.small_grey.shape))
+            self.speed.append(moved_px / diagonal_px / (picture.time_s - before.time_s))
+
+    def verdict(self, facts: DecodeFacts) -> Verdict:
+        if not self.speed:
             return Verdict.unmeasured(NAME, UNIT, "too_few_tracks")
-        return Verdict.measured(NAME, float(np.mean(speed)), UNIT)
+        return Verdict.measured(NAME, float(np.mean(self.speed)), UNIT)

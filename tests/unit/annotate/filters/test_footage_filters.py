@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage import data, transform
 
-from tests.annotate_doubles import ArraySource
+from tests.annotate_doubles import ArraySource, shown
 from wmkit.annotate.filters.hard_cut import HardCutConfig
 from wmkit.annotate.filters.static_camera import StaticCameraConfig
 from wmkit.clip import Verdict
@@ -27,8 +27,7 @@ def pan(photo: np.ndarray, shifts: list[int], size: tuple[int, int] = (WIDTH, HE
 
 
 def measure(config, rgb: np.ndarray) -> Verdict:
-    source = ArraySource(rgb, FPS)
-    return config.build("cpu").measure(source, source.facts)
+    return shown(config, ArraySource(rgb, FPS))
 
 
 def test_a_pan_of_whole_pixels_has_its_own_speed(photo: np.ndarray) -> None:
@@ -97,14 +96,14 @@ def test_fewer_frames_than_the_window_are_unmeasured(photo: np.ndarray) -> None:
 @pytest.mark.parametrize("config", [StaticCameraConfig(), HardCutConfig()], ids=lambda config: config.name)
 def test_one_pass_over_the_frames_is_enough(config, photo: np.ndarray) -> None:
     source = ArraySource(pan(photo, list(range(70))))  # more than one window of 64
-    config.build("cpu").measure(source, source.facts)
+    shown(config, source)
     assert source.passes == 1
 
 
 def measure_file(config, path: Path) -> float:
     (found,) = discover([path]).clips
     source = open_source(identify(found), VideoConfig())
-    value = config.build("cpu").measure(source, source.facts).value
+    value = shown(config, source).value
     assert value is not None
     return value
 
