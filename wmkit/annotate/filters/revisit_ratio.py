@@ -18,10 +18,10 @@ NEAR_DEG, AWAY, AWAY_DEG = 20.0, 3.0, 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisitRatioConfig:
-    """Share of posed frames that come back: to within 0.5 m (0.25 median depths) and 20 degrees of an earlier camera,
+    """Share of posed frames that come back.
 
-    after having been at least three times as far away, or turned away by 60 degrees, in between. The distances of
-    SANA-WM's revisit pairs.
+    Back: to within 0.5 m (0.25 median depths) and 20 degrees of an earlier camera, SANA-WM's revisit pairs, after
+    having been at least three times as far away, or turned away by 60 degrees, in between.
     """
 
     name: ClassVar[str] = NAME

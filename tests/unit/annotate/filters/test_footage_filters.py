@@ -1,14 +1,32 @@
 """Footage filters on pictures whose motion and cuts are known, and on the real clips."""
 
+import dataclasses
+import re
+import subprocess
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from skimage import data, transform
 
 from tests.annotate_doubles import ArraySource, shown
+from wmkit.annotate.filters.blank_share import BlankShareConfig
+from wmkit.annotate.filters.blur import BlurConfig
+from wmkit.annotate.filters.corrupt_share import CorruptShareConfig
+from wmkit.annotate.filters.cross_fade import CrossFadeConfig
+from wmkit.annotate.filters.duplicate_share import DuplicateShareConfig
+from wmkit.annotate.filters.exposure_jump import ExposureJumpConfig
+from wmkit.annotate.filters.flow_magnitude import FlowMagnitudeConfig
+from wmkit.annotate.filters.frame_rate_jitter import FrameRateJitterConfig
+from wmkit.annotate.filters.frozen_s import FrozenSConfig
 from wmkit.annotate.filters.hard_cut import HardCutConfig
+from wmkit.annotate.filters.letterbox_share import LetterboxShareConfig
+from wmkit.annotate.filters.luminance import LuminanceConfig
+from wmkit.annotate.filters.saturation import SaturationConfig
 from wmkit.annotate.filters.static_camera import StaticCameraConfig
+from wmkit.annotate.filters.time_gap import TimeGapConfig
+from wmkit.annotate.filters.vmaf_motion import VmafMotionConfig
 from wmkit.clip import Verdict
 from wmkit.video import VideoConfig, discover, identify, open_source
 
@@ -123,3 +141,135 @@ def test_real_cameras_that_stand_still_are_told_from_those_that_move(shared_data
     ]
     # Measured 0.005 against 0.057, 0.12 and 0.12: a factor of five leaves room for other codecs' noise.
     assert still * 5 < min(moving)
+
+
+def drift(photo: np.ndarray, count: int = 24) -> np.ndarray:
+    """A slow pan with a little noise: sound footage."""
+    noise = np.random.default_rng(2).normal(0, 1.5, (count, HEIGHT, WIDTH, 3))
+    return np.clip(pan(photo, list(range(0, 3 * count, 3))) + noise, 0, 255).astype(np.uint8)
+
+
+def value(config, rgb: np.ndarray) -> float:
+    found = measure(config, rgb).value
+    assert found is not None
+    return found
+
+
+def test_every_eighth_frame_twice_is_an_eighth(photo: np.ndarray) -> None:
+    sound = drift(photo, 33)
+    assert value(DuplicateShareConfig(), sound) == 0.0
+    order = [index - (index % 8 == 7) for index in range(33)]
+    assert value(DuplicateShareConfig(), sound[order]) == pytest.approx(4 / 32)
+    assert measure(DuplicateShareConfig(), sound[[0] * 9]).reason == "nothing_moves"
+
+
+def test_a_second_frozen_is_a_second(photo: np.ndarray) -> None:
+    sound = drift(photo, 30)
+    assert value(FrozenSConfig(), sound) == 0.0
+    stalled = np.concatenate([sound[:10], sound[[10] * 11], sound[11:]])
+    assert value(FrozenSConfig(), stalled) == pytest.approx(1.0)
+
+
+def test_black_white_and_empty_frames_are_counted(photo: np.ndarray) -> None:
+    sound = drift(photo, 12)
+    assert value(BlankShareConfig(), sound) == 0.0
+    sound[3], sound[4], sound[5] = 0, 255, 90
+    assert value(BlankShareConfig(), sound) == pytest.approx(3 / 12)
+
+
+@pytest.mark.parametrize("grey", [0, 16, 255])
+def test_bars_are_measured_on_either_side(photo: np.ndarray, grey: int) -> None:
+    sound = drift(photo, 12)
+    assert value(LetterboxShareConfig(), sound) == 0.0
+    boxed = sound.copy()
+    boxed[:, :15], boxed[:, -15:] = grey, grey
+    assert value(LetterboxShareConfig(), boxed) == pytest.approx(30 / HEIGHT)
+    boxed[:, :, :20] = grey
+    assert value(LetterboxShareConfig(), boxed) == pytest.approx(1 - 0.8 * 0.9)
+    night = sound // 20  # so dark that all of it lies within 13 levels, and yet no bar
+    assert measure(LetterboxShareConfig(), night).value in (0.0, None)
+
+
+def test_a_cross_fade_is_seen_and_neither_a_cut_nor_a_pan_nor_a_flash(photo: np.ndarray) -> None:
+    first, second = drift(photo, 30), drift(255 - photo[:, ::-1], 30)
+    share = np.clip((np.arange(30) - 11) / 9, 0, 1)[:, None, None, None]  # eight frames in between
+    faded = ((1 - share) * first + share * second).astype(np.uint8)
+    assert value(CrossFadeConfig(), faded) >= 1
+    assert value(CrossFadeConfig(), first) == 0.0
+    assert value(CrossFadeConfig(), np.concatenate([first[:15], second[:15]])) == 0.0
+    fast = pan(photo, list(range(0, 375, 25)))
+    assert value(CrossFadeConfig(), fast) == 0.0
+    light = np.linspace(0.4, 1.2, 30)[:, None, None, None]
+    assert value(CrossFadeConfig(), np.clip(first * light, 0, 255).astype(np.uint8)) == 0.0
+    assert measure(CrossFadeConfig(), first[:8]).reason == "too_few_frames"
+
+
+def test_one_stop_is_one_stop(photo: np.ndarray) -> None:
+    sound = drift(photo // 2 + 20)
+    assert value(ExposureJumpConfig(), sound) < 0.15
+    stop = 2 ** (1 / 2.2)
+    jump = sound.astype(float)
+    jump[12:] *= stop
+    # rounding to 8 bits and the pan between the two frames
+    assert value(ExposureJumpConfig(), np.clip(jump, 0, 255).astype(np.uint8)) == pytest.approx(1.0, abs=0.15)
+    assert measure(ExposureJumpConfig(), np.zeros((4, 40, 40, 3), np.uint8)).reason == "too_dark_or_too_bright"
+
+
+def test_blur_grows_with_blur(photo: np.ndarray) -> None:
+    sharp = drift(photo, 8)
+    soft = np.stack([cv2.GaussianBlur(frame, (0, 0), 3.0) for frame in sharp])
+    softer = np.stack([cv2.GaussianBlur(frame, (0, 0), 6.0) for frame in sharp])
+    levels = [value(BlurConfig(), rgb) for rgb in (sharp, soft, softer)]
+    assert levels[0] + 0.1 < levels[1] < levels[2] <= 1
+
+
+def test_colour_and_light_are_means() -> None:
+    red = np.zeros((3, 20, 20, 3), np.uint8)
+    red[..., 0] = 200
+    assert value(SaturationConfig(), red) == 255.0
+    assert value(LuminanceConfig(), red) == pytest.approx(0.299 * 200, abs=0.5)
+    grey = np.full((3, 20, 20, 3), 77, np.uint8)
+    assert (value(SaturationConfig(), grey), value(LuminanceConfig(), grey)) == (0.0, 77.0)
+
+
+def test_flow_is_the_shift_over_half_a_second(photo: np.ndarray) -> None:
+    moving = pan(photo, list(range(0, 44, 2)))  # 10 px in half a second, of a picture 200 px long
+    assert value(FlowMagnitudeConfig(), moving) == pytest.approx(10 * 640 / WIDTH, rel=0.1)
+    assert measure(FlowMagnitudeConfig(), moving[:5]).reason == "shorter_than_half_a_second"
+
+
+def test_gaps_and_uneven_steps_are_those_of_the_source(photo: np.ndarray) -> None:
+    source = ArraySource(pan(photo, [0, 1, 2, 3]), FPS)
+    even = dataclasses.replace(source.facts, pts_s=np.arange(20) / 10, corrupt=np.zeros(20, bool))
+    pts_s = np.concatenate([np.arange(10) / 10, 2.0 + 0.9 + np.arange(10) / 10])
+    gap = dataclasses.replace(even, pts_s=pts_s)
+    for config, sound, broken in ((TimeGapConfig(), 1.0, 20.0), (FrameRateJitterConfig(), 0.0, None)):
+        assert config.build("cpu").verdict(even).value == pytest.approx(sound, abs=1e-9)
+        found = config.build("cpu").verdict(gap).value
+        assert found is not None
+        assert found == pytest.approx(broken) if broken else found > 0.5
+        one = dataclasses.replace(even, pts_s=np.array([0.0]), corrupt=np.zeros(1, bool))
+        assert config.build("cpu").verdict(one).reason == "too_few_frames"
+
+
+def test_damage_is_what_the_decoder_says(photo: np.ndarray) -> None:
+    facts = ArraySource(pan(photo, [0, 1, 2, 3]), FPS).facts
+    corrupt = np.array([False, True, False, False])
+    assert CorruptShareConfig().build("cpu").verdict(facts).value == 0.0
+    assert CorruptShareConfig().build("cpu").verdict(dataclasses.replace(facts, corrupt=corrupt)).value == 0.25
+    lost = dataclasses.replace(facts, errors=("invalid NAL unit",))
+    assert CorruptShareConfig().build("cpu").verdict(lost).value == pytest.approx(0.2)
+
+
+def test_vmaf_motion_is_that_of_ffmpeg(photo: np.ndarray, tmp_path: Path) -> None:
+    moving = pan(photo, list(range(0, 60, 4)))
+    raw = tmp_path / "raw.rgb"
+    raw.write_bytes(moving.tobytes())
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}"]
+    command += ["-i", str(raw), "-vf", "format=yuv444p,vmafmotion", "-f", "null", "-"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    (theirs,) = re.findall(r"VMAF Motion avg: ([0-9.]+)", said)
+    # they work in integers: Y to a whole level, the blur to 1/256 of one
+    assert value(VmafMotionConfig(), moving) == pytest.approx(float(theirs), rel=0.01)

@@ -1,0 +1,41 @@
+"""Corrupt frames: what the decoder itself calls damaged."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from wmkit.annotate.protocols import FootageFilter
+from wmkit.clip import Verdict
+from wmkit.video.frames import DecodeFacts
+from wmkit.video.picture import Picture
+
+__all__ = ["CorruptShareConfig"]
+
+NAME = "corrupt_share"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorruptShareConfig:
+    """Share of source frames that the decoder flagged, or lost with an error, of all it met.
+
+    Only PyAV flags frames; other decoders tell of errors alone.
+    """
+
+    name: ClassVar[str] = NAME
+    licence: ClassVar[str] = "Apache-2.0"
+
+    def build(self, device: str) -> FootageFilter:
+        """The filter; `device` is not used."""
+        return _CorruptShare()
+
+
+class _CorruptShare:
+    def see(self, picture: Picture) -> None:
+        """The decoder tells; a damaged picture need not look it."""
+
+    def verdict(self, facts: DecodeFacts) -> Verdict:
+        met = len(facts.corrupt) + len(facts.errors)
+        if met == 0:
+            return Verdict.unmeasured(NAME, "", "too_few_frames")
+        return Verdict.measured(NAME, (int(np.count_nonzero(facts.corrupt)) + len(facts.errors)) / met, "")
