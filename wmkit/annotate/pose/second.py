@@ -4,14 +4,15 @@ It poses some keyframes only, so that it costs a fraction of the first. Where th
 (few were alive), the two are not disjoint, and `Disagreement.disjoint` says so.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from wmkit.annotate.pose.choose import MapJob, better_map
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
-from wmkit.annotate.pose.restart import RestartConfig, best_beginning
-from wmkit.annotate.pose.scene import resect, scene_from_model
+from wmkit.annotate.pose.restart import RestartConfig
+from wmkit.annotate.pose.scene import resect
 from wmkit.annotate.pose.seams import Seam
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.windows import WindowConfig, map_chain
@@ -80,12 +81,13 @@ def second_estimate(
     found = map_keyframes(backwards, picked, turned, start, MappingConfig())
     if found is None:
         return cam_from_world, float("nan"), 0.0
-    scene = scene_from_model(backwards, found.model, backwards, np.array(start.params[0][1:]))
-    mapped = scene.posed
-    scene = best_beginning(replace(scene, focal_prior=start.focal_prior), RestartConfig(), fixed_focal=start.fixed)
+    job = MapJob(tracks=backwards, half=backwards, keyframes=picked, linked=turned, start=start)
+    raw = job.scene(found)
+    scene = better_map(job, raw, MappingConfig(), RestartConfig())
+    mapped = raw.posed | scene.posed
     scene = resect(scene.at_frames(np.flatnonzero(mapped), min_length=0), config.resect_px, config.min_inliers)
     cam_from_world = np.where(mapped[:, None, None], scene.cam_from_world, np.nan)[::-1]
-    return cam_from_world, float(np.median(scene.focal[mapped])), found.registered
+    return cam_from_world, float(np.median(scene.focal[mapped])), float(scene.posed.sum() / len(picked))
 
 
 def _thinned(half: Tracks, keyframes: tuple[int, ...], min_shared: int) -> tuple[int, ...]:
