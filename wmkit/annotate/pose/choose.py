@@ -4,7 +4,7 @@ Mapping frame by frame ends in a wrong minimum now and then, and so do mapping a
 leaves its own part of the tracks unexplained, frames without a pose included, and that tells them apart.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from wmkit.annotate.pose.restart import RestartConfig, best_beginning
 from wmkit.annotate.pose.scene import Scene, resect, scene_from_model, triangulate
 from wmkit.annotate.pose.tracks import Tracks
 
-__all__ = ["MapJob", "better_map", "unexplained"]
+__all__ = ["MapJob", "better_map", "least_unexplained", "map_at_once", "unexplained"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,28 +42,28 @@ class MapJob:
         return replace(scene, focal_prior=self.start.focal_prior)
 
 
-def better_map(job: MapJob, raw: Scene, mapping: MappingConfig, restart: RestartConfig) -> Scene:
-    """The scene `raw`, or that of another beginning or of a map at once, if it leaves notably less unexplained."""
-    best = raw
+def better_map(job: MapJob, raw: Scene, restart: RestartConfig) -> Scene:
+    """The scene `raw`, or that of another beginning, if it leaves notably less unexplained."""
     if job.start.zooms or job.start.focal_prior is None:
         return raw
-    least = unexplained(raw, job, restart)
-    for other in _others(raw, job, mapping, restart):
+    begun = best_beginning(raw, restart, fixed_focal=job.start.fixed)
+    return raw if begun is raw else least_unexplained([raw, begun], job, restart)
+
+
+def map_at_once(job: MapJob, known: Scene, mapping: MappingConfig, restart: RestartConfig) -> Scene:
+    """The scene `known`, or that of all keyframes mapped at once, if it leaves notably less unexplained."""
+    found = map_keyframes(job.half, job.keyframes, job.linked, job.start, mapping, at_once=True)
+    return known if found is None else least_unexplained([known, job.scene(found)], job, restart)
+
+
+def least_unexplained(scenes: Sequence[Scene], job: MapJob, restart: RestartConfig) -> Scene:
+    """The scene that leaves least; an earlier one stays unless a later one is notably better."""
+    best, least = scenes[0], unexplained(scenes[0], job, restart)
+    for other in scenes[1:]:
         left = unexplained(other, job, restart)
         if left < (1 - restart.least_gain) * least:
             best, least = other, left
-        if least <= restart.settled:
-            break
     return best
-
-
-def _others(raw: Scene, job: MapJob, mapping: MappingConfig, restart: RestartConfig) -> Iterator[Scene]:
-    begun = best_beginning(raw, restart, fixed_focal=job.start.fixed)
-    if begun is not raw:
-        yield begun
-    at_once = map_keyframes(job.half, job.keyframes, job.linked, job.start, mapping, at_once=True)
-    if at_once is not None:
-        yield job.scene(at_once)
 
 
 def unexplained(scene: Scene, job: MapJob, config: RestartConfig) -> float:

@@ -39,7 +39,8 @@ class RestartConfig:
     unusual      log ratio of a map's focal length to the usual one from which the map is tried at the usual one too.
     settled      mean robust cost (loss 1 px) of a map that needs no other beginning.
     wide_px      losses at which a beginning is adjusted first; iterations of each adjustment.
-    judging_tracks  longest tracks of all keyframes by which maps are compared; min_inliers: of a keyframe resected then.
+    judging_tracks  longest tracks of all keyframes by which maps are compared.
+    min_inliers  of a keyframe resected then.
     point_px, min_angle_deg  what a point of another track must satisfy, where another beginning is taken.
     far_px       errors count as this much at most: an outlier is one from every beginning.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wmkit.annotate.pose.choose import MapJob, better_map
+from wmkit.annotate.pose.choose import MapJob, better_map, map_at_once
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
 from wmkit.annotate.pose.restart import RestartConfig
@@ -25,11 +25,14 @@ __all__ = ["Disagreement", "SecondConfig", "compare", "second_estimate"]
 class SecondConfig:
     """Knobs of the second estimate.
 
+    apart_deg, apart_share  median rotation and position by which two estimates differ so much that both look again.
     min_shared  tracks two of its keyframes must share; every second keyframe is left out where that allows it.
     resect_px, min_inliers  of a keyframe posed after another beginning of the map was taken.
     """
 
     min_shared: int = 60
+    apart_deg: float = 1.0
+    apart_share: float = 0.02
     resect_px: float = 4.0
     min_inliers: int = 20
 
@@ -53,6 +56,14 @@ class Disagreement:
     disjoint: bool
     seams: tuple[Seam, ...] = ()
 
+    def apart(self, config: SecondConfig) -> bool:
+        """Whether one of the two must be wrong; so they are when there is no second one."""
+        known = np.isfinite(self.rotation_deg)
+        if not known.any():
+            return True
+        turned, moved = np.median(self.rotation_deg[known]), np.median(self.position[known])
+        return bool(turned > config.apart_deg or moved > config.apart_share)
+
 
 def second_estimate(
     half: Tracks,
@@ -61,10 +72,12 @@ def second_estimate(
     start: Start,
     config: SecondConfig,
     windows: WindowConfig | None = None,
+    *,
+    at_once: bool = False,
 ) -> tuple[Array, float, float]:
     """(N, 4, 4) cam_from_world with NaN where unposed, focal px (NaN: none), and the share of its keyframes posed.
 
-    `windows` says how a long clip is cut; None: in one piece.
+    `at_once`: all keyframes mapped at once is tried too. `windows` says how a long clip is cut; None: in one piece.
     """
     chosen = _thinned(half, keyframes, config.min_shared)
     last = len(half) - 1
@@ -83,7 +96,9 @@ def second_estimate(
         return cam_from_world, float("nan"), 0.0
     job = MapJob(tracks=backwards, half=backwards, keyframes=picked, linked=turned, start=start)
     raw = job.scene(found)
-    scene = better_map(job, raw, MappingConfig(), RestartConfig())
+    scene = better_map(job, raw, RestartConfig())
+    if at_once and not start.zooms:
+        scene = map_at_once(job, scene, MappingConfig(), RestartConfig())
     mapped = raw.posed | scene.posed
     scene = resect(scene.at_frames(np.flatnonzero(mapped), min_length=0), config.resect_px, config.min_inliers)
     cam_from_world = np.where(mapped[:, None, None], scene.cam_from_world, np.nan)[::-1]

@@ -44,6 +44,7 @@ class Mapped:
     lens         the source's, or None for a pinhole.
     disjoint     mapped from the even tracks alone, so that the odd ones make an independent estimate.
     fixed_focal  the focal length is the prior's, or that of the lens's pinhole, and stays.
+    job          what was mapped; None with a lens, a zoom or windows.
     """
 
     scene: Scene
@@ -51,6 +52,7 @@ class Mapped:
     lens: Lens | None
     disjoint: bool
     fixed_focal: bool
+    job: MapJob | None = None
 
 
 def starts(tracks: Tracks, prior: CameraPrior | None, config: MappingConfig) -> Start:
@@ -83,8 +85,8 @@ def map_clip(
     half = tracks.half(0) if disjoint else tracks
     job = MapJob(tracks=tracks, half=half, keyframes=keyframes, linked=linked, start=start)
     raw = job.scene(model)
-    scene = better_map(job, raw, mapping, search.restart)
-    straight = Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=start.fixed)
+    scene = better_map(job, raw, search.restart)
+    straight = Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=start.fixed, job=job)
     if start.fixed:
         return straight
     # a wrong camera may look like a wrong beginning and the other way round: what fits in the end decides
