@@ -192,6 +192,9 @@ def _global_options(fixed: bool) -> "pycolmap.GlobalPipelineOptions":
     options.random_seed = options.mapper.random_seed = 0
     options.mapper.bundle_adjustment.ceres.use_gpu = options.mapper.global_positioning.use_gpu = False
     options.mapper.bundle_adjustment.refine_focal_length = not fixed
+    # as in mapping frame by frame: the engine ends with an adjustment of its own
+    options.mapper.ba_num_iterations = 2
+    options.mapper.bundle_adjustment.ceres.solver_options.max_num_iterations = 30
     options.mapper.min_tri_angle_deg = options.mapper.retriangulation.min_angle = 0.5
     return options
 

@@ -1,6 +1,6 @@
 """A second estimate that shares no track with the first and runs backwards in time: where they differ, one is wrong.
 
-It poses some keyframes only, so that it costs a fraction of the first. Where the first had to use all tracks
+Of many keyframes it poses some only, so that it costs a fraction of the first. Where the first had to use all tracks
 (few were alive), the two are not disjoint, and `Disagreement.disjoint` says so.
 """
 
@@ -26,10 +26,12 @@ class SecondConfig:
     """Knobs of the second estimate.
 
     apart_deg, apart_share  median rotation and position by which two estimates differ so much that both look again.
-    min_shared  tracks two of its keyframes must share; every second keyframe is left out where that allows it.
+    thin_from   keyframes from which every second one is left out, ...
+    min_shared  ... as long as those that stay share so many tracks.
     resect_px, min_inliers  of a keyframe posed after another beginning of the map was taken.
     """
 
+    thin_from: int = 40
     min_shared: int = 60
     apart_deg: float = 1.0
     apart_share: float = 0.02
@@ -79,7 +81,7 @@ def second_estimate(
 
     `at_once`: all keyframes mapped at once is tried too. `windows` says how a long clip is cut; None: in one piece.
     """
-    chosen = _thinned(half, keyframes, config.min_shared)
+    chosen = keyframes if len(keyframes) < config.thin_from else _thinned(half, keyframes, config.min_shared)
     last = len(half) - 1
     backwards = half.reversed()
     turned = tuple(sorted((last - j, last - i) for i, j in linked if i in chosen and j in chosen))
