@@ -37,8 +37,8 @@ TERMS: tuple[Term, ...] = (
 )
 """What may be read. A term whose feature no calibration case has, or that is the same for all, is left out of a fit."""
 
-QUANTILES = (0.02, 0.25, 0.5, 0.75, 0.98)
-RIDGE = 1.0  # weight of 1/2 |w|^2, features in units of their spread, against the sum over cases: mild for thousands
+QUANTILES = (0.02, 0.5, 0.98)
+RIDGE = 3.0  # weight of 1/2 |w|^2, features in units of their spread, against the sum over cases: mild for thousands
 POOL = 25  # cases in the smallest pool of the isotonic map
 FOLDS = 5
 

@@ -46,8 +46,8 @@ def map_any(
         again = replace(start, zooms=True)
         chain = map_chain(mapped.tracks, keyframes, linked, again, search.mapping, config, halves=mapped.disjoint)
     if chain is None:
-        return mapped, None
-    return replace(mapped, scene=chain.scene, disjoint=chain.disjoint), chain
+        return replace(mapped, job=None), None
+    return replace(mapped, scene=chain.scene, disjoint=chain.disjoint, job=None), chain
 
 
 def _first_good(

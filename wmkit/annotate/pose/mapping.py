@@ -80,11 +80,18 @@ class Model:
 
 
 def map_keyframes(
-    tracks: Tracks, keyframes: tuple[int, ...], linked: tuple[Pair, ...], start: Start, config: MappingConfig
+    tracks: Tracks,
+    keyframes: tuple[int, ...],
+    linked: tuple[Pair, ...],
+    start: Start,
+    config: MappingConfig,
+    *,
+    at_once: bool = False,
 ) -> Model | None:
     """The model that registers enough keyframes and explains most, or None when no start pair holds.
 
-    `linked` pairs of frames are matched besides the `neighbours`.
+    `linked` pairs of frames are matched besides the `neighbours`. Keyframes are added one by one, from every focal
+    length of `start` until a model holds; or all `at_once`, from a usual focal length alone.
     """
     best = None
     count = np.bincount(np.concatenate([tracks.ids[frame] for frame in keyframes]), minlength=1)
@@ -93,10 +100,9 @@ def map_keyframes(
         database = Path(folder) / "database.db"
         _write_images(database, tracks, keyframes, start)
         _write_matches(database, tracks, keyframes, linked, config)
-        for params in start.params:
-            _set_params(database, params)
-            models = pycolmap.incremental_mapping(database, folder, folder, _mapper_options(start.fixed))
-            for found in models.values():
+        for params in _attempts(start, at_once):
+            _set_params(database, params, known=start.fixed or at_once)
+            for found in _models(database, folder, start.fixed, at_once):
                 model = Model(
                     model=found,
                     registered=found.num_reg_images() / len(keyframes),
@@ -109,10 +115,28 @@ def map_keyframes(
     return best
 
 
-def _set_params(path: Path, params: tuple[float, ...]) -> None:
+def _attempts(start: Start, at_once: bool) -> tuple[tuple[float, ...], ...]:
+    if not at_once:
+        return start.params
+    first = start.params[0]
+    usual = first[0] if start.fixed or start.focal_prior is None else start.focal_prior[0]
+    return ((usual, *first[1:]),)
+
+
+def _models(database: Path, folder: str, fixed: bool, at_once: bool) -> "list[pycolmap.Reconstruction]":
+    if not at_once:
+        return list(pycolmap.incremental_mapping(database, folder, folder, _mapper_options(fixed)).values())
+    try:
+        return list(pycolmap.global_mapping(database, folder, folder, _global_options(fixed)).values())
+    except (RuntimeError, ValueError):  # a view graph too weak for it
+        return []
+
+
+def _set_params(path: Path, params: tuple[float, ...], *, known: bool) -> None:
     with pycolmap.Database.open(path) as database:
         for camera in database.read_all_cameras():
             camera.params = list(params)
+            camera.has_prior_focal_length = known  # without it the mapper refines whatever it is told
             database.update_camera(camera)
 
 
@@ -124,7 +148,6 @@ def _write_images(path: Path, tracks: Tracks, keyframes: tuple[int, ...], start:
                 camera = pycolmap.Camera(
                     model=start.model, width=tracks.width, height=tracks.height, params=list(start.params[0])
                 )
-                camera.has_prior_focal_length = start.fixed  # without it the mapper refines whatever it is told
                 camera.camera_id = camera_id = database.write_camera(camera)
                 rig = pycolmap.Rig()
                 rig.add_ref_sensor(camera.sensor_id)
@@ -160,6 +183,20 @@ def _trivial_frame(rig_id: int, image: "pycolmap.Image") -> "pycolmap.Frame":
     frame = pycolmap.Frame(frame_id=image.image_id, rig_id=rig_id)
     frame.add_data_id(image.data_id)
     return frame
+
+
+def _global_options(fixed: bool) -> "pycolmap.GlobalPipelineOptions":
+    """Rotations averaged, then positions and points together (GLOMAP: Pan et al., ECCV 2024): no order to get wrong."""
+    options = pycolmap.GlobalPipelineOptions()
+    options.num_threads = options.mapper.num_threads = 1
+    options.random_seed = options.mapper.random_seed = 0
+    options.mapper.bundle_adjustment.ceres.use_gpu = options.mapper.global_positioning.use_gpu = False
+    options.mapper.bundle_adjustment.refine_focal_length = not fixed
+    # as in mapping frame by frame: the engine ends with an adjustment of its own
+    options.mapper.ba_num_iterations = 2
+    options.mapper.bundle_adjustment.ceres.solver_options.max_num_iterations = 30
+    options.mapper.min_tri_angle_deg = options.mapper.retriangulation.min_angle = 0.5
+    return options
 
 
 def _mapper_options(fixed: bool) -> "pycolmap.IncrementalPipelineOptions":

@@ -39,6 +39,8 @@ class RestartConfig:
     unusual      log ratio of a map's focal length to the usual one from which the map is tried at the usual one too.
     settled      mean robust cost (loss 1 px) of a map that needs no other beginning.
     wide_px      losses at which a beginning is adjusted first; iterations of each adjustment.
+    judging_tracks  longest tracks of all keyframes by which maps are compared.
+    min_inliers  of a keyframe resected then.
     point_px, min_angle_deg  what a point of another track must satisfy, where another beginning is taken.
     far_px       errors count as this much at most: an outlier is one from every beginning.
     """
@@ -50,6 +52,8 @@ class RestartConfig:
     settled: float = 0.12
     wide_px: tuple[float, ...] = (10.0, 3.0)
     iterations: tuple[int, int] = (30, 50)
+    judging_tracks: int = 400
+    min_inliers: int = 12
     point_px: float = 4.0
     min_angle_deg: float = 0.5
     far_px: float = 10.0

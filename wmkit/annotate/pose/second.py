@@ -1,17 +1,18 @@
 """A second estimate that shares no track with the first and runs backwards in time: where they differ, one is wrong.
 
-It poses some keyframes only, so that it costs a fraction of the first. Where the first had to use all tracks
+Of many keyframes it poses some only, so that it costs a fraction of the first. Where the first had to use all tracks
 (few were alive), the two are not disjoint, and `Disagreement.disjoint` says so.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from wmkit.annotate.pose.choose import MapJob, better_map, map_at_once
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
-from wmkit.annotate.pose.restart import RestartConfig, best_beginning
-from wmkit.annotate.pose.scene import resect, scene_from_model
+from wmkit.annotate.pose.restart import RestartConfig
+from wmkit.annotate.pose.scene import resect
 from wmkit.annotate.pose.seams import Seam
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.windows import WindowConfig, map_chain
@@ -24,11 +25,16 @@ __all__ = ["Disagreement", "SecondConfig", "compare", "second_estimate"]
 class SecondConfig:
     """Knobs of the second estimate.
 
-    min_shared  tracks two of its keyframes must share; every second keyframe is left out where that allows it.
+    apart_deg, apart_share  median rotation and position by which two estimates differ so much that both look again.
+    thin_from   keyframes from which every second one is left out, ...
+    min_shared  ... as long as those that stay share so many tracks.
     resect_px, min_inliers  of a keyframe posed after another beginning of the map was taken.
     """
 
+    thin_from: int = 40
     min_shared: int = 60
+    apart_deg: float = 1.0
+    apart_share: float = 0.02
     resect_px: float = 4.0
     min_inliers: int = 20
 
@@ -52,6 +58,14 @@ class Disagreement:
     disjoint: bool
     seams: tuple[Seam, ...] = ()
 
+    def apart(self, config: SecondConfig) -> bool:
+        """Whether one of the two must be wrong; so they are when there is no second one."""
+        known = np.isfinite(self.rotation_deg)
+        if not known.any():
+            return True
+        turned, moved = np.median(self.rotation_deg[known]), np.median(self.position[known])
+        return bool(turned > config.apart_deg or moved > config.apart_share)
+
 
 def second_estimate(
     half: Tracks,
@@ -60,12 +74,14 @@ def second_estimate(
     start: Start,
     config: SecondConfig,
     windows: WindowConfig | None = None,
+    *,
+    at_once: bool = False,
 ) -> tuple[Array, float, float]:
     """(N, 4, 4) cam_from_world with NaN where unposed, focal px (NaN: none), and the share of its keyframes posed.
 
-    `windows` says how a long clip is cut; None: in one piece.
+    `at_once`: all keyframes mapped at once is tried too. `windows` says how a long clip is cut; None: in one piece.
     """
-    chosen = _thinned(half, keyframes, config.min_shared)
+    chosen = keyframes if len(keyframes) < config.thin_from else _thinned(half, keyframes, config.min_shared)
     last = len(half) - 1
     backwards = half.reversed()
     turned = tuple(sorted((last - j, last - i) for i, j in linked if i in chosen and j in chosen))
@@ -80,12 +96,15 @@ def second_estimate(
     found = map_keyframes(backwards, picked, turned, start, MappingConfig())
     if found is None:
         return cam_from_world, float("nan"), 0.0
-    scene = scene_from_model(backwards, found.model, backwards, np.array(start.params[0][1:]))
-    mapped = scene.posed
-    scene = best_beginning(replace(scene, focal_prior=start.focal_prior), RestartConfig(), fixed_focal=start.fixed)
+    job = MapJob(tracks=backwards, half=backwards, keyframes=picked, linked=turned, start=start)
+    raw = job.scene(found)
+    scene = better_map(job, raw, RestartConfig())
+    if at_once and not start.zooms:
+        scene = map_at_once(job, scene, MappingConfig(), RestartConfig())
+    mapped = raw.posed | scene.posed
     scene = resect(scene.at_frames(np.flatnonzero(mapped), min_length=0), config.resect_px, config.min_inliers)
     cam_from_world = np.where(mapped[:, None, None], scene.cam_from_world, np.nan)[::-1]
-    return cam_from_world, float(np.median(scene.focal[mapped])), found.registered
+    return cam_from_world, float(np.median(scene.focal[mapped])), float(scene.posed.sum() / len(picked))
 
 
 def _thinned(half: Tracks, keyframes: tuple[int, ...], min_shared: int) -> tuple[int, ...]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wmkit.annotate.pose.bundle import bundle_adjust
-from wmkit.annotate.pose.colmap_import import pycolmap
+from wmkit.annotate.pose.choose import MapJob, better_map
 from wmkit.annotate.pose.lens import LensConfig, find_lens, lens_gain, refit_lens
 from wmkit.annotate.pose.links import Pair
-from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
-from wmkit.annotate.pose.restart import RestartConfig, best_beginning, usual_beginning
+from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyframes
+from wmkit.annotate.pose.restart import RestartConfig, usual_beginning
 from wmkit.annotate.pose.scene import Scene, drop_outliers, longest_tracks, scene_from_model
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.zoom import ZoomConfig, zoom_gain
@@ -44,6 +44,7 @@ class Mapped:
     lens         the source's, or None for a pinhole.
     disjoint     mapped from the even tracks alone, so that the odd ones make an independent estimate.
     fixed_focal  the focal length is the prior's, or that of the lens's pinhole, and stays.
+    job          what was mapped; None with a lens, a zoom or windows.
     """
 
     scene: Scene
@@ -51,6 +52,7 @@ class Mapped:
     lens: Lens | None
     disjoint: bool
     fixed_focal: bool
+    job: MapJob | None = None
 
 
 def starts(tracks: Tracks, prior: CameraPrior | None, config: MappingConfig) -> Start:
@@ -80,11 +82,11 @@ def map_clip(
     if found is None:
         return None
     model, disjoint = found
-    centre = np.array(_centre(tracks, prior))
-    scene = scene_from_model(tracks, model, tracks.half(0) if disjoint else tracks, centre)
-    raw = replace(scene, focal_prior=start.focal_prior)
-    scene = best_beginning(raw, search.restart, fixed_focal=start.fixed)
-    straight = Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=start.fixed)
+    half = tracks.half(0) if disjoint else tracks
+    job = MapJob(tracks=tracks, half=half, keyframes=keyframes, linked=linked, start=start)
+    raw = job.scene(model)
+    scene = better_map(job, raw, search.restart)
+    straight = Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=start.fixed, job=job)
     if start.fixed:
         return straight
     # a wrong camera may look like a wrong beginning and the other way round: what fits in the end decides
@@ -146,12 +148,14 @@ def _unbent(
         return None
     model, disjoint = found
     centre = np.array((pinhole.cx, pinhole.cy))
-    scene = scene_from_model(rough, model, rough.half(0) if disjoint else rough, centre)
+    scene = scene_from_model(rough, model.model, rough.half(0) if disjoint else rough, centre)
     scene = drop_outliers(scene.at_frames(np.array(keyframes)), OUTLIER_PX, 0.0, 8)
     scene, lens = refit_lens(replace(scene, obs_xy=_bent_xy(scene, tracks)), lens, config)
     pinhole = lens.default_pinhole()
     fine = tracks.undistorted(lens, pinhole)
-    whole = scene_from_model(fine, model, rough.half(0) if disjoint else rough, np.array((pinhole.cx, pinhole.cy)))
+    whole = scene_from_model(
+        fine, model.model, rough.half(0) if disjoint else rough, np.array((pinhole.cx, pinhole.cy))
+    )
     whole = replace(whole, cam_from_world=scene.cam_from_world, xyz=scene.xyz, focal=np.full(len(tracks), pinhole.fx))
     return Mapped(scene=whole, tracks=fine, lens=lens, disjoint=disjoint, fixed_focal=True)
 
@@ -178,7 +182,7 @@ def _zooming(
     if found is None:
         return None
     model, disjoint = found
-    scene = scene_from_model(tracks, model, tracks.half(0) if disjoint else tracks, centre)
+    scene = scene_from_model(tracks, model.model, tracks.half(0) if disjoint else tracks, centre)
     return Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=False)
 
 
@@ -199,15 +203,15 @@ def _centre(tracks: Tracks, prior: CameraPrior | None) -> tuple[float, float]:
 
 def _map(
     tracks: Tracks, keyframes: tuple[int, ...], linked: tuple[Pair, ...], start: Start, config: MappingConfig
-) -> "tuple[pycolmap.Reconstruction, bool] | None":
+) -> tuple[Model, bool] | None:
     """A model from the even tracks where they suffice, else from all; and whether the even ones did."""
     half = tracks.half(0)
     best = None
     if np.median([len(ids) for ids in half.ids]) >= HALF_ALIVE:
         best = map_keyframes(half, keyframes, linked, start, config)
         if best is not None and best.registered >= config.good_share:
-            return best.model, True
+            return best, True
     every = map_keyframes(tracks, keyframes, linked, start, config)
     if every is not None and (best is None or every.rank(config) > best.rank(config)):
-        return every.model, False
-    return None if best is None else (best.model, True)
+        return every, False
+    return None if best is None else (best, True)

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from wmkit.annotate.pose.choose import map_at_once
 from wmkit.annotate.pose.covariance import pose_covariance
 from wmkit.annotate.pose.dynamic import find_dynamic
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
@@ -104,6 +105,9 @@ class TrackSfm:
         if found is None:
             return NoTrajectory(reason="no_model", detail=f"no two of {len(keyframes)} keyframes start a model")
         mapped, chain = found
+        begun_s = time.process_time()
+        mapped, second = self._two_opinions(mapped, keyframes, linked)
+        apart = (("second", time.process_time() - begun_s),)
         scene, refusal = self._adjusted(mapped, np.array(keyframes))
         if refusal is not None and refusal.reason == "focal_diverged":  # the motion says nothing of it: a usual one
             mapped = at_usual_focal(mapped, config.restart)
@@ -111,9 +115,6 @@ class TrackSfm:
         refusal = refusal or self._planar(scene, mapped)
         if refusal is not None:
             return refusal
-        begun_s = time.process_time()
-        second = self._second_opinion(mapped, scene, keyframes, linked)
-        apart = (("second", time.process_time() - begun_s),)
         second = replace(second, seams=() if chain is None else (*chain.seams, *chain.loops))
         return replace(_finish(scene, mapped, np.array(keyframes), frames.view.time_s, second), core_seconds=apart)
 
@@ -199,8 +200,20 @@ class TrackSfm:
         detail = f"{100 * share:.0f} % of the points lie on one plane; give --fov-deg or --intrinsics to solve it"
         return NoTrajectory(reason="planar_scene", detail=detail)
 
+    def _two_opinions(
+        self, mapped: Mapped, keyframes: tuple[int, ...], linked: tuple[Pair, ...]
+    ) -> tuple[Mapped, Disagreement]:
+        """The map and how far a second one is from it; where they are far apart, both are tried all at once too."""
+        config = self.config
+        second = self._second_opinion(mapped, keyframes, linked, at_once=False)
+        if mapped.job is None or not second.apart(config.second):
+            return mapped, second
+        scene = map_at_once(mapped.job, mapped.scene, config.mapping, config.restart)
+        mapped = replace(mapped, scene=scene)
+        return mapped, self._second_opinion(mapped, keyframes, linked, at_once=True)
+
     def _second_opinion(
-        self, mapped: Mapped, scene: Scene, keyframes: tuple[int, ...], linked: tuple[Pair, ...]
+        self, mapped: Mapped, keyframes: tuple[int, ...], linked: tuple[Pair, ...], *, at_once: bool
     ) -> Disagreement:
         first = np.where(mapped.scene.posed[:, None, None], mapped.scene.cam_from_world, np.nan)
         start = starts(mapped.tracks, None, self.config.mapping)
@@ -209,7 +222,7 @@ class TrackSfm:
             start = replace(start, params=((pinhole.fx, pinhole.cx, pinhole.cy),))
         start = replace(start, zooms=mapped.scene.zooms)
         found, focal, share = second_estimate(
-            mapped.tracks.half(1), keyframes, linked, start, self.config.second, self.config.windows
+            mapped.tracks.half(1), keyframes, linked, start, self.config.second, self.config.windows, at_once=at_once
         )
         centre = invert_rigid(first[mapped.scene.posed])[:, :3, 3]
         path = float(np.linalg.norm(np.diff(centre, axis=0), axis=1).sum())
@@ -217,7 +230,7 @@ class TrackSfm:
         return Disagreement(
             rotation_deg=rotation_deg,
             position=position,
-            focal=abs(float(np.log(focal / np.median(scene.focal)))),
+            focal=abs(float(np.log(focal / np.median(mapped.scene.focal)))),
             posed_share=share,
             disjoint=mapped.disjoint,
         )

@@ -1,0 +1,87 @@
+"""Which of several maps of the same tracks goes on: the one that leaves least of the keyframes' tracks unexplained.
+
+Mapping frame by frame ends in a wrong minimum now and then, and so do mapping all at once and any other beginning. Each
+leaves its own part of the tracks unexplained, frames without a pose included, and that tells them apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wmkit.annotate.pose.bundle import bundle_adjust
+from wmkit.annotate.pose.links import Pair
+from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyframes
+from wmkit.annotate.pose.restart import RestartConfig, best_beginning
+from wmkit.annotate.pose.scene import Scene, resect, scene_from_model, triangulate
+from wmkit.annotate.pose.tracks import Tracks
+
+__all__ = ["MapJob", "better_map", "least_unexplained", "map_at_once", "unexplained"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MapJob:
+    """What is to be mapped.
+
+    tracks     every track; the scene holds all their observations.
+    half       those of them that are mapped.
+    keyframes  frame indices, increasing; linked: pairs of them matched besides the neighbours.
+    start      the camera to begin with.
+    """
+
+    tracks: Tracks
+    half: Tracks
+    keyframes: tuple[int, ...]
+    linked: tuple[Pair, ...]
+    start: Start
+
+    def scene(self, model: Model) -> Scene:
+        """The model as a scene with every observation."""
+        centre = np.array(self.start.params[0][1:])
+        scene = scene_from_model(self.tracks, model.model, self.half, centre)
+        return replace(scene, focal_prior=self.start.focal_prior)
+
+
+def better_map(job: MapJob, raw: Scene, restart: RestartConfig) -> Scene:
+    """The scene `raw`, or that of another beginning, if it leaves notably less unexplained."""
+    if job.start.zooms or job.start.focal_prior is None:
+        return raw
+    begun = best_beginning(raw, restart, fixed_focal=job.start.fixed)
+    return raw if begun is raw else least_unexplained([raw, begun], job, restart)
+
+
+def map_at_once(job: MapJob, known: Scene, mapping: MappingConfig, restart: RestartConfig) -> Scene:
+    """The scene `known`, or that of all keyframes mapped at once, if it leaves notably less unexplained."""
+    found = map_keyframes(job.half, job.keyframes, job.linked, job.start, mapping, at_once=True)
+    return known if found is None else least_unexplained([known, job.scene(found)], job, restart)
+
+
+def least_unexplained(scenes: Sequence[Scene], job: MapJob, restart: RestartConfig) -> Scene:
+    """The scene that leaves least; an earlier one stays unless a later one is notably better."""
+    best, least = scenes[0], unexplained(scenes[0], job, restart)
+    for other in scenes[1:]:
+        left = unexplained(other, job, restart)
+        if left < (1 - restart.least_gain) * least:
+            best, least = other, left
+    return best
+
+
+def unexplained(scene: Scene, job: MapJob, config: RestartConfig) -> float:
+    """Mean robust cost (loss 1 px) of the longest tracks' observations in all keyframes, after a short adjustment.
+
+    Keyframes without a pose are resected first; whatever stays without pose or point costs as much as an outlier.
+    """
+    here = np.isin(scene.obs_frame, job.keyframes) & np.isin(scene.obs_track, np.concatenate(job.half.ids))
+    length = np.bincount(scene.obs_track[here], minlength=len(scene.xyz))
+    chosen = np.argsort(-length, kind="stable")[: config.judging_tracks]
+    mask = here & np.isin(scene.obs_track, chosen[length[chosen] >= 3])
+    part = scene.keep(mask)
+    for _ in range(2):
+        part = resect(part, config.point_px, config.min_inliers)
+        part = triangulate(part, config.point_px, config.min_angle_deg)
+    core = part.at_frames(np.array(job.keyframes))
+    if not core.usable.any():
+        return float(np.log1p(config.far_px**2))
+    core = bundle_adjust(core, 1.0, fixed_focal=job.start.fixed, iterations=config.iterations[0])
+    error = np.where(core.usable, core.error_px(), config.far_px)
+    return float(np.log1p(np.minimum(np.nan_to_num(error, nan=config.far_px), config.far_px) ** 2).mean())
