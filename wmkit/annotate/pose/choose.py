@@ -12,7 +12,7 @@ import numpy as np
 from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyframes
-from wmkit.annotate.pose.restart import RestartConfig, best_beginning
+from wmkit.annotate.pose.restart import RestartConfig, best_beginning, robust_cost
 from wmkit.annotate.pose.scene import Scene, resect, scene_from_model, triangulate
 from wmkit.annotate.pose.tracks import Tracks
 
@@ -83,5 +83,4 @@ def unexplained(scene: Scene, job: MapJob, config: RestartConfig) -> float:
     if not core.usable.any():
         return float(np.log1p(config.far_px**2))
     core = bundle_adjust(core, 1.0, fixed_focal=job.start.fixed, iterations=config.iterations[0])
-    error = np.where(core.usable, core.error_px(), config.far_px)
-    return float(np.log1p(np.minimum(np.nan_to_num(error, nan=config.far_px), config.far_px) ** 2).mean())
+    return float(robust_cost(core.error_px(), config.far_px).mean())  # NaN where pose or point is missing

@@ -20,12 +20,20 @@ import numpy as np
 
 from wmkit.annotate.pose.bundle import bundle_adjust, focal_penalty
 from wmkit.annotate.pose.mapping import Start
-from wmkit.annotate.pose.rotation import nearest_rotation
-from wmkit.annotate.pose.scene import Indices, Scene, longest_tracks, triangulate
+from wmkit.annotate.pose.rotation import turn_between
+from wmkit.annotate.pose.scene import Scene, longest_tracks, span, triangulate
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array, invert_rigid
 
-__all__ = ["RestartConfig", "best_beginning", "flat_map", "reversed_twin", "turning_start", "usual_beginning"]
+__all__ = [
+    "RestartConfig",
+    "best_beginning",
+    "flat_map",
+    "reversed_twin",
+    "robust_cost",
+    "turning_start",
+    "usual_beginning",
+]
 
 MIRROR = np.diag([1.0, 1.0, -1.0])
 
@@ -72,8 +80,9 @@ def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) ->
     best, best_cost = None, cost
     if not fixed_focal and abs(np.log(np.median(here.focal) / thin.focal_prior[0])) > config.unusual:
         usual = _annealed(thin, config, fixed_focal)
-        if _cost(usual, config, fixed_focal) < cost:  # however little: between equals the usual focal length wins
-            best, best_cost = usual, _cost(usual, config, fixed_focal)
+        found = _cost(usual, config, fixed_focal)
+        if found < cost:  # however little: between equals the usual focal length wins
+            best, best_cost = usual, found
     if best_cost > config.settled:
         for other in _others(thin, config, fixed_focal):
             found = _cost(other, config, fixed_focal)
@@ -112,9 +121,7 @@ def flat_map(tracks: Tracks, keyframes: tuple[int, ...], start: Start, config: R
     thin = longest_tracks(_spread(scene, config.keyframes), config.tracks)
     if thin.posed.sum() < 3:
         return thin
-    flat = _annealed(turning_start(_usual_focal(thin, start.fixed)), config, start.fixed)
-    twin = _annealed(reversed_twin(flat), config, start.fixed)
-    return min(flat, twin, key=lambda found: _cost(found, config, start.fixed))
+    return min(_flat_beginnings(thin, config, start.fixed), key=lambda found: _cost(found, config, start.fixed))
 
 
 def _spread(scene: Scene, count: int) -> Scene:
@@ -128,6 +135,11 @@ def _others(thin: Scene, config: RestartConfig, fixed_focal: bool) -> Iterator[S
     twin = reversed_twin(thin)
     yield bundle_adjust(twin, 1.0, fixed_focal=fixed_focal, iterations=config.iterations[1])
     yield _annealed(twin, config, fixed_focal)
+    yield from _flat_beginnings(thin, config, fixed_focal)
+
+
+def _flat_beginnings(thin: Scene, config: RestartConfig, fixed_focal: bool) -> Iterator[Scene]:
+    """The flat beginning and its twin, adjusted."""
     flat = _annealed(turning_start(_usual_focal(thin, fixed_focal)), config, fixed_focal)
     yield flat
     yield _annealed(reversed_twin(flat), config, fixed_focal)
@@ -187,11 +199,12 @@ def turning_start(scene: Scene) -> Scene:
     ray = np.concatenate([ray, np.ones((len(ray), 1))], axis=1)
     ray /= np.linalg.norm(ray, axis=1, keepdims=True)
     turn = np.tile(np.eye(3), (len(scene.cam_from_world), 1, 1))
-    before = _span(scene, posed[0])
+    before = span(scene, posed[0])
     for last, frame in pairwise(posed.tolist()):
-        here = _span(scene, frame)
+        here = span(scene, frame)
         _, a, b = np.intersect1d(scene.obs_track[before], scene.obs_track[here], return_indices=True)
-        turn[frame] = _turn(ray[before][a] @ turn[last], ray[here][b])
+        if len(a) >= 3:
+            turn[frame] = turn_between(ray[before][a] @ turn[last], ray[here][b])
         before = here
     cam_from_world = np.full_like(scene.cam_from_world, np.nan)
     cam_from_world[posed] = np.eye(4)
@@ -207,22 +220,14 @@ def turning_start(scene: Scene) -> Scene:
     return replace(scene, cam_from_world=cam_from_world, xyz=xyz)
 
 
-def _span(scene: Scene, frame: int) -> Indices:
-    return np.arange(*np.searchsorted(scene.obs_frame, [frame, frame + 1]))
-
-
-def _turn(target: Array, ray: Array) -> Array:
-    """The rotation (3, 3) that takes directions `target` (n, 3) to `ray` (n, 3), robustly; the identity of too few."""
-    turn, weight = np.eye(3), np.ones(len(ray))
-    for _ in range(4 if len(ray) >= 3 else 0):
-        turn = nearest_rotation((weight[:, None] * ray).T @ target)
-        error = np.linalg.norm(ray - target @ turn.T, axis=1)
-        weight = 1 / (1 + (error / max(1.5 * np.median(error), 1e-9)) ** 2)
-    return turn
+def robust_cost(error_px: Array, far_px: float) -> Array:
+    """(K,) what observations cost under a loss of 1 px; one without an error, or beyond `far_px`, is an outlier."""
+    known = np.nan_to_num(error_px, nan=far_px, posinf=far_px)
+    return np.log1p(np.minimum(known, far_px) ** 2)
 
 
 def _cost(scene: Scene, config: RestartConfig, fixed_focal: bool) -> float:
     """Mean robust cost of the observations, and what the prior says of the focal length."""
-    error = np.nan_to_num(scene.error_px()[scene.usable], nan=config.far_px, posinf=config.far_px)
+    each = robust_cost(scene.error_px()[scene.usable], config.far_px)
     prior = 0.0 if fixed_focal else focal_penalty(scene)
-    return float((np.log1p(np.minimum(error, config.far_px) ** 2).sum() + prior) / len(error))
+    return float((each.sum() + prior) / len(each))

@@ -19,6 +19,7 @@ __all__ = [
     "refine_poses",
     "resect",
     "scene_from_model",
+    "span",
     "triangulate",
     "widest_angle_deg",
 ]
@@ -149,7 +150,7 @@ def resect(scene: Scene, max_error_px: float, min_inliers: int) -> Scene:
     options.ransac.random_seed = 0
     known = np.isfinite(scene.xyz[scene.obs_track, 0])
     for frame in np.flatnonzero(~scene.posed).tolist():
-        at = _span(scene, frame)
+        at = span(scene, frame)
         at = at[known[at]]
         if len(at) < min_inliers:
             continue
@@ -168,7 +169,7 @@ def refine_poses(scene: Scene, frames: Indices, loss_px: float, min_inliers: int
     options.loss_function_scale = loss_px
     usable = scene.usable
     for frame in frames.tolist():
-        at = _span(scene, frame)
+        at = span(scene, frame)
         at = at[usable[at]]
         if len(at) < min_inliers:
             continue
@@ -180,7 +181,7 @@ def refine_poses(scene: Scene, frames: Indices, loss_px: float, min_inliers: int
     return replace(scene, cam_from_world=cam_from_world)
 
 
-def _span(scene: Scene, frame: int) -> Indices:
+def span(scene: Scene, frame: int) -> Indices:
     """Positions of a frame's observations."""
     return np.arange(*np.searchsorted(scene.obs_frame, [frame, frame + 1]))
 
