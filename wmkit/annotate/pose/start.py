@@ -12,7 +12,7 @@ from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyfram
 from wmkit.annotate.pose.restart import RestartConfig, usual_beginning
 from wmkit.annotate.pose.scene import Scene, drop_outliers, longest_tracks, scene_from_model
 from wmkit.annotate.pose.tracks import Tracks
-from wmkit.annotate.pose.zoom import ZoomConfig, zoom_gain
+from wmkit.annotate.pose.zoom import ZoomConfig, follows_curve, smooth_zoom, zoom_gain
 from wmkit.camera import Array, CameraPrior, Lens
 
 __all__ = ["CameraSearch", "Mapped", "at_usual_focal", "map_clip", "starts"]
@@ -92,9 +92,7 @@ def map_clip(
     # a wrong camera may look like a wrong beginning and the other way round: what fits in the end decides
     for begun in (raw,) if scene is raw else (raw, scene):
         other = _other_camera(replace(straight, scene=begun), keyframes, linked, start, search)
-        if other is None:
-            continue
-        if scene is raw or _left_px(other, keyframes) < (1 - search.zoom.min_gain) * _left_px(straight, keyframes):
+        if other is not None and _fits(other, straight, keyframes, search, sure=scene is raw):
             return other
     return straight
 
@@ -117,12 +115,23 @@ def _other_camera(
     return _unbent(tracks, keyframes, linked, lens, search.mapping, search.lens)
 
 
+def _fits(other: Mapped, straight: Mapped, keyframes: tuple[int, ...], search: CameraSearch, *, sure: bool) -> bool:
+    """Whether the map with a zoom or a lens is the better one; `sure`: nothing speaks against the straight map."""
+    if not other.scene.zooms:
+        return sure or _left_px(other, keyframes) < (1 - search.lens.min_gain) * _left_px(straight, keyframes)
+    if not follows_curve(other.scene.at_frames(np.array(keyframes)), search.zoom):
+        return False
+    return _left_px(other, keyframes) < (1 - search.zoom.smooth_gain) * _left_px(straight, keyframes)
+
+
 def _left_px(mapped: Mapped, keyframes: tuple[int, ...]) -> float:
     """Median error of the longest tracks after a short adjustment."""
     thin = longest_tracks(mapped.scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
     if not thin.usable.any():
         return float("inf")
     found = bundle_adjust(thin, 1.0, fixed_focal=mapped.fixed_focal, iterations=QUICK)
+    if found.zooms:
+        found = bundle_adjust(smooth_zoom(found), 1.0, fixed_focal=True, iterations=QUICK)
     return float(np.median(found.error_px()[found.usable]))
 
 

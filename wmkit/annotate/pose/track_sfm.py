@@ -28,7 +28,7 @@ from wmkit.annotate.pose.sliding import adjust_keyframes
 from wmkit.annotate.pose.start import CameraSearch, Mapped, at_usual_focal, starts
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
 from wmkit.annotate.pose.windows import WindowConfig
-from wmkit.annotate.pose.zoom import ZoomConfig
+from wmkit.annotate.pose.zoom import ZoomConfig, smooth_zoom
 from wmkit.annotate.protocols import PoseEstimate
 from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, Trajectory, invert_rigid
 from wmkit.clip import NoTrajectory, Points
@@ -42,7 +42,7 @@ class TrackSfmConfig:
     """Knobs of the engine.
 
     rounds_px       one bundle adjustment each: reprojection error of the observations that enter and leave it.
-    iterations      of the adjustments before the last, and of the last.
+    iterations      of each adjustment.
     min_angle_deg   widest triangulation angle a point needs.
     loss_px         scale of the Cauchy loss.
     min_inliers     points a frame must see to be posed.
@@ -66,7 +66,7 @@ class TrackSfmConfig:
     turning: TurningConfig = TurningConfig()
     second: SecondConfig = SecondConfig()
     windows: WindowConfig = WindowConfig()
-    rounds_px: tuple[float, ...] = (4.0, 2.5)
+    rounds_px: tuple[float, float] = (4.0, 2.5)
     iterations: tuple[int, int] = (15, 50)
     min_angle_deg: float = 0.5
     loss_px: float = 1.0
@@ -162,7 +162,8 @@ class TrackSfm:
         scene = resect(mapped.scene, config.rounds_px[0], config.min_inliers)
         refusal = self._degenerate(scene)
         others = np.setdiff1d(np.arange(len(scene.cam_from_world)), keyframes)
-        for limit_px in config.rounds_px:
+        rounds = list(zip(config.rounds_px, config.iterations, strict=True))
+        for done, (limit_px, iterations) in enumerate((*rounds, rounds[-1]) if scene.zooms else rounds):
             if refusal is not None:
                 break
             scene = triangulate(scene, limit_px, config.min_angle_deg)
@@ -170,14 +171,14 @@ class TrackSfm:
             core = scene.at_frames(keyframes)
             if core.posed.sum() < 2 or not core.usable.any():
                 return scene, NoTrajectory(reason="no_model", detail="the keyframes do not hold together")
-            last = limit_px == config.rounds_px[-1]
-            iterations = config.iterations[1] if last else config.iterations[0]
+            smooth = scene.zooms and done == len(rounds)  # once found frame by frame, they are put on a curve
+            core = smooth_zoom(core) if smooth else core
             core = adjust_keyframes(
                 core,
                 keyframes,
                 config.loss_px,
                 config.windows,
-                fixed_focal=mapped.fixed_focal,
+                fixed_focal=mapped.fixed_focal or smooth,
                 iterations=iterations,
             )
             posed = core.posed[:, None, None]
