@@ -15,8 +15,9 @@ from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyfram
 from wmkit.annotate.pose.restart import RestartConfig, best_beginning, robust_cost
 from wmkit.annotate.pose.scene import Scene, resect, scene_from_model, triangulate
 from wmkit.annotate.pose.tracks import Tracks
+from wmkit.camera import Array
 
-__all__ = ["MapJob", "better_map", "least_unexplained", "map_at_once", "unexplained"]
+__all__ = ["MapJob", "better_map", "least_unexplained", "map_at_once", "unexplained", "with_cameras"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,8 +53,31 @@ def better_map(job: MapJob, raw: Scene, restart: RestartConfig) -> Scene:
 
 def map_at_once(job: MapJob, known: Scene, mapping: MappingConfig, restart: RestartConfig) -> Scene:
     """The scene `known`, or that of all keyframes mapped at once, if it leaves notably less unexplained."""
+    if job.start.zooms:
+        return known
     found = map_keyframes(job.half, job.keyframes, job.linked, job.start, mapping, at_once=True)
     return known if found is None else least_unexplained([known, job.scene(found)], job, restart)
+
+
+def with_cameras(job: MapJob, known: Scene, cam_from_world: Array, focal: Array, restart: RestartConfig) -> Scene:
+    """The scene `known`, or that of another estimate's cameras, if they leave notably less unexplained.
+
+    `cam_from_world` (N, 4, 4), NaN where unposed, `focal` (N,) px; the job's own tracks then adjust them.
+    """
+    wanted = np.isin(np.arange(len(cam_from_world)), job.keyframes)[:, None, None]
+    other = replace(
+        known,
+        cam_from_world=np.where(wanted, cam_from_world, np.nan),
+        focal=focal,
+        xyz=np.full_like(known.xyz, np.nan),
+    )
+    half = other.keep(np.isin(other.obs_track, np.concatenate(job.half.ids)))
+    core = triangulate(half, restart.point_px, restart.min_angle_deg).at_frames(np.array(job.keyframes))
+    if not core.usable.any():
+        return known
+    core = bundle_adjust(core, 1.0, fixed_focal=job.start.fixed, iterations=restart.iterations[1])
+    other = replace(other, cam_from_world=core.cam_from_world, focal=core.focal, xyz=core.xyz)
+    return least_unexplained([known, other], job, restart)
 
 
 def least_unexplained(scenes: Sequence[Scene], job: MapJob, restart: RestartConfig) -> Scene:
@@ -69,16 +93,18 @@ def least_unexplained(scenes: Sequence[Scene], job: MapJob, restart: RestartConf
 def unexplained(scene: Scene, job: MapJob, config: RestartConfig) -> float:
     """Mean robust cost (loss 1 px) of the longest tracks' observations in all keyframes, after a short adjustment.
 
+    The points are those that the cameras alone put there: who has mapped longer must not win by having more of them.
     Keyframes without a pose are resected first; whatever stays without pose or point costs as much as an outlier.
     """
     here = np.isin(scene.obs_frame, job.keyframes) & np.isin(scene.obs_track, np.concatenate(job.half.ids))
     length = np.bincount(scene.obs_track[here], minlength=len(scene.xyz))
     chosen = np.argsort(-length, kind="stable")[: config.judging_tracks]
     mask = here & np.isin(scene.obs_track, chosen[length[chosen] >= 3])
-    part = scene.keep(mask)
+    part = replace(scene.keep(mask), xyz=np.full_like(scene.xyz, np.nan))
+    part = triangulate(part, config.far_px, 0.0)
     for _ in range(2):
         part = resect(part, config.point_px, config.min_inliers)
-        part = triangulate(part, config.point_px, config.min_angle_deg)
+        part = triangulate(part, config.far_px, 0.0)
     core = part.at_frames(np.array(job.keyframes))
     if not core.usable.any():
         return float(np.log1p(config.far_px**2))

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from wmkit.annotate.pose.choose import map_at_once
+from wmkit.annotate.pose.choose import map_at_once, with_cameras
 from wmkit.annotate.pose.covariance import pose_covariance
 from wmkit.annotate.pose.dynamic import find_dynamic
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
@@ -23,7 +23,7 @@ from wmkit.annotate.pose.quality import measure_quality
 from wmkit.annotate.pose.restart import RestartConfig, flat_map
 from wmkit.annotate.pose.rotation import TurningConfig, fit_turning, may_turn_only
 from wmkit.annotate.pose.scene import Scene, drop_outliers, refine_poses, resect, triangulate, widest_angle_deg
-from wmkit.annotate.pose.second import Disagreement, SecondConfig, compare, second_estimate
+from wmkit.annotate.pose.second import Disagreement, Second, SecondConfig, compare, second_estimate
 from wmkit.annotate.pose.sliding import adjust_keyframes
 from wmkit.annotate.pose.start import CameraSearch, Mapped, at_usual_focal, starts
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
@@ -204,27 +204,32 @@ class TrackSfm:
     def _two_opinions(
         self, mapped: Mapped, keyframes: tuple[int, ...], linked: tuple[Pair, ...]
     ) -> tuple[Mapped, Disagreement]:
-        """The map and how far a second one is from it; where they are far apart, both are tried all at once too."""
+        """The map and how far a second one is from it; where they are far apart, both look again, at each other too."""
         config = self.config
-        second = self._second_opinion(mapped, keyframes, linked, at_once=False)
-        if mapped.job is None or not second.apart(config.second):
-            return mapped, second
-        scene = map_at_once(mapped.job, mapped.scene, config.mapping, config.restart)
-        mapped = replace(mapped, scene=scene)
-        return mapped, self._second_opinion(mapped, keyframes, linked, at_once=True)
-
-    def _second_opinion(
-        self, mapped: Mapped, keyframes: tuple[int, ...], linked: tuple[Pair, ...], *, at_once: bool
-    ) -> Disagreement:
-        first = np.where(mapped.scene.posed[:, None, None], mapped.scene.cam_from_world, np.nan)
-        start = starts(mapped.tracks, None, self.config.mapping)
+        start = starts(mapped.tracks, None, config.mapping)
         if mapped.lens is not None:  # its pinhole is known from the lens; elsewhere the focal length is found anew
             pinhole = mapped.lens.default_pinhole()
             start = replace(start, params=((pinhole.fx, pinhole.cx, pinhole.cy),))
         start = replace(start, zooms=mapped.scene.zooms)
-        found, focal, share = second_estimate(
-            mapped.tracks.half(1), keyframes, linked, start, self.config.second, self.config.windows, at_once=at_once
-        )
+        second = second_estimate(mapped.tracks.half(1), keyframes, linked, start, config.second, config.windows)
+        between = self._disagreement(mapped, second)
+        if mapped.job is None or second is None or not between.apart(config.second):
+            return mapped, between
+        first = mapped.scene
+        scene = map_at_once(mapped.job, first, config.mapping, config.restart)
+        theirs, focal_px, _ = second.poses(config.second)
+        if not first.zooms:
+            scene = with_cameras(mapped.job, scene, theirs, np.full(len(theirs), focal_px), config.restart)
+        second = second.again(first.cam_from_world, first.focal, config.mapping, config.restart)
+        mapped = replace(mapped, scene=scene)
+        return mapped, self._disagreement(mapped, second)
+
+    def _disagreement(self, mapped: Mapped, second: Second | None) -> Disagreement:
+        first = np.where(mapped.scene.posed[:, None, None], mapped.scene.cam_from_world, np.nan)
+        if second is None:
+            found, focal, share = np.full_like(first, np.nan), float("nan"), 0.0
+        else:
+            found, focal, share = second.poses(self.config.second)
         centre = invert_rigid(first[mapped.scene.posed])[:, :3, 3]
         path = float(np.linalg.norm(np.diff(centre, axis=0), axis=1).sum())
         rotation_deg, position = compare(first, found, path)
