@@ -9,17 +9,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.choose import MapJob, better_map, map_at_once, with_cameras
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
 from wmkit.annotate.pose.restart import RestartConfig
-from wmkit.annotate.pose.scene import Scene, resect
+from wmkit.annotate.pose.scene import Scene, resect, triangulate
 from wmkit.annotate.pose.seams import Seam
+from wmkit.annotate.pose.sliding import thinned
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.windows import WindowConfig, map_chain
 from wmkit.camera import Array, invert_rigid
 
-__all__ = ["Disagreement", "Second", "SecondConfig", "compare", "second_estimate"]
+__all__ = ["Disagreement", "Second", "SecondConfig", "compare", "second_estimate", "settled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class SecondConfig:
     thin_from   keyframes from which every second one is left out, ...
     min_shared  ... as long as those that stay share so many tracks.
     resect_px, min_inliers  of a keyframe posed after another beginning of the map was taken.
+    observations  of a keyframe, and iterations, in the adjustment of each estimate before they are compared.
     """
 
     thin_from: int = 40
@@ -38,6 +41,8 @@ class SecondConfig:
     apart_share: float = 0.02
     resect_px: float = 4.0
     min_inliers: int = 20
+    observations: int = 300
+    iterations: int = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,10 +87,11 @@ class Second:
     picked: int
     job: MapJob | None
 
-    def poses(self, config: SecondConfig) -> tuple[Array, float, float]:
+    def poses(self, config: SecondConfig, *, fixed_focal: bool) -> tuple[Array, float, float]:
         """(N, 4, 4) cam_from_world, time running forwards, NaN where unposed; focal px; share of keyframes posed."""
         frames = np.flatnonzero(self.mapped | self.scene.posed)
         scene = resect(self.scene.at_frames(frames, min_length=0), config.resect_px, config.min_inliers)
+        scene = settled(scene, config, fixed_focal=fixed_focal)
         focal_px = float(np.median(scene.focal[frames]))
         return scene.cam_from_world[::-1], focal_px, float(self.scene.posed.sum() / self.picked)
 
@@ -100,6 +106,18 @@ class Second:
         scene = map_at_once(self.job, self.scene, mapping, restart)
         scene = with_cameras(self.job, scene, cam_from_world[::-1], focal[::-1], restart)
         return replace(self, scene=scene)
+
+
+def settled(scene: Scene, config: SecondConfig, *, fixed_focal: bool) -> Scene:
+    """The posed frames of a map adjusted, so that two maps differ by what their tracks say, not by how they came about.
+
+    Some observations a frame do: `observations` of those that tie most. A frame that loses its points keeps its pose.
+    """
+    core = thinned(triangulate(scene, config.resect_px, 0.0), config.observations, len(scene.cam_from_world))
+    if not core.usable.any():
+        return scene
+    core = bundle_adjust(core, 1.0, fixed_focal=fixed_focal, iterations=config.iterations)
+    return replace(scene, cam_from_world=core.cam_from_world, focal=core.focal, xyz=core.xyz)
 
 
 def second_estimate(

@@ -54,6 +54,11 @@ class Mapped:
     fixed_focal: bool
     job: MapJob | None = None
 
+    @property
+    def half(self) -> Tracks:
+        """The tracks it was mapped from."""
+        return self.tracks.half(0) if self.disjoint else self.tracks
+
 
 def starts(tracks: Tracks, prior: CameraPrior | None, config: MappingConfig) -> Start:
     """The camera the mapper begins with: the prior's, else several focal lengths in turn."""

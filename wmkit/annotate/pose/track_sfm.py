@@ -23,7 +23,7 @@ from wmkit.annotate.pose.quality import measure_quality
 from wmkit.annotate.pose.restart import RestartConfig, flat_map
 from wmkit.annotate.pose.rotation import TurningConfig, fit_turning, may_turn_only
 from wmkit.annotate.pose.scene import Scene, drop_outliers, refine_poses, resect, triangulate, widest_angle_deg
-from wmkit.annotate.pose.second import Disagreement, Second, SecondConfig, compare, second_estimate
+from wmkit.annotate.pose.second import Disagreement, Second, SecondConfig, compare, second_estimate, settled
 from wmkit.annotate.pose.sliding import adjust_keyframes
 from wmkit.annotate.pose.start import CameraSearch, Mapped, at_usual_focal, starts
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
@@ -217,7 +217,7 @@ class TrackSfm:
             return mapped, between
         first = mapped.scene
         scene = map_at_once(mapped.job, first, config.mapping, config.restart)
-        theirs, focal_px, _ = second.poses(config.second)
+        theirs, focal_px, _ = second.poses(config.second, fixed_focal=mapped.fixed_focal)
         if not first.zooms:
             scene = with_cameras(mapped.job, scene, theirs, np.full(len(theirs), focal_px), config.restart)
         second = second.again(first.cam_from_world, first.focal, config.mapping, config.restart)
@@ -225,18 +225,23 @@ class TrackSfm:
         return mapped, self._disagreement(mapped, second)
 
     def _disagreement(self, mapped: Mapped, second: Second | None) -> Disagreement:
-        first = np.where(mapped.scene.posed[:, None, None], mapped.scene.cam_from_world, np.nan)
+        """How far the two are apart, each adjusted on its own tracks."""
+        config, fixed = self.config.second, mapped.fixed_focal
+        mine = np.isin(mapped.scene.obs_track, np.concatenate(mapped.half.ids))
+        one = mapped.scene.keep(mine).at_frames(np.flatnonzero(mapped.scene.posed))
+        one = settled(one, config, fixed_focal=fixed)
+        first = np.where(one.posed[:, None, None], one.cam_from_world, np.nan)
         if second is None:
             found, focal, share = np.full_like(first, np.nan), float("nan"), 0.0
         else:
-            found, focal, share = second.poses(self.config.second)
-        centre = invert_rigid(first[mapped.scene.posed])[:, :3, 3]
+            found, focal, share = second.poses(config, fixed_focal=fixed)
+        centre = invert_rigid(first[one.posed])[:, :3, 3]
         path = float(np.linalg.norm(np.diff(centre, axis=0), axis=1).sum())
         rotation_deg, position = compare(first, found, path)
         return Disagreement(
             rotation_deg=rotation_deg,
             position=position,
-            focal=abs(float(np.log(focal / np.median(mapped.scene.focal)))),
+            focal=abs(float(np.log(focal / np.median(one.focal)))),
             posed_share=share,
             disjoint=mapped.disjoint,
         )
