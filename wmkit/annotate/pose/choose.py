@@ -101,10 +101,10 @@ def unexplained(scene: Scene, job: MapJob, config: RestartConfig) -> float:
     chosen = np.argsort(-length, kind="stable")[: config.judging_tracks]
     mask = here & np.isin(scene.obs_track, chosen[length[chosen] >= 3])
     part = replace(scene.keep(mask), xyz=np.full_like(scene.xyz, np.nan))
-    part = triangulate(part, config.far_px, 0.0)
+    part = triangulate(part, config.far_px, 0.0, robust=True)
     for _ in range(2):
         part = resect(part, config.point_px, config.min_inliers)
-        part = triangulate(part, config.far_px, 0.0)
+        part = triangulate(part, config.far_px, 0.0, robust=True)
     core = part.at_frames(np.array(job.keyframes))
     if not core.usable.any():
         return float(np.log1p(config.far_px**2))

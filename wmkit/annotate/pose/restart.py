@@ -44,7 +44,8 @@ MIRROR = np.diag([1.0, 1.0, -1.0])
 class RestartConfig:
     """Knobs of the search for a better beginning.
 
-    keyframes    at most so many take part, evenly spread; tracks: the longest ones.
+    keyframes    at most so many take part, evenly spread; tracks: the longest ones. Where these see fewer than
+                 `long_tracks` keyframes in the mean, `all_keyframes` and `all_tracks` take part instead.
     least_gain   share of the map's cost another beginning must save to be taken.
     unusual      log ratio of a map's focal length to the usual one from which the map is tried at the usual one too.
     settled      mean robust cost (loss 1 px) of a map that needs no other beginning.
@@ -57,8 +58,11 @@ class RestartConfig:
                  usual one from which it is tried.
     """
 
-    keyframes: int = 40
-    tracks: int = 600
+    keyframes: int = 16
+    tracks: int = 250
+    long_tracks: float = 7.0
+    all_keyframes: int = 40
+    all_tracks: int = 600
     least_gain: float = 0.05
     unusual: float = 0.35
     settled: float = 0.1
@@ -78,7 +82,7 @@ def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) ->
 
     Of another beginning the keyframes that took part have poses; the others are to be resected.
     """
-    thin = longest_tracks(_spread(scene, config.keyframes), config.tracks)
+    thin = _thinned(scene, config)
     if thin.posed.sum() < 3 or thin.zooms or thin.focal_prior is None:
         return scene
     here = bundle_adjust(thin, 1.0, fixed_focal=fixed_focal, iterations=config.iterations[1])
@@ -124,10 +128,19 @@ def flat_map(tracks: Tracks, keyframes: tuple[int, ...], start: Start, config: R
         size=(tracks.width, tracks.height),
         focal_prior=start.focal_prior,
     )
-    thin = longest_tracks(_spread(scene, config.keyframes), config.tracks)
+    thin = _thinned(scene, config)
     if thin.posed.sum() < 3:
         return thin
     return min(_flat_beginnings(thin, config, start.fixed), key=lambda found: _cost(found, config, start.fixed))
+
+
+def _thinned(scene: Scene, config: RestartConfig) -> Scene:
+    """A few keyframes and tracks where they hold together, else more: a fast turn leaves no track for long."""
+    thin = longest_tracks(_spread(scene, config.keyframes), config.tracks)
+    length = np.bincount(thin.obs_track[thin.usable])
+    if (length > 0).any() and length[length > 0].mean() >= config.long_tracks:
+        return thin
+    return longest_tracks(_spread(scene, config.all_keyframes), config.all_tracks)
 
 
 def _spread(scene: Scene, count: int) -> Scene:

@@ -24,6 +24,8 @@ OUTLIER_PX = 4.0  # reprojection error of observations that a lens is adjusted t
 USUAL_FOCAL = (0.8, 0.4)  # mean and sigma as shares of the long side: 64 degrees wide; one sigma is 103 to 45 degrees
 HALF_ALIVE = 150  # tracks a half must have alive in the median frame to be mapped alone
 
+ABSURD_LOG = 1.0  # a focal length so far from the usual one, as a log ratio, comes of a wrong camera
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraSearch:
@@ -95,8 +97,11 @@ def map_clip(
     if start.fixed:
         return straight
     # a wrong camera may look like a wrong beginning and the other way round: what fits in the end decides
-    for begun in (raw,) if scene is raw else (raw, scene):
-        other = _other_camera(replace(straight, scene=begun), keyframes, linked, start, search)
+    begun = [raw] if scene is raw else [raw, scene]
+    if start.focal_prior is not None and abs(np.log(np.median(scene.focal) / start.focal_prior[0])) > ABSURD_LOG:
+        begun.append(usual_beginning(scene, search.restart))
+    for known in begun:
+        other = _other_camera(replace(straight, scene=known), keyframes, linked, start, search)
         if other is not None and _fits(other, straight, keyframes, search, sure=scene is raw):
             return other
     return straight
