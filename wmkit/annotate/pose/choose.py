@@ -81,13 +81,27 @@ def with_cameras(job: MapJob, known: Scene, cam_from_world: Array, focal: Array,
 
 
 def least_unexplained(scenes: Sequence[Scene], job: MapJob, restart: RestartConfig) -> Scene:
-    """The scene that leaves least; an earlier one stays unless a later one is notably better."""
+    """The scene that leaves least; an earlier one stays unless a later one is notably better.
+
+    Of two that both leave next to nothing, at very different focal lengths, the one of the more usual camera.
+    """
     best, least = scenes[0], unexplained(scenes[0], job, restart)
     for other in scenes[1:]:
         left = unexplained(other, job, restart)
-        if left < (1 - restart.least_gain) * least:
+        better = left < (1 - restart.least_gain) * least
+        unusual, others = (_unusual(scene) for scene in (best, other))
+        if max(left, least) < restart.settled and abs(unusual - others) > restart.unusual:
+            better = others < unusual
+        if better:
             best, least = other, left
     return best
+
+
+def _unusual(scene: Scene) -> float:
+    """How far the focal length is from the usual one, as a log ratio; 0 where it is given or zooms."""
+    if scene.focal_prior is None or scene.zooms:
+        return 0.0
+    return abs(float(np.log(np.median(scene.focal) / scene.focal_prior[0])))
 
 
 def unexplained(scene: Scene, job: MapJob, config: RestartConfig) -> float:

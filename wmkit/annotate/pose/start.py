@@ -135,13 +135,13 @@ def _fits(other: Mapped, straight: Mapped, keyframes: tuple[int, ...], search: C
 
 
 def _left_px(mapped: Mapped, keyframes: tuple[int, ...]) -> float:
-    """Median error of the longest tracks after a short adjustment."""
+    """Median error of the longest tracks after an adjustment: no map may lose for having come a shorter way."""
     thin = longest_tracks(mapped.scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
     if not thin.usable.any():
         return float("inf")
-    found = bundle_adjust(thin, 1.0, fixed_focal=mapped.fixed_focal, iterations=QUICK)
+    found = bundle_adjust(thin, 1.0, fixed_focal=mapped.fixed_focal, iterations=PATIENT)
     if found.zooms:
-        found = bundle_adjust(smooth_zoom(found), 1.0, fixed_focal=True, iterations=QUICK)
+        found = bundle_adjust(smooth_zoom(found), 1.0, fixed_focal=True, iterations=PATIENT)
     return float(np.median(found.error_px()[found.usable]))
 
 

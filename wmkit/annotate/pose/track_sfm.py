@@ -36,6 +36,8 @@ from wmkit.video.frames import FrameSource
 
 __all__ = ["TrackSfm", "TrackSfmConfig"]
 
+NO_FOCAL = ("focal_diverged", "no_model")  # what a camera far from any real one ends in
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackSfmConfig:
@@ -109,7 +111,9 @@ class TrackSfm:
         mapped, second = self._two_opinions(mapped, keyframes, linked)
         apart = (("second", time.process_time() - begun_s),)
         scene, refusal = self._adjusted(mapped, np.array(keyframes))
-        if refusal is not None and refusal.reason == "focal_diverged":  # the motion says nothing of it: a usual one
+        if (
+            refusal is not None and refusal.reason in NO_FOCAL and not mapped.fixed_focal
+        ):  # the motion says nothing of it
             mapped = at_usual_focal(mapped, config.restart)
             scene, refusal = self._adjusted(mapped, np.array(keyframes))
         refusal = refusal or self._planar(scene, mapped)

@@ -30,7 +30,7 @@ class ZoomConfig:
     """
 
     free_gain: float = 0.08
-    smooth_gain: float = 0.08
+    smooth_gain: float = 0.05
     min_range: float = 1.1
     max_wander: float = 0.4
     loss_px: float = 1.0
