@@ -12,11 +12,12 @@ import numpy as np
 from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyframes
-from wmkit.annotate.pose.restart import RestartConfig, best_beginning
+from wmkit.annotate.pose.restart import RestartConfig, best_beginning, robust_cost
 from wmkit.annotate.pose.scene import Scene, resect, scene_from_model, triangulate
 from wmkit.annotate.pose.tracks import Tracks
+from wmkit.camera import Array
 
-__all__ = ["MapJob", "better_map", "least_unexplained", "map_at_once", "unexplained"]
+__all__ = ["MapJob", "better_map", "least_unexplained", "map_at_once", "unexplained", "with_cameras"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,36 +53,74 @@ def better_map(job: MapJob, raw: Scene, restart: RestartConfig) -> Scene:
 
 def map_at_once(job: MapJob, known: Scene, mapping: MappingConfig, restart: RestartConfig) -> Scene:
     """The scene `known`, or that of all keyframes mapped at once, if it leaves notably less unexplained."""
+    if job.start.zooms:
+        return known
     found = map_keyframes(job.half, job.keyframes, job.linked, job.start, mapping, at_once=True)
     return known if found is None else least_unexplained([known, job.scene(found)], job, restart)
 
 
+def with_cameras(job: MapJob, known: Scene, cam_from_world: Array, focal: Array, restart: RestartConfig) -> Scene:
+    """The scene `known`, or that of another estimate's cameras, if they leave notably less unexplained.
+
+    `cam_from_world` (N, 4, 4), NaN where unposed, `focal` (N,) px; the job's own tracks then adjust them.
+    """
+    wanted = np.isin(np.arange(len(cam_from_world)), job.keyframes)[:, None, None]
+    other = replace(
+        known,
+        cam_from_world=np.where(wanted, cam_from_world, np.nan),
+        focal=focal,
+        xyz=np.full_like(known.xyz, np.nan),
+    )
+    half = other.keep(np.isin(other.obs_track, np.concatenate(job.half.ids)))
+    core = triangulate(half, restart.point_px, restart.min_angle_deg).at_frames(np.array(job.keyframes))
+    if not core.usable.any():
+        return known
+    core = bundle_adjust(core, 1.0, fixed_focal=job.start.fixed, iterations=restart.iterations[1])
+    other = replace(other, cam_from_world=core.cam_from_world, focal=core.focal, xyz=core.xyz)
+    return least_unexplained([known, other], job, restart)
+
+
 def least_unexplained(scenes: Sequence[Scene], job: MapJob, restart: RestartConfig) -> Scene:
-    """The scene that leaves least; an earlier one stays unless a later one is notably better."""
+    """The scene that leaves least; an earlier one stays unless a later one is notably better.
+
+    Of two that both leave next to nothing, at very different focal lengths, the one of the more usual camera.
+    """
     best, least = scenes[0], unexplained(scenes[0], job, restart)
     for other in scenes[1:]:
         left = unexplained(other, job, restart)
-        if left < (1 - restart.least_gain) * least:
+        better = left < (1 - restart.least_gain) * least
+        unusual, others = (_unusual(scene) for scene in (best, other))
+        if max(left, least) < restart.settled and abs(unusual - others) > restart.unusual:
+            better = others < unusual
+        if better:
             best, least = other, left
     return best
+
+
+def _unusual(scene: Scene) -> float:
+    """How far the focal length is from the usual one, as a log ratio; 0 where it is given or zooms."""
+    if scene.focal_prior is None or scene.zooms:
+        return 0.0
+    return abs(float(np.log(np.median(scene.focal) / scene.focal_prior[0])))
 
 
 def unexplained(scene: Scene, job: MapJob, config: RestartConfig) -> float:
     """Mean robust cost (loss 1 px) of the longest tracks' observations in all keyframes, after a short adjustment.
 
+    The points are those that the cameras alone put there: who has mapped longer must not win by having more of them.
     Keyframes without a pose are resected first; whatever stays without pose or point costs as much as an outlier.
     """
     here = np.isin(scene.obs_frame, job.keyframes) & np.isin(scene.obs_track, np.concatenate(job.half.ids))
     length = np.bincount(scene.obs_track[here], minlength=len(scene.xyz))
     chosen = np.argsort(-length, kind="stable")[: config.judging_tracks]
     mask = here & np.isin(scene.obs_track, chosen[length[chosen] >= 3])
-    part = scene.keep(mask)
+    part = replace(scene.keep(mask), xyz=np.full_like(scene.xyz, np.nan))
+    part = triangulate(part, config.far_px, 0.0, robust=True)
     for _ in range(2):
         part = resect(part, config.point_px, config.min_inliers)
-        part = triangulate(part, config.point_px, config.min_angle_deg)
+        part = triangulate(part, config.far_px, 0.0, robust=True)
     core = part.at_frames(np.array(job.keyframes))
     if not core.usable.any():
         return float(np.log1p(config.far_px**2))
     core = bundle_adjust(core, 1.0, fixed_focal=job.start.fixed, iterations=config.iterations[0])
-    error = np.where(core.usable, core.error_px(), config.far_px)
-    return float(np.log1p(np.minimum(np.nan_to_num(error, nan=config.far_px), config.far_px) ** 2).mean())
+    return float(robust_cost(core.error_px(), config.far_px).mean())  # NaN where pose or point is missing

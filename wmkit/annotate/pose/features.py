@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.annotate.pose.coarse_flow import PIXEL_CENTRE
 from wmkit.annotate.pose.epipolar import epipolar_inliers
-from wmkit.annotate.pose.tracks import PIXEL_CENTRE
 
 __all__ = ["FeatureConfig", "Features", "describe", "match"]
 

@@ -195,7 +195,7 @@ def _global_options(fixed: bool) -> "pycolmap.GlobalPipelineOptions":
     # as in mapping frame by frame: the engine ends with an adjustment of its own
     options.mapper.ba_num_iterations = 2
     options.mapper.bundle_adjustment.ceres.solver_options.max_num_iterations = 30
-    options.mapper.min_tri_angle_deg = options.mapper.retriangulation.min_angle = 0.5
+    options.mapper.min_tri_angle_deg = options.mapper.retriangulation.min_angle = 0.15
     return options
 
 
@@ -220,10 +220,10 @@ def _mapper_options(fixed: bool) -> "pycolmap.IncrementalPipelineOptions":
     options.mapper.init_min_tri_angle = 4.0
     options.mapper.init_max_forward_motion = 1.0
     options.mapper.init_min_num_inliers = 50
-    options.mapper.filter_min_tri_angle = 0.5
+    options.mapper.filter_min_tri_angle = 0.15
     options.mapper.abs_pose_min_num_inliers = 20
     options.mapper.abs_pose_refine_focal_length = options.mapper.abs_pose_refine_extra_params = not fixed
     options.mapper.image_selection_method = pycolmap.ImageSelectionMethod.MIN_UNCERTAINTY
-    options.triangulation.min_angle = 0.5
+    options.triangulation.min_angle = 0.15
     options.triangulation.random_seed = 0
     return options

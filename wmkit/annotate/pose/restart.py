@@ -12,7 +12,7 @@ stays there. The beginnings, of a few keyframes and their longest tracks:
 Each is adjusted under a loss that narrows, since the narrow one sees no way out of a wrong minimum.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -20,13 +20,23 @@ import numpy as np
 
 from wmkit.annotate.pose.bundle import bundle_adjust, focal_penalty
 from wmkit.annotate.pose.mapping import Start
-from wmkit.annotate.pose.rotation import nearest_rotation
-from wmkit.annotate.pose.scene import Indices, Scene, longest_tracks, triangulate
+from wmkit.annotate.pose.rotation import turn_between
+from wmkit.annotate.pose.scene import Scene, longest_tracks, span, triangulate
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array, invert_rigid
 
-__all__ = ["RestartConfig", "best_beginning", "flat_map", "reversed_twin", "turning_start", "usual_beginning"]
+__all__ = [
+    "RestartConfig",
+    "best_beginning",
+    "flat_map",
+    "reversed_twin",
+    "robust_cost",
+    "turning_focal",
+    "turning_start",
+    "usual_beginning",
+]
 
+MUCH_PX = 30.0  # between frames, where parallax is an error too
 MIRROR = np.diag([1.0, 1.0, -1.0])
 
 
@@ -34,7 +44,8 @@ MIRROR = np.diag([1.0, 1.0, -1.0])
 class RestartConfig:
     """Knobs of the search for a better beginning.
 
-    keyframes    at most so many take part, evenly spread; tracks: the longest ones.
+    keyframes    at most so many take part, evenly spread; tracks: the longest ones. Where these see fewer than
+                 `long_tracks` keyframes in the mean, `all_keyframes` and `all_tracks` take part instead.
     least_gain   share of the map's cost another beginning must save to be taken.
     unusual      log ratio of a map's focal length to the usual one from which the map is tried at the usual one too.
     settled      mean robust cost (loss 1 px) of a map that needs no other beginning.
@@ -43,20 +54,27 @@ class RestartConfig:
     min_inliers  of a keyframe resected then.
     point_px, min_angle_deg  what a point of another track must satisfy, where another beginning is taken.
     far_px       errors count as this much at most: an outlier is one from every beginning.
+    turning_focal  shares of the long side among which turning may speak for a focal length, and the log ratio to the
+                 usual one from which it is tried.
     """
 
     keyframes: int = 16
     tracks: int = 250
+    long_tracks: float = 7.0
+    all_keyframes: int = 40
+    all_tracks: int = 600
     least_gain: float = 0.05
     unusual: float = 0.35
-    settled: float = 0.12
+    settled: float = 0.1
     wide_px: tuple[float, ...] = (10.0, 3.0)
     iterations: tuple[int, int] = (30, 50)
     judging_tracks: int = 400
     min_inliers: int = 12
     point_px: float = 4.0
-    min_angle_deg: float = 0.5
+    min_angle_deg: float = 0.05
     far_px: float = 10.0
+    turning_focal: tuple[float, ...] = (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5)
+    other_focal: float = 0.15
 
 
 def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) -> Scene:
@@ -64,16 +82,17 @@ def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) ->
 
     Of another beginning the keyframes that took part have poses; the others are to be resected.
     """
-    thin = longest_tracks(_spread(scene, config.keyframes), config.tracks)
+    thin = _thinned(scene, config)
     if thin.posed.sum() < 3 or thin.zooms or thin.focal_prior is None:
         return scene
     here = bundle_adjust(thin, 1.0, fixed_focal=fixed_focal, iterations=config.iterations[1])
     cost = _cost(here, config, fixed_focal)
     best, best_cost = None, cost
     if not fixed_focal and abs(np.log(np.median(here.focal) / thin.focal_prior[0])) > config.unusual:
-        usual = _annealed(thin, config, fixed_focal)
-        if _cost(usual, config, fixed_focal) < cost:  # however little: between equals the usual focal length wins
-            best, best_cost = usual, _cost(usual, config, fixed_focal)
+        usual = _annealed(_usual_focal(thin, fixed_focal), config, fixed_focal)
+        found = _cost(usual, config, fixed_focal)
+        if found < cost:  # however little: between equals the usual focal length wins
+            best, best_cost = usual, found
     if best_cost > config.settled:
         for other in _others(thin, config, fixed_focal):
             found = _cost(other, config, fixed_focal)
@@ -109,12 +128,19 @@ def flat_map(tracks: Tracks, keyframes: tuple[int, ...], start: Start, config: R
         size=(tracks.width, tracks.height),
         focal_prior=start.focal_prior,
     )
-    thin = longest_tracks(_spread(scene, config.keyframes), config.tracks)
+    thin = _thinned(scene, config)
     if thin.posed.sum() < 3:
         return thin
-    flat = _annealed(turning_start(_usual_focal(thin, start.fixed)), config, start.fixed)
-    twin = _annealed(reversed_twin(flat), config, start.fixed)
-    return min(flat, twin, key=lambda found: _cost(found, config, start.fixed))
+    return min(_flat_beginnings(thin, config, start.fixed), key=lambda found: _cost(found, config, start.fixed))
+
+
+def _thinned(scene: Scene, config: RestartConfig) -> Scene:
+    """A few keyframes and tracks where they hold together, else more: a fast turn leaves no track for long."""
+    thin = longest_tracks(_spread(scene, config.keyframes), config.tracks)
+    length = np.bincount(thin.obs_track[thin.usable])
+    if (length > 0).any() and length[length > 0].mean() >= config.long_tracks:
+        return thin
+    return longest_tracks(_spread(scene, config.all_keyframes), config.all_tracks)
 
 
 def _spread(scene: Scene, count: int) -> Scene:
@@ -127,15 +153,27 @@ def _others(thin: Scene, config: RestartConfig, fixed_focal: bool) -> Iterator[S
     """The other beginnings, adjusted."""
     twin = reversed_twin(thin)
     yield bundle_adjust(twin, 1.0, fixed_focal=fixed_focal, iterations=config.iterations[1])
-    yield _annealed(twin, config, fixed_focal)
-    flat = _annealed(turning_start(_usual_focal(thin, fixed_focal)), config, fixed_focal)
-    yield flat
-    yield _annealed(reversed_twin(flat), config, fixed_focal)
+    yield _annealed(_usual_focal(twin, fixed_focal), config, fixed_focal)
+    yield from _flat_beginnings(thin, config, fixed_focal)
+
+
+def _flat_beginnings(thin: Scene, config: RestartConfig, fixed_focal: bool) -> Iterator[Scene]:
+    """The flat beginning and its twin, adjusted: from a usual focal length, and from the one turning speaks for."""
+    usual = _usual_focal(thin, fixed_focal)
+    begun = [usual]
+    if not fixed_focal:
+        turning_px = turning_focal(usual, config.turning_focal)
+        if abs(np.log(turning_px / usual.focal[0])) > config.other_focal:
+            begun.append(replace(usual, focal=np.full(len(usual.focal), turning_px)))
+    for scene in begun:
+        flat = _annealed(turning_start(scene), config, fixed_focal)
+        yield flat
+        yield _annealed(replace(reversed_twin(flat), focal=scene.focal), config, fixed_focal)
 
 
 def _annealed(scene: Scene, config: RestartConfig, fixed_focal: bool) -> Scene:
-    """Adjusted under narrower and narrower losses, first at a usual focal length, then at whichever fits."""
-    scene, fixed = _usual_focal(scene, fixed_focal), True
+    """Adjusted under narrower and narrower losses, first at its own focal length, then at whichever fits."""
+    fixed = True
     for loss_px in (*config.wide_px, 1.0):
         last = loss_px == 1.0
         if last:
@@ -176,6 +214,17 @@ def reversed_twin(scene: Scene) -> Scene:
     return replace(scene, cam_from_world=turned, xyz=xyz * (centre[2] / depth) ** 2)
 
 
+def turning_focal(scene: Scene, shares: Sequence[float]) -> float:
+    """The focal length, of some shares of the long side, at which turning alone explains the tracks best."""
+    choices = [share * max(scene.size) for share in shares]
+    costs = []
+    for focal_px in choices:
+        ray = _rays(replace(scene, focal=np.full(len(scene.focal), focal_px)))
+        left = [focal_px * np.linalg.norm(b - a @ turn_between(a, b).T, axis=1) for _, a, b in _steps(scene, ray)]
+        costs.append(sum(float(robust_cost(error_px, MUCH_PX).sum()) for error_px in left))
+    return choices[int(np.argmin(costs))]
+
+
 def turning_start(scene: Scene) -> Scene:
     """Cameras that only turn, each by what its tracks did since the one before, and points about one unit away.
 
@@ -183,16 +232,11 @@ def turning_start(scene: Scene) -> Scene:
     """
     rng = np.random.default_rng(0)
     posed = np.flatnonzero(scene.posed)
-    ray = (scene.obs_xy - scene.centre) / scene.focal[scene.obs_frame, None]
-    ray = np.concatenate([ray, np.ones((len(ray), 1))], axis=1)
-    ray /= np.linalg.norm(ray, axis=1, keepdims=True)
+    ray = _rays(scene)
     turn = np.tile(np.eye(3), (len(scene.cam_from_world), 1, 1))
-    before = _span(scene, posed[0])
+    here = dict.fromkeys(posed.tolist(), np.eye(3)) | {frame: turn_between(a, b) for frame, a, b in _steps(scene, ray)}
     for last, frame in pairwise(posed.tolist()):
-        here = _span(scene, frame)
-        _, a, b = np.intersect1d(scene.obs_track[before], scene.obs_track[here], return_indices=True)
-        turn[frame] = _turn(ray[before][a] @ turn[last], ray[here][b])
-        before = here
+        turn[frame] = here[frame] @ turn[last]
     cam_from_world = np.full_like(scene.cam_from_world, np.nan)
     cam_from_world[posed] = np.eye(4)
     cam_from_world[posed, :3, :3] = turn[posed]
@@ -207,22 +251,33 @@ def turning_start(scene: Scene) -> Scene:
     return replace(scene, cam_from_world=cam_from_world, xyz=xyz)
 
 
-def _span(scene: Scene, frame: int) -> Indices:
-    return np.arange(*np.searchsorted(scene.obs_frame, [frame, frame + 1]))
+def _rays(scene: Scene) -> Array:
+    """(K, 3) unit directions of the observations in their cameras."""
+    ray = (scene.obs_xy - scene.centre) / scene.focal[scene.obs_frame, None]
+    ray = np.concatenate([ray, np.ones((len(ray), 1))], axis=1)
+    return ray / np.linalg.norm(ray, axis=1, keepdims=True)
 
 
-def _turn(target: Array, ray: Array) -> Array:
-    """The rotation (3, 3) that takes directions `target` (n, 3) to `ray` (n, 3), robustly; the identity of too few."""
-    turn, weight = np.eye(3), np.ones(len(ray))
-    for _ in range(4 if len(ray) >= 3 else 0):
-        turn = nearest_rotation((weight[:, None] * ray).T @ target)
-        error = np.linalg.norm(ray - target @ turn.T, axis=1)
-        weight = 1 / (1 + (error / max(1.5 * np.median(error), 1e-9)) ** 2)
-    return turn
+def _steps(scene: Scene, ray: Array) -> Iterator[tuple[int, Array, Array]]:
+    """For each posed frame but the first: the frame, and what it shares with the one before, as rays there and here."""
+    posed = np.flatnonzero(scene.posed).tolist()
+    before = span(scene, posed[0])
+    for frame in posed[1:]:
+        here = span(scene, frame)
+        _, a, b = np.intersect1d(scene.obs_track[before], scene.obs_track[here], return_indices=True)
+        if len(a) >= 3:
+            yield frame, ray[before][a], ray[here][b]
+        before = here
+
+
+def robust_cost(error_px: Array, far_px: float) -> Array:
+    """(K,) what observations cost under a loss of 1 px; one without an error, or beyond `far_px`, is an outlier."""
+    known = np.nan_to_num(error_px, nan=far_px, posinf=far_px)
+    return np.log1p(np.minimum(known, far_px) ** 2)
 
 
 def _cost(scene: Scene, config: RestartConfig, fixed_focal: bool) -> float:
     """Mean robust cost of the observations, and what the prior says of the focal length."""
-    error = np.nan_to_num(scene.error_px()[scene.usable], nan=config.far_px, posinf=config.far_px)
+    each = robust_cost(scene.error_px()[scene.usable], config.far_px)
     prior = 0.0 if fixed_focal else focal_penalty(scene)
-    return float((np.log1p(np.minimum(error, config.far_px) ** 2).sum() + prior) / len(error))
+    return float((each.sum() + prior) / len(each))

@@ -15,7 +15,7 @@ from wmkit.annotate.pose.scene import Indices
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array
 
-__all__ = ["Turning", "TurningConfig", "fit_turning", "may_turn_only", "nearest_rotation"]
+__all__ = ["Turning", "TurningConfig", "fit_turning", "may_turn_only", "turn_between"]
 
 GOLDEN = 0.6180339887498949
 
@@ -163,18 +163,13 @@ class _Problem:
             if len(i) < 3:
                 rotation[at] = rotation[at - 1]
                 continue
-            target = ray[there][j] @ rotation[at - 1].T
-            weight = np.ones(len(i))
-            for _ in range(4):
-                rotation[at] = nearest_rotation((weight[:, None] * target).T @ ray[here][i])
-                error = np.linalg.norm(ray[here][i] @ rotation[at].T - target, axis=1)
-                weight = 1 / (1 + (error / max(1.5 * np.median(error), 1e-9)) ** 2)
+            rotation[at] = turn_between(ray[here][i], ray[there][j] @ rotation[at - 1].T)
         return rotation
 
     def _kabsch(self, ray: Array, direction: Array, weight: Array) -> Array:
         outer = weight[:, None, None] * direction[self.track][:, :, None] * ray[:, None, :]
         moment = self._sum(self.frame, outer.reshape(-1, 9), self.frames).reshape(-1, 3, 3)
-        return nearest_rotation(moment)
+        return _nearest_rotation(moment)
 
     @staticmethod
     def _sum(slot: Indices, rows: Array, count: int) -> Array:
@@ -182,7 +177,17 @@ class _Problem:
         return np.stack(columns, axis=1, dtype=np.float64)
 
 
-def nearest_rotation(moment: Array) -> Array:
+def turn_between(source: Array, target: Array) -> Array:
+    """The rotation (3, 3) that takes directions `source` (n, 3) to `target` (n, 3), of three or more, robustly."""
+    turn, weight = np.eye(3), np.ones(len(source))
+    for _ in range(4):
+        turn = _nearest_rotation((weight[:, None] * target).T @ source)
+        error = np.linalg.norm(source @ turn.T - target, axis=1)
+        weight = 1 / (1 + (error / max(1.5 * np.median(error), 1e-9)) ** 2)
+    return turn
+
+
+def _nearest_rotation(moment: Array) -> Array:
     """(..., 3, 3) rotations nearest to the moments (Kabsch 1976)."""
     u, _, vt = np.linalg.svd(moment)
     flip = np.ones(moment.shape[:-1])

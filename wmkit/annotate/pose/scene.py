@@ -19,11 +19,14 @@ __all__ = [
     "refine_poses",
     "resect",
     "scene_from_model",
+    "span",
     "triangulate",
     "widest_angle_deg",
 ]
 
 Indices = NDArray[np.intp]
+REWEIGHTINGS = 10
+FAR_PX = 1e6  # stands for the error of a point behind the camera
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -149,7 +152,7 @@ def resect(scene: Scene, max_error_px: float, min_inliers: int) -> Scene:
     options.ransac.random_seed = 0
     known = np.isfinite(scene.xyz[scene.obs_track, 0])
     for frame in np.flatnonzero(~scene.posed).tolist():
-        at = _span(scene, frame)
+        at = span(scene, frame)
         at = at[known[at]]
         if len(at) < min_inliers:
             continue
@@ -168,7 +171,7 @@ def refine_poses(scene: Scene, frames: Indices, loss_px: float, min_inliers: int
     options.loss_function_scale = loss_px
     usable = scene.usable
     for frame in frames.tolist():
-        at = _span(scene, frame)
+        at = span(scene, frame)
         at = at[usable[at]]
         if len(at) < min_inliers:
             continue
@@ -180,15 +183,16 @@ def refine_poses(scene: Scene, frames: Indices, loss_px: float, min_inliers: int
     return replace(scene, cam_from_world=cam_from_world)
 
 
-def _span(scene: Scene, frame: int) -> Indices:
+def span(scene: Scene, frame: int) -> Indices:
     """Positions of a frame's observations."""
     return np.arange(*np.searchsorted(scene.obs_frame, [frame, frame + 1]))
 
 
-def triangulate(scene: Scene, max_error_px: float, min_angle_deg: float) -> Scene:
+def triangulate(scene: Scene, max_error_px: float, min_angle_deg: float, *, robust: bool = False) -> Scene:
     """Give a point to every track without one that three posed frames agree on, to `max_error_px`.
 
-    The point nearest to all rays in the least-squares sense, in closed form for all tracks at once.
+    The point nearest to all rays in the least-squares sense, in closed form for all tracks at once. `robust`: to
+    most of its rays, by reweighting, and no more than half of its observations need agree.
     """
     at = np.flatnonzero(scene.posed[scene.obs_frame] & ~np.isfinite(scene.xyz[scene.obs_track, 0]))
     track, count = np.unique(scene.obs_track[at], return_counts=True)
@@ -196,24 +200,47 @@ def triangulate(scene: Scene, max_error_px: float, min_angle_deg: float) -> Scen
     if len(at) == 0:
         return scene
     track, row = np.unique(scene.obs_track[at], return_inverse=True)
+    trial, error_px = _with_points(scene, at, track, row, np.ones(len(at)))
+    for _ in range(REWEIGHTINGS if robust else 0):
+        weight = 1 / (1 + (error_px / np.maximum(_middle(error_px, row)[row], 0.5)) ** 2)
+        trial, error_px = _with_points(scene, at, track, row, weight)
+    worst = np.zeros(len(track))
+    np.maximum.at(worst, row, error_px)
+    lost = (_middle(error_px, row) if robust else worst) > max_error_px
+    trial.xyz[track[lost | (widest_angle_deg(trial, track) < min_angle_deg)]] = np.nan
+    return trial
+
+
+def _with_points(scene: Scene, at: Indices, track: Indices, row: Indices, weight: Array) -> tuple[Scene, Array]:
+    """The scene with a point for every `track` (M,), and the errors px (K,) of the observations `at` (K,)."""
+    xyz = scene.xyz.copy()
+    xyz[track] = _nearest_points(scene, at, row, weight)
+    trial = replace(scene, xyz=xyz)
+    return trial, np.nan_to_num(trial.error_px()[at], nan=FAR_PX, posinf=FAR_PX)
+
+
+def _middle(values: Array, row: Indices) -> Array:
+    """(M,) upper median of the values (K,) of each `row` (K,)."""
+    order = np.lexsort((values, row))
+    size = np.bincount(row)
+    return values[order[np.cumsum(size) - size + size // 2]]
+
+
+def _nearest_points(scene: Scene, at: Indices, row: Indices, weight: Array) -> Array:
+    """(M, 3) points nearest to the rays of the observations `at` (K,) that belong to each of M `row` (K,), weighted."""
+    count = int(row.max()) + 1
     world_from_cam = invert_rigid(scene.cam_from_world)[scene.obs_frame[at]]
     ray = (scene.obs_xy[at] - scene.centre) / scene.focal[scene.obs_frame[at], None]
     ray = np.concatenate([ray, np.ones((len(at), 1))], axis=1)
     ray = np.einsum("kij,kj->ki", world_from_cam[:, :3, :3], ray / np.linalg.norm(ray, axis=1, keepdims=True))
-    across = np.eye(3) - ray[:, :, None] * ray[:, None, :]
-    normal, moment = np.zeros((len(track), 3, 3)), np.zeros((len(track), 3))
+    across = weight[:, None, None] * (np.eye(3) - ray[:, :, None] * ray[:, None, :])
+    normal, moment = np.zeros((count, 3, 3)), np.zeros((count, 3))
     np.add.at(normal, row, across)
     np.add.at(moment, row, np.einsum("kij,kj->ki", across, world_from_cam[:, :3, 3]))
     solvable = np.linalg.cond(normal) < 1e12
-    point = np.full((len(track), 3), np.nan)
+    point = np.full((count, 3), np.nan)
     point[solvable] = np.linalg.solve(normal[solvable], moment[solvable][:, :, None])[:, :, 0]
-    xyz = scene.xyz.copy()
-    xyz[track] = point
-    trial = replace(scene, xyz=xyz)
-    worst = np.zeros(len(track))
-    np.maximum.at(worst, row, np.nan_to_num(trial.error_px()[at], nan=np.inf))
-    xyz[track[(worst > max_error_px) | (widest_angle_deg(trial, track) < min_angle_deg)]] = np.nan
-    return replace(scene, xyz=xyz)
+    return point
 
 
 def widest_angle_deg(scene: Scene, track: Indices) -> Array:

@@ -4,21 +4,24 @@ Of many keyframes it poses some only, so that it costs a fraction of the first. 
 (few were alive), the two are not disjoint, and `Disagreement.disjoint` says so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wmkit.annotate.pose.choose import MapJob, better_map, map_at_once
+from wmkit.annotate.pose.bundle import bundle_adjust
+from wmkit.annotate.pose.choose import MapJob, better_map, map_at_once, with_cameras
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
 from wmkit.annotate.pose.restart import RestartConfig
-from wmkit.annotate.pose.scene import resect
+from wmkit.annotate.pose.scene import Scene, resect, triangulate
 from wmkit.annotate.pose.seams import Seam
+from wmkit.annotate.pose.sliding import thinned
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.windows import WindowConfig, map_chain
 from wmkit.camera import Array, invert_rigid
 
-__all__ = ["Disagreement", "SecondConfig", "compare", "second_estimate"]
+__all__ = ["Disagreement", "Second", "SecondConfig", "compare", "second_estimate", "settled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,7 @@ class SecondConfig:
     thin_from   keyframes from which every second one is left out, ...
     min_shared  ... as long as those that stay share so many tracks.
     resect_px, min_inliers  of a keyframe posed after another beginning of the map was taken.
+    observations  of a keyframe, and iterations, in the adjustment of each estimate before they are compared.
     """
 
     thin_from: int = 40
@@ -37,6 +41,8 @@ class SecondConfig:
     apart_share: float = 0.02
     resect_px: float = 4.0
     min_inliers: int = 20
+    observations: int = 300
+    iterations: int = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,6 +73,53 @@ class Disagreement:
         return bool(turned > config.apart_deg or moved > config.apart_share)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Second:
+    """The second estimate, in time running backwards.
+
+    scene      of its keyframes; one that was `mapped` (N,) and has no pose there can be posed against its points.
+    picked     how many keyframes it was to pose.
+    job        what was mapped; None of a long clip, mapped in windows.
+    """
+
+    scene: Scene
+    mapped: NDArray[np.bool_]
+    picked: int
+    job: MapJob | None
+
+    def poses(self, config: SecondConfig, *, fixed_focal: bool) -> tuple[Array, float, float]:
+        """(N, 4, 4) cam_from_world, time running forwards, NaN where unposed; focal px; share of keyframes posed."""
+        frames = np.flatnonzero(self.mapped | self.scene.posed)
+        scene = resect(self.scene.at_frames(frames, min_length=0), config.resect_px, config.min_inliers)
+        scene = settled(scene, config, fixed_focal=fixed_focal)
+        focal_px = float(np.median(scene.focal[frames]))
+        return scene.cam_from_world[::-1], focal_px, float(self.scene.posed.sum() / self.picked)
+
+    def again(self, cam_from_world: Array, focal: Array, mapping: MappingConfig, restart: RestartConfig) -> "Second":
+        """A second look: all keyframes at once, and the first estimate's cameras, if they leave notably less.
+
+        `cam_from_world` (N, 4, 4) and `focal` (N,) are the first's, time running forwards. They are judged by this
+        estimate's own tracks alone, so that agreement still means something.
+        """
+        if self.job is None:
+            return self
+        scene = map_at_once(self.job, self.scene, mapping, restart)
+        scene = with_cameras(self.job, scene, cam_from_world[::-1], focal[::-1], restart)
+        return replace(self, scene=scene)
+
+
+def settled(scene: Scene, config: SecondConfig, *, fixed_focal: bool) -> Scene:
+    """The posed frames of a map adjusted, so that two maps differ by what their tracks say, not by how they came about.
+
+    Some observations a frame do: `observations` of those that tie most. A frame that loses its points keeps its pose.
+    """
+    core = thinned(triangulate(scene, config.resect_px, 0.0), config.observations, len(scene.cam_from_world))
+    if not core.usable.any():
+        return scene
+    core = bundle_adjust(core, 1.0, fixed_focal=fixed_focal, iterations=config.iterations)
+    return replace(scene, cam_from_world=core.cam_from_world, focal=core.focal, xyz=core.xyz)
+
+
 def second_estimate(
     half: Tracks,
     keyframes: tuple[int, ...],
@@ -74,37 +127,24 @@ def second_estimate(
     start: Start,
     config: SecondConfig,
     windows: WindowConfig | None = None,
-    *,
-    at_once: bool = False,
-) -> tuple[Array, float, float]:
-    """(N, 4, 4) cam_from_world with NaN where unposed, focal px (NaN: none), and the share of its keyframes posed.
-
-    `at_once`: all keyframes mapped at once is tried too. `windows` says how a long clip is cut; None: in one piece.
-    """
+) -> Second | None:
+    """The second estimate, or None; `windows` says how a long clip is cut, None: in one piece."""
     chosen = keyframes if len(keyframes) < config.thin_from else _thinned(half, keyframes, config.min_shared)
     last = len(half) - 1
     backwards = half.reversed()
     turned = tuple(sorted((last - j, last - i) for i, j in linked if i in chosen and j in chosen))
     picked = tuple(sorted(last - frame for frame in chosen))
-    cam_from_world = np.full((len(half), 4, 4), np.nan)
     if windows is not None and len(picked) > windows.longest:
         chain = map_chain(backwards, picked, turned, start, MappingConfig(), windows)
         if chain is None:
-            return cam_from_world, float("nan"), 0.0
-        posed = chain.scene.posed
-        return chain.scene.cam_from_world[::-1], float(np.median(chain.scene.focal[posed])), posed.sum() / len(picked)
+            return None
+        return Second(scene=chain.scene, mapped=chain.scene.posed, picked=len(picked), job=None)
     found = map_keyframes(backwards, picked, turned, start, MappingConfig())
     if found is None:
-        return cam_from_world, float("nan"), 0.0
+        return None
     job = MapJob(tracks=backwards, half=backwards, keyframes=picked, linked=turned, start=start)
     raw = job.scene(found)
-    scene = better_map(job, raw, RestartConfig())
-    if at_once and not start.zooms:
-        scene = map_at_once(job, scene, MappingConfig(), RestartConfig())
-    mapped = raw.posed | scene.posed
-    scene = resect(scene.at_frames(np.flatnonzero(mapped), min_length=0), config.resect_px, config.min_inliers)
-    cam_from_world = np.where(mapped[:, None, None], scene.cam_from_world, np.nan)[::-1]
-    return cam_from_world, float(np.median(scene.focal[mapped])), float(scene.posed.sum() / len(picked))
+    return Second(scene=better_map(job, raw, RestartConfig()), mapped=raw.posed, picked=len(picked), job=job)
 
 
 def _thinned(half: Tracks, keyframes: tuple[int, ...], min_shared: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyfram
 from wmkit.annotate.pose.restart import RestartConfig, usual_beginning
 from wmkit.annotate.pose.scene import Scene, drop_outliers, longest_tracks, scene_from_model
 from wmkit.annotate.pose.tracks import Tracks
-from wmkit.annotate.pose.zoom import ZoomConfig, zoom_gain
+from wmkit.annotate.pose.zoom import ZoomConfig, follows_curve, smooth_zoom, zoom_gain
 from wmkit.camera import Array, CameraPrior, Lens
 
 __all__ = ["CameraSearch", "Mapped", "at_usual_focal", "map_clip", "starts"]
@@ -23,6 +23,8 @@ QUICK, PATIENT = 12, 100  # iterations of the adjustments that decide, first and
 OUTLIER_PX = 4.0  # reprojection error of observations that a lens is adjusted to
 USUAL_FOCAL = (0.8, 0.4)  # mean and sigma as shares of the long side: 64 degrees wide; one sigma is 103 to 45 degrees
 HALF_ALIVE = 150  # tracks a half must have alive in the median frame to be mapped alone
+
+ABSURD_LOG = 1.0  # a focal length so far from the usual one, as a log ratio, comes of a wrong camera
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,11 @@ class Mapped:
     disjoint: bool
     fixed_focal: bool
     job: MapJob | None = None
+
+    @property
+    def half(self) -> Tracks:
+        """The tracks it was mapped from."""
+        return self.tracks.half(0) if self.disjoint else self.tracks
 
 
 def starts(tracks: Tracks, prior: CameraPrior | None, config: MappingConfig) -> Start:
@@ -90,11 +97,12 @@ def map_clip(
     if start.fixed:
         return straight
     # a wrong camera may look like a wrong beginning and the other way round: what fits in the end decides
-    for begun in (raw,) if scene is raw else (raw, scene):
-        other = _other_camera(replace(straight, scene=begun), keyframes, linked, start, search)
-        if other is None:
-            continue
-        if scene is raw or _left_px(other, keyframes) < (1 - search.zoom.min_gain) * _left_px(straight, keyframes):
+    begun = [raw] if scene is raw else [raw, scene]
+    if start.focal_prior is not None and abs(np.log(np.median(scene.focal) / start.focal_prior[0])) > ABSURD_LOG:
+        begun.append(usual_beginning(scene, search.restart))
+    for known in begun:
+        other = _other_camera(replace(straight, scene=known), keyframes, linked, start, search)
+        if other is not None and _fits(other, straight, keyframes, search, sure=scene is raw):
             return other
     return straight
 
@@ -117,12 +125,23 @@ def _other_camera(
     return _unbent(tracks, keyframes, linked, lens, search.mapping, search.lens)
 
 
+def _fits(other: Mapped, straight: Mapped, keyframes: tuple[int, ...], search: CameraSearch, *, sure: bool) -> bool:
+    """Whether the map with a zoom or a lens is the better one; `sure`: nothing speaks against the straight map."""
+    if not other.scene.zooms:
+        return sure or _left_px(other, keyframes) < (1 - search.lens.min_gain) * _left_px(straight, keyframes)
+    if not follows_curve(other.scene.at_frames(np.array(keyframes)), search.zoom):
+        return False
+    return _left_px(other, keyframes) < (1 - search.zoom.smooth_gain) * _left_px(straight, keyframes)
+
+
 def _left_px(mapped: Mapped, keyframes: tuple[int, ...]) -> float:
-    """Median error of the longest tracks after a short adjustment."""
+    """Median error of the longest tracks after an adjustment: no map may lose for having come a shorter way."""
     thin = longest_tracks(mapped.scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
     if not thin.usable.any():
         return float("inf")
-    found = bundle_adjust(thin, 1.0, fixed_focal=mapped.fixed_focal, iterations=QUICK)
+    found = bundle_adjust(thin, 1.0, fixed_focal=mapped.fixed_focal, iterations=PATIENT)
+    if found.zooms:
+        found = bundle_adjust(smooth_zoom(found), 1.0, fixed_focal=True, iterations=PATIENT)
     return float(np.median(found.error_px()[found.usable]))
 
 

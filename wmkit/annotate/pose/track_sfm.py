@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from wmkit.annotate.pose.choose import map_at_once
+from wmkit.annotate.pose.choose import map_at_once, with_cameras
 from wmkit.annotate.pose.covariance import pose_covariance
 from wmkit.annotate.pose.dynamic import find_dynamic
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
@@ -23,12 +23,12 @@ from wmkit.annotate.pose.quality import measure_quality
 from wmkit.annotate.pose.restart import RestartConfig, flat_map
 from wmkit.annotate.pose.rotation import TurningConfig, fit_turning, may_turn_only
 from wmkit.annotate.pose.scene import Scene, drop_outliers, refine_poses, resect, triangulate, widest_angle_deg
-from wmkit.annotate.pose.second import Disagreement, SecondConfig, compare, second_estimate
+from wmkit.annotate.pose.second import Disagreement, Second, SecondConfig, compare, second_estimate, settled
 from wmkit.annotate.pose.sliding import adjust_keyframes
 from wmkit.annotate.pose.start import CameraSearch, Mapped, at_usual_focal, starts
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
 from wmkit.annotate.pose.windows import WindowConfig
-from wmkit.annotate.pose.zoom import ZoomConfig
+from wmkit.annotate.pose.zoom import ZoomConfig, smooth_zoom
 from wmkit.annotate.protocols import PoseEstimate
 from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, Trajectory, invert_rigid
 from wmkit.clip import NoTrajectory, Points
@@ -36,13 +36,15 @@ from wmkit.video.frames import FrameSource
 
 __all__ = ["TrackSfm", "TrackSfmConfig"]
 
+NO_FOCAL = ("focal_diverged", "no_model")  # what a camera far from any real one ends in
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackSfmConfig:
     """Knobs of the engine.
 
     rounds_px       one bundle adjustment each: reprojection error of the observations that enter and leave it.
-    iterations      of the adjustments before the last, and of the last.
+    iterations      of each adjustment.
     min_angle_deg   widest triangulation angle a point needs.
     loss_px         scale of the Cauchy loss.
     min_inliers     points a frame must see to be posed.
@@ -66,7 +68,7 @@ class TrackSfmConfig:
     turning: TurningConfig = TurningConfig()
     second: SecondConfig = SecondConfig()
     windows: WindowConfig = WindowConfig()
-    rounds_px: tuple[float, ...] = (4.0, 2.5)
+    rounds_px: tuple[float, float] = (4.0, 2.5)
     iterations: tuple[int, int] = (15, 50)
     min_angle_deg: float = 0.5
     loss_px: float = 1.0
@@ -109,7 +111,9 @@ class TrackSfm:
         mapped, second = self._two_opinions(mapped, keyframes, linked)
         apart = (("second", time.process_time() - begun_s),)
         scene, refusal = self._adjusted(mapped, np.array(keyframes))
-        if refusal is not None and refusal.reason == "focal_diverged":  # the motion says nothing of it: a usual one
+        if (
+            refusal is not None and refusal.reason in NO_FOCAL and not mapped.fixed_focal
+        ):  # the motion says nothing of it
             mapped = at_usual_focal(mapped, config.restart)
             scene, refusal = self._adjusted(mapped, np.array(keyframes))
         refusal = refusal or self._planar(scene, mapped)
@@ -162,7 +166,8 @@ class TrackSfm:
         scene = resect(mapped.scene, config.rounds_px[0], config.min_inliers)
         refusal = self._degenerate(scene)
         others = np.setdiff1d(np.arange(len(scene.cam_from_world)), keyframes)
-        for limit_px in config.rounds_px:
+        rounds = list(zip(config.rounds_px, config.iterations, strict=True))
+        for done, (limit_px, iterations) in enumerate((*rounds, rounds[-1]) if scene.zooms else rounds):
             if refusal is not None:
                 break
             scene = triangulate(scene, limit_px, config.min_angle_deg)
@@ -170,14 +175,14 @@ class TrackSfm:
             core = scene.at_frames(keyframes)
             if core.posed.sum() < 2 or not core.usable.any():
                 return scene, NoTrajectory(reason="no_model", detail="the keyframes do not hold together")
-            last = limit_px == config.rounds_px[-1]
-            iterations = config.iterations[1] if last else config.iterations[0]
+            smooth = scene.zooms and done == len(rounds)  # once found frame by frame, they are put on a curve
+            core = smooth_zoom(core) if smooth else core
             core = adjust_keyframes(
                 core,
                 keyframes,
                 config.loss_px,
                 config.windows,
-                fixed_focal=mapped.fixed_focal,
+                fixed_focal=mapped.fixed_focal or smooth,
                 iterations=iterations,
             )
             posed = core.posed[:, None, None]
@@ -203,34 +208,44 @@ class TrackSfm:
     def _two_opinions(
         self, mapped: Mapped, keyframes: tuple[int, ...], linked: tuple[Pair, ...]
     ) -> tuple[Mapped, Disagreement]:
-        """The map and how far a second one is from it; where they are far apart, both are tried all at once too."""
+        """The map and how far a second one is from it; where they are far apart, both look again, at each other too."""
         config = self.config
-        second = self._second_opinion(mapped, keyframes, linked, at_once=False)
-        if mapped.job is None or not second.apart(config.second):
-            return mapped, second
-        scene = map_at_once(mapped.job, mapped.scene, config.mapping, config.restart)
-        mapped = replace(mapped, scene=scene)
-        return mapped, self._second_opinion(mapped, keyframes, linked, at_once=True)
-
-    def _second_opinion(
-        self, mapped: Mapped, keyframes: tuple[int, ...], linked: tuple[Pair, ...], *, at_once: bool
-    ) -> Disagreement:
-        first = np.where(mapped.scene.posed[:, None, None], mapped.scene.cam_from_world, np.nan)
-        start = starts(mapped.tracks, None, self.config.mapping)
+        start = starts(mapped.tracks, None, config.mapping)
         if mapped.lens is not None:  # its pinhole is known from the lens; elsewhere the focal length is found anew
             pinhole = mapped.lens.default_pinhole()
             start = replace(start, params=((pinhole.fx, pinhole.cx, pinhole.cy),))
         start = replace(start, zooms=mapped.scene.zooms)
-        found, focal, share = second_estimate(
-            mapped.tracks.half(1), keyframes, linked, start, self.config.second, self.config.windows, at_once=at_once
-        )
-        centre = invert_rigid(first[mapped.scene.posed])[:, :3, 3]
+        second = second_estimate(mapped.tracks.half(1), keyframes, linked, start, config.second, config.windows)
+        between = self._disagreement(mapped, second)
+        if mapped.job is None or second is None or not between.apart(config.second):
+            return mapped, between
+        first = mapped.scene
+        scene = map_at_once(mapped.job, first, config.mapping, config.restart)
+        theirs, focal_px, _ = second.poses(config.second, fixed_focal=mapped.fixed_focal)
+        if not first.zooms:
+            scene = with_cameras(mapped.job, scene, theirs, np.full(len(theirs), focal_px), config.restart)
+        second = second.again(first.cam_from_world, first.focal, config.mapping, config.restart)
+        mapped = replace(mapped, scene=scene)
+        return mapped, self._disagreement(mapped, second)
+
+    def _disagreement(self, mapped: Mapped, second: Second | None) -> Disagreement:
+        """How far the two are apart, each adjusted on its own tracks."""
+        config, fixed = self.config.second, mapped.fixed_focal
+        mine = np.isin(mapped.scene.obs_track, np.concatenate(mapped.half.ids))
+        one = mapped.scene.keep(mine).at_frames(np.flatnonzero(mapped.scene.posed))
+        one = settled(one, config, fixed_focal=fixed)
+        first = np.where(one.posed[:, None, None], one.cam_from_world, np.nan)
+        if second is None:
+            found, focal, share = np.full_like(first, np.nan), float("nan"), 0.0
+        else:
+            found, focal, share = second.poses(config, fixed_focal=fixed)
+        centre = invert_rigid(first[one.posed])[:, :3, 3]
         path = float(np.linalg.norm(np.diff(centre, axis=0), axis=1).sum())
         rotation_deg, position = compare(first, found, path)
         return Disagreement(
             rotation_deg=rotation_deg,
             position=position,
-            focal=abs(float(np.log(focal / np.median(mapped.scene.focal)))),
+            focal=abs(float(np.log(focal / np.median(one.focal)))),
             posed_share=share,
             disjoint=mapped.disjoint,
         )

@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.annotate.pose.coarse_flow import PIXEL_CENTRE, CoarseFlow
 from wmkit.annotate.pose.epipolar import epipolar_inliers
 from wmkit.camera import Intrinsics, Lens
 from wmkit.video.frames import FrameSource
 
-__all__ = ["PIXEL_CENTRE", "TrackConfig", "Tracks", "track_points"]
+__all__ = ["TrackConfig", "Tracks", "track_points"]
 
 Sightings = tuple[NDArray[np.int64], NDArray[np.float32]]
 THUMBNAIL = (32, 24)
-PIXEL_CENTRE = np.float32(0.5)  # OpenCV puts the centre of the first pixel at 0, we at 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class TrackConfig:
     pyramid_levels      halvings above full size.
     coarse_side_px      long side of the frames on which DIS makes LK's first guess.
     forward_backward_px a point is dropped when tracking it back lands farther than this from where it was.
+    least_share         of the living points that must pass from one frame to the next; where fewer do, it is by chance.
     epipolar_px         MAGSAC threshold of the fundamental matrix between consecutive frames.
     """
 
@@ -46,6 +47,7 @@ class TrackConfig:
     coarse_side_px: int = 480
     forward_backward_px: float = 0.7
     epipolar_px: float = 2.0
+    least_share: float = 0.1
     quality: float = 0.002
 
 
@@ -148,7 +150,7 @@ class _Tracker:
         self.thumbnail: list[NDArray] = []
         self.astray: list[Sightings] = []
         self.born = 0
-        self.dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
+        self.coarse = CoarseFlow(width, height, config.coarse_side_px)
 
     def add(self, rgb: NDArray[np.uint8]) -> None:
         gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
@@ -175,30 +177,18 @@ class _Tracker:
 
     def _follow(self, before: NDArray, after: NDArray) -> None:
         """Move the living points to the next frame and drop those that fail a check."""
-        guess = self.xy + self._coarse_flow(before, after)
+        guess = self.xy + self.coarse.at(before, after, self.xy)
         moved, found = self._refine(before, after, self.xy, guess)
         back, found_back = self._refine(after, before, moved, moved - (guess - self.xy))
         closed = np.linalg.norm(back - self.xy, axis=1) < self.config.forward_backward_px
         inside = (moved >= 0).all(1) & (moved[:, 0] <= self.width - 1) & (moved[:, 1] <= self.height - 1)
         keep = found & found_back & closed & inside
+        if keep.mean() < self.config.least_share:
+            keep[:] = False
         old, self.xy, self.ids = self.xy[keep], moved[keep], self.ids[keep]
         keep = _still_or_epipolar(old, self.xy, self.config.epipolar_px)
         self.astray[-1] = self.ids[~keep], self.xy[~keep] + PIXEL_CENTRE
         self.xy, self.ids = self.xy[keep], self.ids[keep]
-
-    def _coarse_flow(self, before: NDArray, after: NDArray) -> NDArray[np.float32]:
-        """(n, 2) px: DIS flow of the shrunken frames at the living points.
-
-        As a first guess it keeps more points of fast motion than deeper LK pyramids do, at less cost (LOG.md).
-        """
-        shrink = min(1.0, self.config.coarse_side_px / max(self.width, self.height))
-        size = (max(16, round(self.width * shrink)), max(16, round(self.height * shrink)))
-        small = [cv2.resize(gray, size, interpolation=cv2.INTER_AREA) for gray in (before, after)]
-        flow = self.dis.calc(small[0], small[1], None)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        ratio = np.array([size[0] / self.width, size[1] / self.height], np.float32)
-        where = (self.xy + PIXEL_CENTRE) * ratio - PIXEL_CENTRE
-        sampled = cv2.remap(flow, where[:, None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        return sampled[:, 0] / ratio
 
     def _refine(
         self, before: NDArray, after: NDArray, xy: NDArray, guess: NDArray

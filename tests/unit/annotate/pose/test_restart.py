@@ -13,6 +13,7 @@ from wmkit.annotate.pose.restart import (
     best_beginning,
     flat_map,
     reversed_twin,
+    turning_focal,
     turning_start,
     usual_beginning,
 )
@@ -98,6 +99,52 @@ def test_cameras_that_turn_are_followed_by_the_turning_start() -> None:
     flat = turning_start(replace(still, xyz=still.xyz * 0 + 1))
     assert rotation_off_deg(flat, still) < 1e-5  # arccos near 1 knows no better
     assert np.abs(flat.cam_from_world[:, :3, 3]).max() < 0.01
+
+
+def spin(focal_px: float, frames: int = 20, step_deg: float = 8.0) -> Scene:
+    """A camera that turns much and moves little past a cloud all around: every point stays in view for few frames."""
+    rng = np.random.default_rng(3)
+    around = rng.uniform(-0.5, np.radians(step_deg) * frames + 0.5, 3000)
+    far = rng.uniform(4, 8, 3000)
+    xyz = np.stack([far * np.sin(around), rng.uniform(-2, 2, 3000), far * np.cos(around)], axis=1)
+    world_from_cam = np.tile(np.eye(4), (frames, 1, 1))
+    for index in range(frames):
+        world_from_cam[index, :3, :3] = rotation_vector(np.array([0.0, np.radians(step_deg) * index, 0.0]))
+        world_from_cam[index, :3, 3] = [0.02 * index, 0.007 * np.sin(index), 0.014 * index]
+    exact = replace(
+        arc_scene(frames=frames, points=3000),
+        cam_from_world=invert_rigid(world_from_cam),
+        focal=np.full(frames, focal_px),
+        xyz=xyz,
+        obs_frame=np.repeat(np.arange(frames), 3000),
+        obs_track=np.tile(np.arange(3000), frames),
+        obs_xy=np.zeros((3000 * frames, 2)),
+        focal_prior=PRIOR_PX,
+    )
+    point = exact.in_camera()
+    with np.errstate(divide="ignore"):
+        xy = focal_px * point[:, :2] / point[:, 2:] + exact.centre
+    inside = (point[:, 2] > 0.1) & (xy > 0).all(axis=1) & (xy < SIZE).all(axis=1)
+    return replace(exact, obs_xy=xy + rng.normal(0, 0.3, xy.shape)).keep(inside)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0, 1.6])
+def test_a_camera_that_turns_much_speaks_for_its_focal_length(share: float) -> None:
+    assert turning_focal(spin(share * LONG_PX), CONFIG.turning_focal) == pytest.approx(share * LONG_PX)
+
+
+@pytest.mark.parametrize("share", [1.0, 1.6])
+def test_a_map_of_fast_turns_is_found_from_its_tracks_alone(share: float) -> None:
+    """160 degrees of turning, tracks of four or five frames, another focal length than the usual one."""
+    truth = spin(share * LONG_PX)
+    tracks, keyframes = tracks_of(truth), tuple(range(20))
+    start = Start(model="SIMPLE_PINHOLE", params=((0.8 * LONG_PX, SIZE[0] / 2, SIZE[1] / 2),), focal_prior=PRIOR_PX)
+    found = flat_map(tracks, keyframes, start, CONFIG)
+    assert found.posed.all(), "all keyframes take part where tracks are short"
+    assert rotation_off_deg(found, truth) < 1.0
+    assert abs(np.log(found.focal[0] / truth.focal[0])) < 0.02
+    for less in (replace(CONFIG, other_focal=99.0), replace(CONFIG, long_tracks=0.0)):
+        assert rotation_off_deg(flat_map(tracks, keyframes, start, less), truth) > 1.5, "it takes both"
 
 
 @pytest.mark.parametrize("fixed", [True, False])

@@ -1,10 +1,13 @@
 """The second estimate: disjoint from the first, and compared with it exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.unit.annotate.pose.scenes import FOCAL_PX, SIZE, arc_scene, rotation_vector, tracks_of
-from wmkit.annotate.pose.mapping import Start
+from wmkit.annotate.pose.mapping import MappingConfig, Start
+from wmkit.annotate.pose.restart import RestartConfig
 from wmkit.annotate.pose.second import SecondConfig, compare, second_estimate
 from wmkit.camera import invert_rigid
 
@@ -107,7 +110,9 @@ def test_reversed_tracks_are_the_same_from_the_end() -> None:
 def test_the_odd_half_backwards_finds_the_same_cameras(first: np.ndarray) -> None:
     tracks = tracks_of(arc_scene(frames=FRAMES, points=400, noise_px=0.2))
     few = SecondConfig(thin_from=2)
-    found, focal_px, share = second_estimate(tracks.half(1), KEYFRAMES, (), START, few)
+    second = second_estimate(tracks.half(1), KEYFRAMES, (), START, few)
+    assert second is not None
+    found, focal_px, share = second.poses(few, fixed_focal=False)
     posed = np.isfinite(found[:, 0, 0])
     assert posed[0]
     assert posed[-1]
@@ -117,15 +122,33 @@ def test_the_odd_half_backwards_finds_the_same_cameras(first: np.ndarray) -> Non
     rotation_deg, position = compare(first, found, path_length(first))
     assert np.nanmax(rotation_deg) < 0.2
     assert np.nanmax(position) < 0.01
-    again, _, _ = second_estimate(tracks.half(1), KEYFRAMES, (), START, few)
-    assert again.tobytes() == found.tobytes()
-    every, _, _ = second_estimate(tracks.half(1), KEYFRAMES, (), START, SecondConfig())
+    again = second_estimate(tracks.half(1), KEYFRAMES, (), START, few)
+    assert again is not None
+    assert again.poses(few, fixed_focal=False)[0].tobytes() == found.tobytes()
+    whole = second_estimate(tracks.half(1), KEYFRAMES, (), START, SecondConfig())
+    assert whole is not None
+    every, _, _ = whole.poses(SecondConfig(), fixed_focal=False)
     assert np.isfinite(every[:, 0, 0]).all(), "of a short clip it poses all"
 
 
 def test_tracks_that_say_nothing_give_no_second_estimate() -> None:
     tracks = tracks_of(arc_scene(points=8))
-    found, focal_px, share = second_estimate(tracks.half(1), tuple(range(6)), (), START, SecondConfig())
-    assert np.isnan(found).all()
-    assert np.isnan(focal_px)
-    assert share == 0.0
+    assert second_estimate(tracks.half(1), tuple(range(6)), (), START, SecondConfig()) is None
+
+
+def test_a_second_look_takes_the_other_estimates_cameras_where_they_leave_less() -> None:
+    scene = arc_scene(frames=FRAMES, points=400, noise_px=0.2)
+    half = tracks_of(scene).half(1)
+    second = second_estimate(half, KEYFRAMES, (), START, SecondConfig())
+    assert second is not None
+    assert second.job is not None
+    bent = second.scene.cam_from_world.copy()
+    bent[:, 0, 3] *= 1 + 0.3 * np.sin(np.arange(FRAMES))  # a wrong map: sideways steps of wrong length
+    lost = replace(second, scene=replace(second.scene, cam_from_world=bent, xyz=np.full_like(second.scene.xyz, np.nan)))
+    truth, focal = scene.cam_from_world, np.full(FRAMES, FOCAL_PX)
+    found, _, _ = lost.again(truth, focal, MappingConfig(), RestartConfig()).poses(SecondConfig(), fixed_focal=False)
+    rotation_deg, position = compare(truth, found, path_length(truth))
+    assert rotation_deg.max() < 0.2
+    assert 1e-6 < position.max() < 0.01, "its own tracks have their say: it is no copy"
+    kept = second.again(lost.scene.cam_from_world[::-1], focal, MappingConfig(), RestartConfig())
+    assert kept.scene.cam_from_world.tobytes() == second.scene.cam_from_world.tobytes(), "worse cameras are not taken"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.unit.annotate.pose.scenes import arc_scene, tracks_of
+from wmkit.annotate.pose.coarse_flow import CoarseFlow
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
 from wmkit.clip import Clip
@@ -73,6 +74,36 @@ def test_tracks_follow_a_known_shift(step: tuple[float, float]) -> None:
         # LK on an exactly shifted 8-bit picture is good to a hundredth of a pixel in the median
         np.testing.assert_allclose(np.median(motion, axis=0), (-step[0], -step[1]), atol=0.02)
         assert np.percentile(np.abs(motion + step), 90) < 0.1
+
+
+@pytest.mark.parametrize("step", [(-70.0, 12.0), (110.0, 0.0), (-90.0, -45.0)])
+def test_a_fast_turn_keeps_its_tracks(step: tuple[float, float]) -> None:
+    """A fifth to a third of the frame at a time: dense flow alone loses nearly all, and what it keeps is wrong."""
+    tracks = track_points(shifted(3, step), TrackConfig(max_points=300))
+    for frame in range(1, 3):
+        before, after = tracks.common(frame - 1, frame)
+        motion = tracks.xy[frame][after] - tracks.xy[frame - 1][before]
+        assert len(after) > 60
+        assert (np.abs(motion + step) < 1).all(axis=1).mean() > 0.97
+
+
+def test_the_coarse_flow_takes_a_shift_only_where_it_fits_better() -> None:
+    """Most of a picture at rest before a strip that runs: whatever shift the two agree on, points at rest stay."""
+    still, strip = texture(1), texture(2)
+    frames = [still[20:220, 20:340].copy() for _ in range(2)]
+    for index, picture in enumerate(frames):
+        picture[150:] = strip[150:200, 20 + 40 * index : 340 + 40 * index]
+    before, after = (np.asarray(picture[..., 0], np.uint8) for picture in frames)
+    xy = np.stack(np.meshgrid(np.arange(20.0, 300, 20), np.arange(20.0, 130, 20)), -1).reshape(-1, 2)
+    flow = CoarseFlow(WIDTH, HEIGHT, 480).at(before, after, xy.astype(np.float32))
+    assert np.median(np.abs(flow)) < 0.2
+
+
+def test_a_handful_that_passes_by_chance_is_no_track() -> None:
+    pictures = Pictures(np.stack([texture(seed)[:HEIGHT, :WIDTH] for seed in (1, 2)]).astype(np.uint8))
+    unchecked = track_points(pictures, TrackConfig(least_share=0.0))
+    assert len(unchecked.common(0, 1)[0]) > 0, "two pictures that show nothing in common"
+    assert len(track_points(pictures, TrackConfig()).common(0, 1)[0]) == 0
 
 
 def test_ids_are_sorted_unique_and_colours_belong_to_them() -> None:

@@ -237,7 +237,9 @@ def test_a_long_clip_is_mapped_in_windows_with_one_camera(walk: tuple[Scene, Tra
 def test_the_second_estimate_of_a_long_clip_is_in_windows_too(walk: tuple[Scene, Tracks]) -> None:
     truth, tracks = walk
     config = SecondConfig(min_shared=1000)  # no keyframe is left out
-    found, focal, share = second_estimate(tracks, tuple(range(FRAMES)), (), START, config, SMALL)
+    second = second_estimate(tracks, tuple(range(FRAMES)), (), START, config, SMALL)
+    assert second is not None
+    found, focal, share = second.poses(config, fixed_focal=False)
     assert share == 1.0
     assert focal == pytest.approx(FOCAL_PX, rel=0.02)
     rotation_deg, position = compare(truth.cam_from_world, found, path_of(truth.cam_from_world))
