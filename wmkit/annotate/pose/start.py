@@ -19,7 +19,7 @@ __all__ = ["CameraSearch", "Mapped", "at_usual_focal", "map_clip", "starts"]
 
 KNOWN_SIGMA_LOG = 0.03  # a focal length known this well is better than what most clips calibrate by themselves
 DECIDING_TRACKS = 300  # longest tracks that decide whether there may be a lens or a zoom
-QUICK, PATIENT = 12, 100  # iterations of the adjustments that decide, first and, if in doubt, second look
+QUICK, PATIENT = 30, 100  # iterations of the adjustments that decide, first and, if in doubt, second look
 OUTLIER_PX = 4.0  # reprojection error of observations that a lens is adjusted to
 USUAL_FOCAL = (0.8, 0.4)  # mean and sigma as shares of the long side: 64 degrees wide; one sigma is 103 to 45 degrees
 HALF_ALIVE = 150  # tracks a half must have alive in the median frame to be mapped alone

@@ -46,7 +46,7 @@ class TrackSfmConfig:
     rounds_px       one bundle adjustment each: reprojection error of the observations that enter and leave it.
     iterations      of each adjustment.
     min_angle_deg   widest triangulation angle a point needs.
-    loss_px         scale of the Cauchy loss.
+    loss_px         least and greatest scale of the Cauchy loss.
     min_inliers     points a frame must see to be posed.
     still_share     median displacement, as a share of the diagonal, below which a camera counts as static.
     min_parallax_deg  upper-quartile triangulation angle below which translation is not observable.
@@ -71,7 +71,7 @@ class TrackSfmConfig:
     rounds_px: tuple[float, float] = (4.0, 2.5)
     iterations: tuple[int, int] = (15, 50)
     min_angle_deg: float = 0.5
-    loss_px: float = 1.0
+    loss_px: tuple[float, float] = (0.2, 1.0)
     min_inliers: int = 20
     still_share: float = 0.004
     min_parallax_deg: float = 1.0
@@ -180,7 +180,7 @@ class TrackSfm:
             core = adjust_keyframes(
                 core,
                 keyframes,
-                config.loss_px,
+                self._loss_px(core),
                 config.windows,
                 fixed_focal=mapped.fixed_focal or smooth,
                 iterations=iterations,
@@ -188,11 +188,16 @@ class TrackSfm:
             posed = core.posed[:, None, None]
             cam_from_world = np.where(posed, core.cam_from_world, scene.cam_from_world)
             scene = replace(scene, cam_from_world=cam_from_world, focal=core.focal, xyz=core.xyz)
-            scene = refine_poses(scene, others[scene.posed[others]], config.loss_px, config.min_inliers)
+            scene = refine_poses(scene, others[scene.posed[others]], config.loss_px[1], config.min_inliers)
             scene = triangulate(scene, limit_px, config.min_angle_deg)
             scene = drop_outliers(scene, limit_px, config.min_angle_deg, config.min_inliers)
             refusal = self._degenerate(scene)
         return scene, refusal
+
+    def _loss_px(self, core: Scene) -> float:
+        """Twice the median error, within bounds: where most is good to a tenth, what slides by a px is an outlier."""
+        low, high = self.config.loss_px
+        return float(np.clip(2 * np.median(core.error_px()[core.usable]), low, high))
 
     def _planar(self, scene: Scene, mapped: Mapped) -> NoTrajectory | None:
         """One plane and a focal length that nobody gave: cameras and focal length trade against each other."""

@@ -46,7 +46,7 @@ class TrackConfig:
     full_side_px: int = 450
     pyramid_levels: int = 1
     coarse_side_px: int = 480
-    coarse_blur_px: float = 12.0
+    coarse_blur_px: float = 24.0
     forward_backward_px: float = 0.7
     epipolar_px: float = 2.0
     least_share: float = 0.1
