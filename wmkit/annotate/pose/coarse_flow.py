@@ -19,6 +19,7 @@ PIXEL_CENTRE = np.float32(0.5)  # OpenCV puts the centre of the first pixel at 0
 LONG_STEP = 1 / 40  # of the long side: shorter ones need no shift
 OUTSIDE = -1.0  # grey value of what a frame does not show
 REMAP_STEPS = 32  # of a px: OpenCV's INTER_TAB_SIZE
+THINNED = 4  # the blurred flow needs only every fourth px
 MEDIAN_PX = 5  # takes single wild pixels out before the blur
 
 
@@ -50,7 +51,9 @@ class CoarseFlow:
             where = (xy + PIXEL_CENTRE) * self.ratio - PIXEL_CENTRE
             flow = _fitter(first, second, where, (flow, shifted))
         smooth = [cv2.medianBlur(np.ascontiguousarray(flow[..., axis]), MEDIAN_PX) for axis in (0, 1)]
-        flow = cv2.GaussianBlur(np.stack(smooth, axis=-1), (0, 0), self.blur_px)
+        few = (max(4, self.size[0] // THINNED), max(4, self.size[1] // THINNED))  # a wide blur is dear at full size
+        flow = cv2.resize(np.stack(smooth, axis=-1), few, interpolation=cv2.INTER_AREA)
+        flow = cv2.GaussianBlur(flow, (0, 0), self.blur_px / THINNED)
         return np.asarray(cv2.resize(flow, self.full, interpolation=cv2.INTER_LINEAR) / self.ratio, np.float32)
 
     def _small(self, gray: Gray) -> Gray:
