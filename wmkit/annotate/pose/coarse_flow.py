@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PIXEL_CENTRE", "CoarseFlow", "along", "sample"]
+__all__ = ["PIXEL_CENTRE", "CoarseFlow", "sample"]
 
 Gray = NDArray[np.uint8]
 Shift = tuple[int, int]
@@ -37,6 +37,8 @@ class CoarseFlow:
         self.blur_px = blur_px
         self.window = cv2.createHanningWindow(self.size, cv2.CV_32F)
         self.dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
+        x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        self.grid = np.stack([x, y], axis=-1)
 
     def field(self, before: Gray, after: Gray, xy: NDArray[np.float32]) -> NDArray[np.float32]:
         """(h, w, 2) px: how far each pixel of `before` (h, w) moves to `after`.
@@ -56,6 +58,16 @@ class CoarseFlow:
         flow = cv2.GaussianBlur(flow, (0, 0), self.blur_px / THINNED)
         return np.asarray(cv2.resize(flow, self.full, interpolation=cv2.INTER_LINEAR) / self.ratio, np.float32)
 
+    def along(self, gray: Gray, field: NDArray[np.float32], window_px: int) -> tuple[Gray, NDArray[np.float32]]:
+        """(h, w) the frame `gray` as it looks from where `field` (h, w, 2) starts; the field that a window then sees.
+
+        OpenCV samples at multiples of 1/32 px: over twelve frames that is a third of a px, always the same way, if the
+        window's mean of what was really sampled does not take the place of what was asked for.
+        """
+        there = np.rint((self.grid + field) * REMAP_STEPS) / np.float32(REMAP_STEPS)
+        seen = cv2.remap(gray, there, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return np.asarray(seen, np.uint8), np.asarray(cv2.blur(there - self.grid, (window_px, window_px)), np.float32)
+
     def _small(self, gray: Gray) -> Gray:
         return np.asarray(cv2.resize(gray, self.size, interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -65,19 +77,6 @@ class CoarseFlow:
 
     def _dis(self, first: Gray, second: Gray) -> NDArray[np.float32]:
         return np.asarray(self.dis.calc(first, second, None), np.float32)  # pyright: ignore[reportArgumentType, reportCallIssue]
-
-
-def along(gray: Gray, field: NDArray[np.float32], window_px: int) -> tuple[Gray, NDArray[np.float32]]:
-    """(h, w) the frame `gray` as it looks from where `field` (h, w, 2) starts; and the field that a window then sees.
-
-    OpenCV samples at multiples of 1/32 px: over twelve frames that is a third of a px, always the same way, if the
-    window's mean of what was really sampled does not take the place of what was asked for.
-    """
-    height, width = gray.shape
-    grid = np.stack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)), axis=-1)
-    there = np.rint((grid + field) * REMAP_STEPS) / np.float32(REMAP_STEPS)
-    seen = cv2.remap(gray, there, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return np.asarray(seen, np.uint8), np.asarray(cv2.blur(there - grid, (window_px, window_px)), np.float32)
 
 
 def sample(field: NDArray[np.float32], xy: NDArray[np.float32]) -> NDArray[np.float32]:

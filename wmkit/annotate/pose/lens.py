@@ -58,7 +58,7 @@ def refit_lens(scene: Scene, lens: Lens, config: LensConfig) -> tuple[Scene, Len
 
 def _best(scene: Scene, config: LensConfig, iterations: int) -> tuple[Lens | None, float]:
     straight = bundle_adjust(scene, config.loss_px, iterations=iterations)
-    before = float(np.median(straight.error_px()[straight.usable]))
+    before = straight.median_px
     best, gain = None, 0.0
     for model in MODELS:
         bent, params = bundle_adjust_camera(straight, config.loss_px, model, iterations=iterations)

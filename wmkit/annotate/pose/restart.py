@@ -21,7 +21,7 @@ import numpy as np
 from wmkit.annotate.pose.bundle import bundle_adjust, focal_penalty
 from wmkit.annotate.pose.mapping import Start
 from wmkit.annotate.pose.rotation import turn_between
-from wmkit.annotate.pose.scene import Scene, longest_tracks, span, triangulate
+from wmkit.annotate.pose.scene import Indices, Scene, longest_tracks, span, triangulate
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array, invert_rigid
 
@@ -88,7 +88,7 @@ def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) ->
     here = bundle_adjust(thin, 1.0, fixed_focal=fixed_focal, iterations=config.iterations[1])
     cost = _cost(here, config, fixed_focal)
     best, best_cost = None, cost
-    if not fixed_focal and abs(np.log(np.median(here.focal) / thin.focal_prior[0])) > config.unusual:
+    if not fixed_focal and here.unusual > config.unusual:
         usual = _annealed(_usual_focal(thin, fixed_focal), config, fixed_focal)
         found = _cost(usual, config, fixed_focal)
         if found < cost:  # however little: between equals the usual focal length wins
@@ -217,10 +217,11 @@ def reversed_twin(scene: Scene) -> Scene:
 def turning_focal(scene: Scene, shares: Sequence[float]) -> float:
     """The focal length, of some shares of the long side, at which turning alone explains the tracks best."""
     choices = [share * max(scene.size) for share in shares]
-    costs = []
+    costs, steps = [], list(_steps(scene))
     for focal_px in choices:
-        ray = _rays(replace(scene, focal=np.full(len(scene.focal), focal_px)))
-        left = [focal_px * np.linalg.norm(b - a @ turn_between(a, b).T, axis=1) for _, a, b in _steps(scene, ray)]
+        ray = replace(scene, focal=np.full(len(scene.focal), focal_px)).rays()
+        pairs = [(ray[a], ray[b]) for _, a, b in steps]
+        left = [focal_px * np.linalg.norm(b - a @ turn_between(a, b).T, axis=1) for a, b in pairs]
         costs.append(sum(float(robust_cost(error_px, MUCH_PX).sum()) for error_px in left))
     return choices[int(np.argmin(costs))]
 
@@ -232,9 +233,10 @@ def turning_start(scene: Scene) -> Scene:
     """
     rng = np.random.default_rng(0)
     posed = np.flatnonzero(scene.posed)
-    ray = _rays(scene)
+    ray = scene.rays()
     turn = np.tile(np.eye(3), (len(scene.cam_from_world), 1, 1))
-    here = dict.fromkeys(posed.tolist(), np.eye(3)) | {frame: turn_between(a, b) for frame, a, b in _steps(scene, ray)}
+    here = dict.fromkeys(posed.tolist(), np.eye(3))
+    here |= {frame: turn_between(ray[a], ray[b]) for frame, a, b in _steps(scene)}
     for last, frame in pairwise(posed.tolist()):
         turn[frame] = here[frame] @ turn[last]
     cam_from_world = np.full_like(scene.cam_from_world, np.nan)
@@ -251,22 +253,15 @@ def turning_start(scene: Scene) -> Scene:
     return replace(scene, cam_from_world=cam_from_world, xyz=xyz)
 
 
-def _rays(scene: Scene) -> Array:
-    """(K, 3) unit directions of the observations in their cameras."""
-    ray = (scene.obs_xy - scene.centre) / scene.focal[scene.obs_frame, None]
-    ray = np.concatenate([ray, np.ones((len(ray), 1))], axis=1)
-    return ray / np.linalg.norm(ray, axis=1, keepdims=True)
-
-
-def _steps(scene: Scene, ray: Array) -> Iterator[tuple[int, Array, Array]]:
-    """For each posed frame but the first: the frame, and what it shares with the one before, as rays there and here."""
+def _steps(scene: Scene) -> Iterator[tuple[int, Indices, Indices]]:
+    """For each posed frame but the first: the frame, and the observations there and here of what both see."""
     posed = np.flatnonzero(scene.posed).tolist()
     before = span(scene, posed[0])
     for frame in posed[1:]:
         here = span(scene, frame)
         _, a, b = np.intersect1d(scene.obs_track[before], scene.obs_track[here], return_indices=True)
         if len(a) >= 3:
-            yield frame, ray[before][a], ray[here][b]
+            yield frame, before[a], here[b]
         before = here
 
 

@@ -23,7 +23,6 @@ QUICK, PATIENT = 30, 100  # iterations of the adjustments that decide, first and
 OUTLIER_PX = 4.0  # reprojection error of observations that a lens is adjusted to
 USUAL_FOCAL = (0.8, 0.4)  # mean and sigma as shares of the long side: 64 degrees wide; one sigma is 103 to 45 degrees
 HALF_ALIVE = 150  # tracks a half must have alive in the median frame to be mapped alone
-
 ABSURD_LOG = 1.0  # a focal length so far from the usual one, as a log ratio, comes of a wrong camera
 
 
@@ -59,7 +58,11 @@ class Mapped:
     @property
     def half(self) -> Tracks:
         """The tracks it was mapped from."""
-        return self.tracks.half(0) if self.disjoint else self.tracks
+        return _mapped_part(self.tracks, self.disjoint)
+
+
+def _mapped_part(tracks: Tracks, disjoint: bool) -> Tracks:
+    return tracks.half(0) if disjoint else tracks
 
 
 def starts(tracks: Tracks, prior: CameraPrior | None, config: MappingConfig) -> Start:
@@ -89,7 +92,7 @@ def map_clip(
     if found is None:
         return None
     model, disjoint = found
-    half = tracks.half(0) if disjoint else tracks
+    half = _mapped_part(tracks, disjoint)
     job = MapJob(tracks=tracks, half=half, keyframes=keyframes, linked=linked, start=start)
     raw = job.scene(model)
     scene = better_map(job, raw, search.restart)
@@ -98,7 +101,7 @@ def map_clip(
         return straight
     # a wrong camera may look like a wrong beginning and the other way round: what fits in the end decides
     begun = [raw] if scene is raw else [raw, scene]
-    if start.focal_prior is not None and abs(np.log(np.median(scene.focal) / start.focal_prior[0])) > ABSURD_LOG:
+    if scene.unusual > ABSURD_LOG:
         begun.append(usual_beginning(scene, search.restart))
     for known in begun:
         other = _other_camera(replace(straight, scene=known), keyframes, linked, start, search)
@@ -142,7 +145,7 @@ def _left_px(mapped: Mapped, keyframes: tuple[int, ...]) -> float:
     found = bundle_adjust(thin, 1.0, fixed_focal=mapped.fixed_focal, iterations=PATIENT)
     if found.zooms:
         found = bundle_adjust(smooth_zoom(found), 1.0, fixed_focal=True, iterations=PATIENT)
-    return float(np.median(found.error_px()[found.usable]))
+    return found.median_px
 
 
 def at_usual_focal(mapped: Mapped, config: RestartConfig) -> Mapped:
@@ -167,14 +170,13 @@ def _unbent(
         return None
     model, disjoint = found
     centre = np.array((pinhole.cx, pinhole.cy))
-    scene = scene_from_model(rough, model.model, rough.half(0) if disjoint else rough, centre)
+    half = _mapped_part(rough, disjoint)
+    scene = scene_from_model(rough, model.model, half, centre)
     scene = drop_outliers(scene.at_frames(np.array(keyframes)), OUTLIER_PX, 0.0, 8)
     scene, lens = refit_lens(replace(scene, obs_xy=_bent_xy(scene, tracks)), lens, config)
     pinhole = lens.default_pinhole()
     fine = tracks.undistorted(lens, pinhole)
-    whole = scene_from_model(
-        fine, model.model, rough.half(0) if disjoint else rough, np.array((pinhole.cx, pinhole.cy))
-    )
+    whole = scene_from_model(fine, model.model, half, np.array((pinhole.cx, pinhole.cy)))
     whole = replace(whole, cam_from_world=scene.cam_from_world, xyz=scene.xyz, focal=np.full(len(tracks), pinhole.fx))
     return Mapped(scene=whole, tracks=fine, lens=lens, disjoint=disjoint, fixed_focal=True)
 
@@ -201,7 +203,7 @@ def _zooming(
     if found is None:
         return None
     model, disjoint = found
-    scene = scene_from_model(tracks, model.model, tracks.half(0) if disjoint else tracks, centre)
+    scene = scene_from_model(tracks, model.model, _mapped_part(tracks, disjoint), centre)
     return Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=False)
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.annotate.pose.coarse_flow import PIXEL_CENTRE, CoarseFlow, along, sample
+from wmkit.annotate.pose.coarse_flow import PIXEL_CENTRE, CoarseFlow, sample
 from wmkit.annotate.pose.epipolar import epipolar_inliers
 from wmkit.camera import Intrinsics, Lens
 from wmkit.video.frames import FrameSource
@@ -179,7 +179,7 @@ class _Tracker:
 
     def _follow(self, before: NDArray, after: NDArray) -> None:
         """Move the living points to the next frame and drop those that fail a check."""
-        seen, field = along(after, self.coarse.field(before, after, self.xy), self.window_px)
+        seen, field = self.coarse.along(after, self.coarse.field(before, after, self.xy), self.window_px)
         moved, found = self._refine(before, seen, self.xy, self.xy)
         back, found_back = self._refine(seen, before, moved, moved)
         closed = np.linalg.norm(back - self.xy, axis=1) < self.config.forward_backward_px

@@ -47,12 +47,12 @@ def zoom_gain(scene: Scene, config: ZoomConfig, iterations: int) -> float:
     each = bundle_adjust(replace(one, zooms=True), config.loss_px, iterations=iterations)
     if not _ranges(each, config):
         return 0.0
-    before, free = _median_px(one), _median_px(each)
+    before, free = one.median_px, each.median_px
     if free <= (1 - config.free_gain) * before:
         return 1 - free / before
     if not follows_curve(each, config):
         return 0.0
-    smooth = _median_px(bundle_adjust(smooth_zoom(each), config.loss_px, fixed_focal=True, iterations=iterations))
+    smooth = bundle_adjust(smooth_zoom(each), config.loss_px, fixed_focal=True, iterations=iterations).median_px
     return 1 - smooth / before if smooth <= (1 - config.smooth_gain) * before else 0.0
 
 
@@ -81,7 +81,3 @@ def _ranges(scene: Scene, config: ZoomConfig) -> bool:
         return False
     low, high = np.percentile(scene.focal[frames], (10, 90))
     return bool(high > config.min_range * low)
-
-
-def _median_px(scene: Scene) -> float:
-    return float(np.median(scene.error_px()[scene.usable]))

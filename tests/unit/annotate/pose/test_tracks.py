@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -103,8 +104,6 @@ def test_the_coarse_flow_takes_a_shift_only_where_it_fits_better() -> None:
 @pytest.mark.parametrize("grow", [1.02, 1 / 1.02])
 def test_what_grows_is_not_dragged_along(grow: float) -> None:
     """A picture that grows by 2 % a frame, 12 times: LK alone has no growth in its windows and is off by ever more."""
-    import cv2
-
     wall = texture(4)[..., 0].astype(np.float32)
     frames, centre = [], np.array([WIDTH / 2, HEIGHT / 2])
     for index in range(13):
