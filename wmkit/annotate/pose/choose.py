@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wmkit.annotate.pose.bundle import bundle_adjust
+from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyframes
 from wmkit.annotate.pose.restart import RestartConfig, best_beginning, robust_cost
@@ -86,7 +86,7 @@ def _with_cameras(job: MapJob, known: Scene, cam_from_world: Array, focal: Array
     core = triangulate(half, restart.point_px, restart.min_angle_deg).at_frames(np.array(job.keyframes))
     if not core.usable.any():
         return known
-    core = bundle_adjust(core, 1.0, fixed_focal=job.start.fixed, iterations=restart.iterations[1])
+    core = bundle_adjust(core, COMPARING_PX, fixed_focal=job.start.fixed, iterations=restart.iterations[1])
     other = replace(other, cam_from_world=core.cam_from_world, focal=core.focal, xyz=core.xyz)
     return least_unexplained([known, other], job, restart)
 
@@ -125,5 +125,5 @@ def unexplained(scene: Scene, job: MapJob, config: RestartConfig) -> float:
     core = part.at_frames(np.array(job.keyframes))
     if not core.usable.any():
         return float(np.log1p(config.far_px**2))
-    core = bundle_adjust(core, 1.0, fixed_focal=job.start.fixed, iterations=config.iterations[0])
+    core = bundle_adjust(core, COMPARING_PX, fixed_focal=job.start.fixed, iterations=config.iterations[0])
     return float(robust_cost(core.error_px(), config.far_px).mean())  # NaN where pose or point is missing

@@ -55,8 +55,8 @@ class CoarseFlow:
         smooth = [cv2.medianBlur(np.ascontiguousarray(flow[..., axis]), MEDIAN_PX) for axis in (0, 1)]
         few = (max(4, self.size[0] // THINNED), max(4, self.size[1] // THINNED))  # a wide blur is dear at full size
         flow = cv2.resize(np.stack(smooth, axis=-1), few, interpolation=cv2.INTER_AREA)
-        flow = cv2.GaussianBlur(flow, (0, 0), self.blur_px / THINNED)
-        return np.asarray(cv2.resize(flow, self.full, interpolation=cv2.INTER_LINEAR) / self.ratio, np.float32)
+        flow = cv2.GaussianBlur(flow, (0, 0), self.blur_px / THINNED) / self.ratio
+        return np.asarray(cv2.resize(flow, self.full, interpolation=cv2.INTER_LINEAR), np.float32)
 
     def along(self, gray: Gray, field: NDArray[np.float32], window_px: int) -> tuple[Gray, NDArray[np.float32]]:
         """(h, w) the frame `gray` as it looks from where `field` (h, w, 2) starts; the field that a window then sees.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.annotate.pose.bundle import bundle_adjust
+from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
 from wmkit.annotate.pose.choose import MapJob, better_map, looked_again
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
@@ -111,7 +111,7 @@ def settled(scene: Scene, config: SecondConfig, *, fixed_focal: bool) -> Scene:
     core = thinned(triangulate(scene, config.resect_px, 0.0), config.observations, len(scene.cam_from_world))
     if not core.usable.any():
         return scene
-    core = bundle_adjust(core, 1.0, fixed_focal=fixed_focal, iterations=config.iterations)
+    core = bundle_adjust(core, COMPARING_PX, fixed_focal=fixed_focal, iterations=config.iterations)
     return replace(scene, cam_from_world=core.cam_from_world, focal=core.focal, xyz=core.xyz)
 
 

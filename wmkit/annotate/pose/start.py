@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wmkit.annotate.pose.bundle import bundle_adjust
+from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
 from wmkit.annotate.pose.choose import MapJob, better_map
 from wmkit.annotate.pose.lens import LensConfig, find_lens, lens_gain, refit_lens
 from wmkit.annotate.pose.links import Pair
@@ -116,16 +116,23 @@ def _other_camera(
     """The clip mapped again with a zoom or a lens, where the straight map's tracks demand one."""
     tracks, scene = straight.tracks, straight.scene
     thin = longest_tracks(scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
-    gains = (lambda n: zoom_gain(thin, search.zoom, n), lambda n: lens_gain(thin, search.lens, n))
-    by_zoom, by_lens = (gain(QUICK) for gain in gains)
+    by_zoom, by_lens = _gains(thin, search, QUICK)
     if max(by_zoom, by_lens) > 0:  # a short look confuses the two
-        by_zoom, by_lens = (gain(PATIENT) for gain in gains)
+        by_zoom, by_lens = _gains(thin, search, PATIENT)
     if by_zoom > by_lens:
         return _zooming(tracks, keyframes, linked, replace(start, zooms=True), search.mapping, scene.centre)
     lens = find_lens(scene.at_frames(np.array(keyframes)), search.lens) if by_lens > 0 else None
     if lens is None:
         return None
-    return _unbent(tracks, keyframes, linked, lens, search.mapping, search.lens)
+    return _unbent(tracks, keyframes, linked, lens, search.mapping)
+
+
+def _gains(thin: Scene, search: CameraSearch, iterations: int) -> tuple[float, float]:
+    """What a zoom and what a lens takes away."""
+    if not thin.usable.any():
+        return 0.0, 0.0
+    straight = bundle_adjust(thin, COMPARING_PX, iterations=iterations)
+    return zoom_gain(straight, search.zoom, iterations), lens_gain(straight, search.lens, iterations)
 
 
 def _fits(other: Mapped, straight: Mapped, keyframes: tuple[int, ...], search: CameraSearch, *, sure: bool) -> bool:
@@ -142,9 +149,9 @@ def _left_px(mapped: Mapped, keyframes: tuple[int, ...]) -> float:
     thin = longest_tracks(mapped.scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
     if not thin.usable.any():
         return float("inf")
-    found = bundle_adjust(thin, 1.0, fixed_focal=mapped.fixed_focal, iterations=PATIENT)
+    found = bundle_adjust(thin, COMPARING_PX, fixed_focal=mapped.fixed_focal, iterations=PATIENT)
     if found.zooms:
-        found = bundle_adjust(smooth_zoom(found), 1.0, fixed_focal=True, iterations=PATIENT)
+        found = bundle_adjust(smooth_zoom(found), COMPARING_PX, fixed_focal=True, iterations=PATIENT)
     return found.median_px
 
 
@@ -159,7 +166,6 @@ def _unbent(
     linked: tuple[Pair, ...],
     lens: Lens,
     mapping: MappingConfig,
-    config: LensConfig,
 ) -> Mapped | None:
     """The clip mapped again on straightened tracks, and the lens adjusted to that map: its pinhole then stays."""
     pinhole = lens.default_pinhole()
@@ -173,7 +179,7 @@ def _unbent(
     half = _mapped_part(rough, disjoint)
     scene = scene_from_model(rough, model.model, half, centre)
     scene = drop_outliers(scene.at_frames(np.array(keyframes)), OUTLIER_PX, 0.0, 8)
-    scene, lens = refit_lens(replace(scene, obs_xy=_bent_xy(scene, tracks)), lens, config)
+    scene, lens = refit_lens(replace(scene, obs_xy=_bent_xy(scene, tracks)), lens)
     pinhole = lens.default_pinhole()
     fine = tracks.undistorted(lens, pinhole)
     whole = scene_from_model(fine, model.model, half, np.array((pinhole.cx, pinhole.cy)))

@@ -38,7 +38,7 @@ class TrackConfig:
     epipolar_px         MAGSAC threshold of the fundamental matrix between consecutive frames.
     """
 
-    max_points: int = 900
+    max_points: int = 750
     area_px: float = 100.0
     min_distance: float = 0.008
     grid: tuple[int, int] = (8, 6)
