@@ -5,7 +5,7 @@ worlds.py     the pose engine on random synthetic clips of every motion family: 
 worlds_report.py  what its rows amount to
 reference.py  the references: poses.json, gps.csv, orientation.csv, matched to a clip's frames
 score.py      every figure of one trajectory against one reference
-peer.py       pycolmap's default pipeline on the same frames
+peer.py       pycolmap's default pipeline on the same frames; peer_process.py the process it runs in
 scale.py      whether the scale cues' intervals hold the truth: bench_scale; scale_draws.py what they are drawn on
 limits.py     the limits file and what it judges
 table.py      the table for people

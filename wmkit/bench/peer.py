@@ -1,20 +1,24 @@
 """The peer: pycolmap's default pipeline (SIFT, sequential matching, incremental mapping) on the frames the engine saw.
 
 Everything is pycolmap's default but one camera for the whole clip, the CPU, and a fixed seed of its global generator;
-its own threads stay as it likes them. It is handed PNGs of the very frames, already resized; writing them is not
-charged to it.
+it runs in a process of its own with as many threads as it likes. It is handed PNGs of the very frames, already
+resized; writing them is not charged to it.
 """
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from wmkit.annotate.pipeline import StageClock
 from wmkit.bench.score import Estimate
 from wmkit.camera import Intrinsics, ScaleKind, Trajectory
 from wmkit.errors import InputError
+from wmkit.executor.task import THREAD_ENV
 from wmkit.video import FrameSource
 
 __all__ = ["PEERS", "PeerRun", "run_peer"]
@@ -41,23 +45,29 @@ def run_peer(name: str, frames: FrameSource) -> PeerRun:
         raise InputError(f"--peer: expected one of {', '.join(PEERS)}, got {name!r}")
     from wmkit.annotate.pose.colmap_import import pycolmap
 
-    clock = StageClock()
-    with TemporaryDirectory(prefix="wmkit-peer-") as folder:
-        images, database, models = Path(folder) / "images", Path(folder) / "database.db", Path(folder) / "models"
-        images.mkdir()
-        models.mkdir()
-        _write_frames(frames, images)
-        pycolmap.set_random_seed(0)
-        cpu = pycolmap.Device.cpu
-        with clock.stage("features"):
-            pycolmap.extract_features(database, images, camera_mode=pycolmap.CameraMode.SINGLE, device=cpu)
-        with clock.stage("matching"):
-            pycolmap.match_sequential(database, device=cpu)
-        with clock.stage("mapping"):
-            found = pycolmap.incremental_mapping(database, images, models)
-        best = max(found.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()), default=None)
+    with TemporaryDirectory(prefix="wmkit-peer-") as temporary:
+        folder = Path(temporary)
+        (folder / "images").mkdir()
+        _write_frames(frames, folder / "images")
+        timings = _run(folder)
+        found = [pycolmap.Reconstruction(model) for model in sorted((folder / "models").iterdir())]
+        best = max(found, key=lambda model: (model.num_reg_images(), model.num_points3D()), default=None)
         estimate = _estimate(best, frames)
-    return PeerRun(name=name, version=pycolmap.__version__, estimate=estimate, timings=clock.seconds)
+    return PeerRun(name=name, version=pycolmap.__version__, estimate=estimate, timings=timings)
+
+
+def _run(folder: Path) -> dict[str, float]:
+    """The peer on the pictures of `folder`, with the threads it would have without us: CPU seconds by stage.
+
+    Raises InputError when it ends badly.
+    """
+    own = {name: value for name, value in os.environ.items() if name not in THREAD_ENV}
+    program = [sys.executable, "-m", "wmkit.bench.peer_process", str(folder)]
+    done = subprocess.run(program, env=own, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
+        raise InputError(f"--peer pycolmap: expected it to end well, got exit code {done.returncode}: {last}")
+    return json.loads((folder / "costs.json").read_text(encoding="utf-8"))
 
 
 def _write_frames(frames: FrameSource, folder: Path) -> None:

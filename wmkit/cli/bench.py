@@ -1,5 +1,6 @@
 """`wmkit bench`: figures beside references, peers and limits."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,6 +26,9 @@ def pose(
     json_output: JsonFlag = False,
 ) -> int:
     """Score the annotator's cameras against references it is not shown."""
+    from wmkit.executor.task import THREAD_ENV
+
+    os.environ.update(THREAD_ENV)  # as in a worker, before any library starts threads: the cost is an annotator's
     from wmkit.bench.pose import BenchOptions, bench_pose
 
     options = BenchOptions(peer=peer, limits=limits, out=out)

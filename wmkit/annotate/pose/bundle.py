@@ -9,8 +9,9 @@ from wmkit.annotate.pose.colmap_import import pycolmap
 from wmkit.annotate.pose.scene import Scene
 from wmkit.camera import Array
 
-__all__ = ["bundle_adjust", "bundle_adjust_camera", "focal_penalty", "to_reconstruction"]
+__all__ = ["COMPARING_PX", "bundle_adjust", "bundle_adjust_camera", "focal_penalty", "to_reconstruction"]
 
+COMPARING_PX = 1.0  # loss of adjustments whose outcomes are compared
 FIRST_GAUGE = 10**8  # image ids of the prior's images begin here, beyond every frame's
 PRIOR_PX = 0.5  # a focal length one sigma off is worth an error of this many px: that of an ordinary observation ...
 PRIOR_WEIGHT = 20  # ... of this many points: errors along a track and of its neighbours are alike, a prior's is its own

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wmkit.annotate.pose.bundle import bundle_adjust
+from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyframes
 from wmkit.annotate.pose.restart import RestartConfig, best_beginning, robust_cost
@@ -17,7 +17,7 @@ from wmkit.annotate.pose.scene import Scene, resect, scene_from_model, triangula
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array
 
-__all__ = ["MapJob", "better_map", "least_unexplained", "map_at_once", "unexplained", "with_cameras"]
+__all__ = ["MapJob", "better_map", "least_unexplained", "looked_again", "map_at_once", "unexplained"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,6 +51,17 @@ def better_map(job: MapJob, raw: Scene, restart: RestartConfig) -> Scene:
     return raw if begun is raw else least_unexplained([raw, begun], job, restart)
 
 
+def looked_again(
+    job: MapJob, known: Scene, theirs: tuple[Array, Array], mapping: MappingConfig, restart: RestartConfig
+) -> Scene:
+    """The scene `known`, or all keyframes mapped at once, or `theirs`: whichever leaves notably less unexplained.
+
+    `theirs` are another estimate's cameras: (N, 4, 4) cam_from_world, NaN where unposed, and focal lengths (N,) px.
+    They are judged by the job's own tracks alone, so that agreement still means something.
+    """
+    return _with_cameras(job, map_at_once(job, known, mapping, restart), *theirs, restart)
+
+
 def map_at_once(job: MapJob, known: Scene, mapping: MappingConfig, restart: RestartConfig) -> Scene:
     """The scene `known`, or that of all keyframes mapped at once, if it leaves notably less unexplained."""
     if job.start.zooms:
@@ -59,7 +70,7 @@ def map_at_once(job: MapJob, known: Scene, mapping: MappingConfig, restart: Rest
     return known if found is None else least_unexplained([known, job.scene(found)], job, restart)
 
 
-def with_cameras(job: MapJob, known: Scene, cam_from_world: Array, focal: Array, restart: RestartConfig) -> Scene:
+def _with_cameras(job: MapJob, known: Scene, cam_from_world: Array, focal: Array, restart: RestartConfig) -> Scene:
     """The scene `known`, or that of another estimate's cameras, if they leave notably less unexplained.
 
     `cam_from_world` (N, 4, 4), NaN where unposed, `focal` (N,) px; the job's own tracks then adjust them.
@@ -75,7 +86,7 @@ def with_cameras(job: MapJob, known: Scene, cam_from_world: Array, focal: Array,
     core = triangulate(half, restart.point_px, restart.min_angle_deg).at_frames(np.array(job.keyframes))
     if not core.usable.any():
         return known
-    core = bundle_adjust(core, 1.0, fixed_focal=job.start.fixed, iterations=restart.iterations[1])
+    core = bundle_adjust(core, COMPARING_PX, fixed_focal=job.start.fixed, iterations=restart.iterations[1])
     other = replace(other, cam_from_world=core.cam_from_world, focal=core.focal, xyz=core.xyz)
     return least_unexplained([known, other], job, restart)
 
@@ -89,19 +100,11 @@ def least_unexplained(scenes: Sequence[Scene], job: MapJob, restart: RestartConf
     for other in scenes[1:]:
         left = unexplained(other, job, restart)
         better = left < (1 - restart.least_gain) * least
-        unusual, others = (_unusual(scene) for scene in (best, other))
-        if max(left, least) < restart.settled and abs(unusual - others) > restart.unusual:
-            better = others < unusual
+        if max(left, least) < restart.settled and abs(best.unusual - other.unusual) > restart.unusual:
+            better = other.unusual < best.unusual
         if better:
             best, least = other, left
     return best
-
-
-def _unusual(scene: Scene) -> float:
-    """How far the focal length is from the usual one, as a log ratio; 0 where it is given or zooms."""
-    if scene.focal_prior is None or scene.zooms:
-        return 0.0
-    return abs(float(np.log(np.median(scene.focal) / scene.focal_prior[0])))
 
 
 def unexplained(scene: Scene, job: MapJob, config: RestartConfig) -> float:
@@ -122,5 +125,5 @@ def unexplained(scene: Scene, job: MapJob, config: RestartConfig) -> float:
     core = part.at_frames(np.array(job.keyframes))
     if not core.usable.any():
         return float(np.log1p(config.far_px**2))
-    core = bundle_adjust(core, 1.0, fixed_focal=job.start.fixed, iterations=config.iterations[0])
+    core = bundle_adjust(core, COMPARING_PX, fixed_focal=job.start.fixed, iterations=config.iterations[0])
     return float(robust_cost(core.error_px(), config.far_px).mean())  # NaN where pose or point is missing

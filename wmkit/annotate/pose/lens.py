@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wmkit.annotate.pose.bundle import bundle_adjust, bundle_adjust_camera
+from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust, bundle_adjust_camera
 from wmkit.annotate.pose.scene import Scene
 from wmkit.camera import Array, Lens
 from wmkit.errors import InputError
@@ -25,44 +25,43 @@ class LensConfig:
 
     min_gain   least share of the pinhole's median reprojection error that the lens must take away.
     min_shift  least displacement of the picture's corner, as a share of the diagonal.
-    loss_px    scale of the Cauchy loss.
     """
 
     min_gain: float = 0.08
     min_shift: float = 0.004
-    loss_px: float = 1.0
 
 
-def lens_gain(scene: Scene, config: LensConfig, iterations: int) -> float:
-    """Share of the median reprojection error that a lens takes from a scene's posed frames.
+def lens_gain(straight: Scene, config: LensConfig, iterations: int) -> float:
+    """Share of the median error of a scene, adjusted under a `straight` camera, that a lens takes.
 
     0 where that is less than `min_gain`. Few iterations tell that something bends, not what.
     """
-    return _best(scene, config, iterations)[1] if scene.usable.any() else 0.0
+    return _best(straight, config, iterations)[1] if straight.usable.any() else 0.0
 
 
 def find_lens(scene: Scene, config: LensConfig) -> Lens | None:
     """The lens under which a scene's posed frames agree notably better than under a pinhole, or None."""
-    return _best(scene, config, ITERATIONS)[0] if scene.usable.any() else None
+    if not scene.usable.any():
+        return None
+    return _best(bundle_adjust(scene, COMPARING_PX, iterations=ITERATIONS), config, ITERATIONS)[0]
 
 
-def refit_lens(scene: Scene, lens: Lens, config: LensConfig) -> tuple[Scene, Lens]:
+def refit_lens(scene: Scene, lens: Lens) -> tuple[Scene, Lens]:
     """A lens adjusted again together with the poses and points it led to; observations in px of the bent picture.
 
     What comes back is in agreement: a pinhole made of this lens sees those points from those poses.
     """
-    bent, params = bundle_adjust_camera(scene, config.loss_px, lens.model, iterations=ITERATIONS, start=lens.params)
+    bent, params = bundle_adjust_camera(scene, COMPARING_PX, lens.model, iterations=ITERATIONS, start=lens.params)
     better = _lens(lens.model, params, scene.size)
     return (scene, lens) if better is None else (bent, better)
 
 
-def _best(scene: Scene, config: LensConfig, iterations: int) -> tuple[Lens | None, float]:
-    straight = bundle_adjust(scene, config.loss_px, iterations=iterations)
-    before = float(np.median(straight.error_px()[straight.usable]))
+def _best(straight: Scene, config: LensConfig, iterations: int) -> tuple[Lens | None, float]:
+    before = straight.median_px
     best, gain = None, 0.0
     for model in MODELS:
-        bent, params = bundle_adjust_camera(straight, config.loss_px, model, iterations=iterations)
-        lens = _lens(model, params, scene.size)
+        bent, params = bundle_adjust_camera(straight, COMPARING_PX, model, iterations=iterations)
+        lens = _lens(model, params, straight.size)
         if lens is None or not _bends(lens, config.min_shift):
             continue
         gained = 1 - float(np.median(_error_px(bent, lens))) / before if before > 0 else 0.0

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import Start
 from wmkit.annotate.pose.scene import longest_tracks
@@ -81,5 +82,6 @@ def _zooms_later(chain: Chain, windows: Sequence[tuple[int, ...]], config: ZoomC
     """Whether the windows' focal lengths differ like a zoom's, and one of the windows zooms by itself."""
     if max(chain.focal) <= config.min_range * min(chain.focal):
         return False
-    scenes = (chain.scene.at_frames(np.array(frames)) for frames in windows)
-    return any(zoom_gain(longest_tracks(scene, DECIDING_TRACKS), config, PATIENT) > 0 for scene in scenes)
+    scenes = (longest_tracks(chain.scene.at_frames(np.array(frames)), DECIDING_TRACKS) for frames in windows)
+    adjusted = (bundle_adjust(scene, COMPARING_PX, iterations=PATIENT) for scene in scenes if scene.usable.any())
+    return any(zoom_gain(scene, config, PATIENT) > 0 for scene in adjusted)

@@ -18,10 +18,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from wmkit.annotate.pose.bundle import bundle_adjust, focal_penalty
+from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust, focal_penalty
 from wmkit.annotate.pose.mapping import Start
 from wmkit.annotate.pose.rotation import turn_between
-from wmkit.annotate.pose.scene import Scene, longest_tracks, span, triangulate
+from wmkit.annotate.pose.scene import Indices, Scene, longest_tracks, span, triangulate
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array, invert_rigid
 
@@ -48,6 +48,7 @@ class RestartConfig:
                  `long_tracks` keyframes in the mean, `all_keyframes` and `all_tracks` take part instead.
     least_gain   share of the map's cost another beginning must save to be taken.
     unusual      log ratio of a map's focal length to the usual one from which the map is tried at the usual one too.
+    hopeless     times the map's cost from which another beginning is given up before its last adjustment.
     settled      mean robust cost (loss 1 px) of a map that needs no other beginning.
     wide_px      losses at which a beginning is adjusted first; iterations of each adjustment.
     judging_tracks  longest tracks of all keyframes by which maps are compared.
@@ -65,6 +66,7 @@ class RestartConfig:
     all_tracks: int = 600
     least_gain: float = 0.05
     unusual: float = 0.35
+    hopeless: float = 3.0
     settled: float = 0.1
     wide_px: tuple[float, ...] = (10.0, 3.0)
     iterations: tuple[int, int] = (30, 50)
@@ -85,16 +87,16 @@ def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) ->
     thin = _thinned(scene, config)
     if thin.posed.sum() < 3 or thin.zooms or thin.focal_prior is None:
         return scene
-    here = bundle_adjust(thin, 1.0, fixed_focal=fixed_focal, iterations=config.iterations[1])
+    here = bundle_adjust(thin, COMPARING_PX, fixed_focal=fixed_focal, iterations=config.iterations[1])
     cost = _cost(here, config, fixed_focal)
     best, best_cost = None, cost
-    if not fixed_focal and abs(np.log(np.median(here.focal) / thin.focal_prior[0])) > config.unusual:
+    if not fixed_focal and here.unusual > config.unusual:
         usual = _annealed(_usual_focal(thin, fixed_focal), config, fixed_focal)
         found = _cost(usual, config, fixed_focal)
         if found < cost:  # however little: between equals the usual focal length wins
             best, best_cost = usual, found
     if best_cost > config.settled:
-        for other in _others(thin, config, fixed_focal):
+        for other in _others(thin, config, fixed_focal, config.hopeless * cost):
             found = _cost(other, config, fixed_focal)
             if found < min(best_cost, (1 - config.least_gain) * cost):
                 best, best_cost = other, found
@@ -107,7 +109,7 @@ def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) ->
 def usual_beginning(scene: Scene, config: RestartConfig) -> Scene:
     """The scene's keyframes and points adjusted at the focal length that its prior names."""
     scene = _usual_focal(replace(scene, zooms=False), False)
-    for loss_px in (*config.wide_px, 1.0):
+    for loss_px in (*config.wide_px, COMPARING_PX):
         scene = bundle_adjust(scene, loss_px, fixed_focal=True, iterations=config.iterations[1])
     return scene
 
@@ -149,15 +151,17 @@ def _spread(scene: Scene, count: int) -> Scene:
     return scene.at_frames(chosen)
 
 
-def _others(thin: Scene, config: RestartConfig, fixed_focal: bool) -> Iterator[Scene]:
-    """The other beginnings, adjusted."""
+def _others(thin: Scene, config: RestartConfig, fixed_focal: bool, limit: float) -> Iterator[Scene]:
+    """The other beginnings, adjusted; roughly only, where they still cost more than `limit` then."""
     twin = reversed_twin(thin)
-    yield bundle_adjust(twin, 1.0, fixed_focal=fixed_focal, iterations=config.iterations[1])
-    yield _annealed(_usual_focal(twin, fixed_focal), config, fixed_focal)
-    yield from _flat_beginnings(thin, config, fixed_focal)
+    yield bundle_adjust(twin, COMPARING_PX, fixed_focal=fixed_focal, iterations=config.iterations[1])
+    yield _annealed(_usual_focal(twin, fixed_focal), config, fixed_focal, limit)
+    yield from _flat_beginnings(thin, config, fixed_focal, limit)
 
 
-def _flat_beginnings(thin: Scene, config: RestartConfig, fixed_focal: bool) -> Iterator[Scene]:
+def _flat_beginnings(
+    thin: Scene, config: RestartConfig, fixed_focal: bool, limit: float = float("inf")
+) -> Iterator[Scene]:
     """The flat beginning and its twin, adjusted: from a usual focal length, and from the one turning speaks for."""
     usual = _usual_focal(thin, fixed_focal)
     begun = [usual]
@@ -166,21 +170,25 @@ def _flat_beginnings(thin: Scene, config: RestartConfig, fixed_focal: bool) -> I
         if abs(np.log(turning_px / usual.focal[0])) > config.other_focal:
             begun.append(replace(usual, focal=np.full(len(usual.focal), turning_px)))
     for scene in begun:
-        flat = _annealed(turning_start(scene), config, fixed_focal)
+        flat = _annealed(turning_start(scene), config, fixed_focal, limit)
         yield flat
-        yield _annealed(replace(reversed_twin(flat), focal=scene.focal), config, fixed_focal)
+        yield _annealed(replace(reversed_twin(flat), focal=scene.focal), config, fixed_focal, limit)
 
 
-def _annealed(scene: Scene, config: RestartConfig, fixed_focal: bool) -> Scene:
-    """Adjusted under narrower and narrower losses, first at its own focal length, then at whichever fits."""
+def _annealed(scene: Scene, config: RestartConfig, fixed_focal: bool, limit: float = float("inf")) -> Scene:
+    """Adjusted under narrower and narrower losses, first at its own focal length, then at whichever fits.
+
+    The narrowest is left out where it still costs more than `limit`.
+    """
+    few, more = config.iterations
     fixed = True
-    for loss_px in (*config.wide_px, 1.0):
-        last = loss_px == 1.0
-        if last:
-            scene = _retriangulated(scene, config)
-        scene = bundle_adjust(scene, loss_px, fixed_focal=fixed, iterations=config.iterations[last], floating=True)
+    for loss_px in config.wide_px:
+        scene = bundle_adjust(scene, loss_px, fixed_focal=fixed, iterations=few, floating=True)
         fixed = fixed_focal
-    return scene
+    if _cost(scene, config, fixed_focal) > limit:
+        return scene
+    scene = _retriangulated(scene, config)
+    return bundle_adjust(scene, COMPARING_PX, fixed_focal=fixed, iterations=more, floating=True)
 
 
 def _retriangulated(scene: Scene, config: RestartConfig) -> Scene:
@@ -217,10 +225,11 @@ def reversed_twin(scene: Scene) -> Scene:
 def turning_focal(scene: Scene, shares: Sequence[float]) -> float:
     """The focal length, of some shares of the long side, at which turning alone explains the tracks best."""
     choices = [share * max(scene.size) for share in shares]
-    costs = []
+    costs, steps = [], list(_steps(scene))
     for focal_px in choices:
-        ray = _rays(replace(scene, focal=np.full(len(scene.focal), focal_px)))
-        left = [focal_px * np.linalg.norm(b - a @ turn_between(a, b).T, axis=1) for _, a, b in _steps(scene, ray)]
+        ray = replace(scene, focal=np.full(len(scene.focal), focal_px)).rays()
+        pairs = [(ray[a], ray[b]) for _, a, b in steps]
+        left = [focal_px * np.linalg.norm(b - a @ turn_between(a, b).T, axis=1) for a, b in pairs]
         costs.append(sum(float(robust_cost(error_px, MUCH_PX).sum()) for error_px in left))
     return choices[int(np.argmin(costs))]
 
@@ -232,9 +241,10 @@ def turning_start(scene: Scene) -> Scene:
     """
     rng = np.random.default_rng(0)
     posed = np.flatnonzero(scene.posed)
-    ray = _rays(scene)
+    ray = scene.rays()
     turn = np.tile(np.eye(3), (len(scene.cam_from_world), 1, 1))
-    here = dict.fromkeys(posed.tolist(), np.eye(3)) | {frame: turn_between(a, b) for frame, a, b in _steps(scene, ray)}
+    here = dict.fromkeys(posed.tolist(), np.eye(3))
+    here |= {frame: turn_between(ray[a], ray[b]) for frame, a, b in _steps(scene)}
     for last, frame in pairwise(posed.tolist()):
         turn[frame] = here[frame] @ turn[last]
     cam_from_world = np.full_like(scene.cam_from_world, np.nan)
@@ -251,22 +261,15 @@ def turning_start(scene: Scene) -> Scene:
     return replace(scene, cam_from_world=cam_from_world, xyz=xyz)
 
 
-def _rays(scene: Scene) -> Array:
-    """(K, 3) unit directions of the observations in their cameras."""
-    ray = (scene.obs_xy - scene.centre) / scene.focal[scene.obs_frame, None]
-    ray = np.concatenate([ray, np.ones((len(ray), 1))], axis=1)
-    return ray / np.linalg.norm(ray, axis=1, keepdims=True)
-
-
-def _steps(scene: Scene, ray: Array) -> Iterator[tuple[int, Array, Array]]:
-    """For each posed frame but the first: the frame, and what it shares with the one before, as rays there and here."""
+def _steps(scene: Scene) -> Iterator[tuple[int, Indices, Indices]]:
+    """For each posed frame but the first: the frame, and the observations there and here of what both see."""
     posed = np.flatnonzero(scene.posed).tolist()
     before = span(scene, posed[0])
     for frame in posed[1:]:
         here = span(scene, frame)
         _, a, b = np.intersect1d(scene.obs_track[before], scene.obs_track[here], return_indices=True)
         if len(a) >= 3:
-            yield frame, ray[before][a], ray[here][b]
+            yield frame, before[a], here[b]
         before = here
 
 

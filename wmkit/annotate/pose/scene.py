@@ -79,6 +79,24 @@ class Scene:
             error = np.linalg.norm(projected - self.obs_xy, axis=1)
         return np.where(point[:, 2] <= 0, np.inf, error)
 
+    @property
+    def median_px(self) -> float:
+        """Median reprojection error of the usable observations."""
+        return float(np.median(self.error_px()[self.usable]))
+
+    @property
+    def unusual(self) -> float:
+        """How far the focal length is from its prior's, as a log ratio; 0 without a prior, or with a zoom."""
+        if self.focal_prior is None or self.zooms:
+            return 0.0
+        return abs(float(np.log(np.median(self.focal) / self.focal_prior[0])))
+
+    def rays(self) -> Array:
+        """(K, 3) unit directions of the observations in their cameras."""
+        ray = (self.obs_xy - self.centre) / self.focal[self.obs_frame, None]
+        ray = np.concatenate([ray, np.ones((len(ray), 1))], axis=1)
+        return ray / np.linalg.norm(ray, axis=1, keepdims=True)
+
     def keep(self, mask: NDArray[np.bool_]) -> "Scene":
         """The scene with the observations of `mask` (K,) alone."""
         return replace(self, obs_frame=self.obs_frame[mask], obs_track=self.obs_track[mask], obs_xy=self.obs_xy[mask])
@@ -200,23 +218,25 @@ def triangulate(scene: Scene, max_error_px: float, min_angle_deg: float, *, robu
     if len(at) == 0:
         return scene
     track, row = np.unique(scene.obs_track[at], return_inverse=True)
-    trial, error_px = _with_points(scene, at, track, row, np.ones(len(at)))
+    world_from_cam = invert_rigid(scene.cam_from_world)[scene.obs_frame[at]]
+    ray = np.einsum("kij,kj->ki", world_from_cam[:, :3, :3], scene.rays()[at])
+    across, origin = np.eye(3) - ray[:, :, None] * ray[:, None, :], world_from_cam[:, :3, 3]
+
+    def with_points(weight: Array) -> tuple[Scene, Array]:
+        xyz = scene.xyz.copy()
+        xyz[track] = _nearest_points(weight[:, None, None] * across, origin, row)
+        trial = replace(scene, xyz=xyz)
+        return trial, np.nan_to_num(trial.error_px()[at], nan=FAR_PX, posinf=FAR_PX)
+
+    trial, error_px = with_points(np.ones(len(at)))
     for _ in range(REWEIGHTINGS if robust else 0):
         weight = 1 / (1 + (error_px / np.maximum(_middle(error_px, row)[row], 0.5)) ** 2)
-        trial, error_px = _with_points(scene, at, track, row, weight)
+        trial, error_px = with_points(weight)
     worst = np.zeros(len(track))
     np.maximum.at(worst, row, error_px)
     lost = (_middle(error_px, row) if robust else worst) > max_error_px
     trial.xyz[track[lost | (widest_angle_deg(trial, track) < min_angle_deg)]] = np.nan
     return trial
-
-
-def _with_points(scene: Scene, at: Indices, track: Indices, row: Indices, weight: Array) -> tuple[Scene, Array]:
-    """The scene with a point for every `track` (M,), and the errors px (K,) of the observations `at` (K,)."""
-    xyz = scene.xyz.copy()
-    xyz[track] = _nearest_points(scene, at, row, weight)
-    trial = replace(scene, xyz=xyz)
-    return trial, np.nan_to_num(trial.error_px()[at], nan=FAR_PX, posinf=FAR_PX)
 
 
 def _middle(values: Array, row: Indices) -> Array:
@@ -226,17 +246,12 @@ def _middle(values: Array, row: Indices) -> Array:
     return values[order[np.cumsum(size) - size + size // 2]]
 
 
-def _nearest_points(scene: Scene, at: Indices, row: Indices, weight: Array) -> Array:
-    """(M, 3) points nearest to the rays of the observations `at` (K,) that belong to each of M `row` (K,), weighted."""
+def _nearest_points(across: Array, origin: Array, row: Indices) -> Array:
+    """(M, 3) points nearest to the rays of each `row` (K,), from `origin` (K, 3), by weighted projectors (K, 3, 3)."""
     count = int(row.max()) + 1
-    world_from_cam = invert_rigid(scene.cam_from_world)[scene.obs_frame[at]]
-    ray = (scene.obs_xy[at] - scene.centre) / scene.focal[scene.obs_frame[at], None]
-    ray = np.concatenate([ray, np.ones((len(at), 1))], axis=1)
-    ray = np.einsum("kij,kj->ki", world_from_cam[:, :3, :3], ray / np.linalg.norm(ray, axis=1, keepdims=True))
-    across = weight[:, None, None] * (np.eye(3) - ray[:, :, None] * ray[:, None, :])
     normal, moment = np.zeros((count, 3, 3)), np.zeros((count, 3))
     np.add.at(normal, row, across)
-    np.add.at(moment, row, np.einsum("kij,kj->ki", across, world_from_cam[:, :3, 3]))
+    np.add.at(moment, row, np.einsum("kij,kj->ki", across, origin))
     solvable = np.linalg.cond(normal) < 1e12
     point = np.full((count, 3), np.nan)
     point[solvable] = np.linalg.solve(normal[solvable], moment[solvable][:, :, None])[:, :, 0]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.annotate.pose.bundle import bundle_adjust
-from wmkit.annotate.pose.choose import MapJob, better_map, map_at_once, with_cameras
+from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
+from wmkit.annotate.pose.choose import MapJob, better_map, looked_again
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
 from wmkit.annotate.pose.restart import RestartConfig
@@ -96,16 +96,11 @@ class Second:
         return scene.cam_from_world[::-1], focal_px, float(self.scene.posed.sum() / self.picked)
 
     def again(self, cam_from_world: Array, focal: Array, mapping: MappingConfig, restart: RestartConfig) -> "Second":
-        """A second look: all keyframes at once, and the first estimate's cameras, if they leave notably less.
-
-        `cam_from_world` (N, 4, 4) and `focal` (N,) are the first's, time running forwards. They are judged by this
-        estimate's own tracks alone, so that agreement still means something.
-        """
+        """`looked_again`, at the first estimate's cameras (N, 4, 4) and focal lengths (N,), time running forwards."""
         if self.job is None:
             return self
-        scene = map_at_once(self.job, self.scene, mapping, restart)
-        scene = with_cameras(self.job, scene, cam_from_world[::-1], focal[::-1], restart)
-        return replace(self, scene=scene)
+        theirs = (cam_from_world[::-1], focal[::-1])
+        return replace(self, scene=looked_again(self.job, self.scene, theirs, mapping, restart))
 
 
 def settled(scene: Scene, config: SecondConfig, *, fixed_focal: bool) -> Scene:
@@ -116,7 +111,7 @@ def settled(scene: Scene, config: SecondConfig, *, fixed_focal: bool) -> Scene:
     core = thinned(triangulate(scene, config.resect_px, 0.0), config.observations, len(scene.cam_from_world))
     if not core.usable.any():
         return scene
-    core = bundle_adjust(core, 1.0, fixed_focal=fixed_focal, iterations=config.iterations)
+    core = bundle_adjust(core, COMPARING_PX, fixed_focal=fixed_focal, iterations=config.iterations)
     return replace(scene, cam_from_world=core.cam_from_world, focal=core.focal, xyz=core.xyz)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wmkit.annotate.pose.bundle import bundle_adjust
+from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
 from wmkit.annotate.pose.choose import MapJob, better_map
 from wmkit.annotate.pose.lens import LensConfig, find_lens, lens_gain, refit_lens
 from wmkit.annotate.pose.links import Pair
@@ -19,11 +19,10 @@ __all__ = ["CameraSearch", "Mapped", "at_usual_focal", "map_clip", "starts"]
 
 KNOWN_SIGMA_LOG = 0.03  # a focal length known this well is better than what most clips calibrate by themselves
 DECIDING_TRACKS = 300  # longest tracks that decide whether there may be a lens or a zoom
-QUICK, PATIENT = 12, 100  # iterations of the adjustments that decide, first and, if in doubt, second look
+QUICK, PATIENT = 30, 100  # iterations of the adjustments that decide, first and, if in doubt, second look
 OUTLIER_PX = 4.0  # reprojection error of observations that a lens is adjusted to
 USUAL_FOCAL = (0.8, 0.4)  # mean and sigma as shares of the long side: 64 degrees wide; one sigma is 103 to 45 degrees
 HALF_ALIVE = 150  # tracks a half must have alive in the median frame to be mapped alone
-
 ABSURD_LOG = 1.0  # a focal length so far from the usual one, as a log ratio, comes of a wrong camera
 
 
@@ -59,7 +58,11 @@ class Mapped:
     @property
     def half(self) -> Tracks:
         """The tracks it was mapped from."""
-        return self.tracks.half(0) if self.disjoint else self.tracks
+        return _mapped_part(self.tracks, self.disjoint)
+
+
+def _mapped_part(tracks: Tracks, disjoint: bool) -> Tracks:
+    return tracks.half(0) if disjoint else tracks
 
 
 def starts(tracks: Tracks, prior: CameraPrior | None, config: MappingConfig) -> Start:
@@ -89,7 +92,7 @@ def map_clip(
     if found is None:
         return None
     model, disjoint = found
-    half = tracks.half(0) if disjoint else tracks
+    half = _mapped_part(tracks, disjoint)
     job = MapJob(tracks=tracks, half=half, keyframes=keyframes, linked=linked, start=start)
     raw = job.scene(model)
     scene = better_map(job, raw, search.restart)
@@ -98,7 +101,7 @@ def map_clip(
         return straight
     # a wrong camera may look like a wrong beginning and the other way round: what fits in the end decides
     begun = [raw] if scene is raw else [raw, scene]
-    if start.focal_prior is not None and abs(np.log(np.median(scene.focal) / start.focal_prior[0])) > ABSURD_LOG:
+    if scene.unusual > ABSURD_LOG:
         begun.append(usual_beginning(scene, search.restart))
     for known in begun:
         other = _other_camera(replace(straight, scene=known), keyframes, linked, start, search)
@@ -113,16 +116,23 @@ def _other_camera(
     """The clip mapped again with a zoom or a lens, where the straight map's tracks demand one."""
     tracks, scene = straight.tracks, straight.scene
     thin = longest_tracks(scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
-    gains = (lambda n: zoom_gain(thin, search.zoom, n), lambda n: lens_gain(thin, search.lens, n))
-    by_zoom, by_lens = (gain(QUICK) for gain in gains)
+    by_zoom, by_lens = _gains(thin, search, QUICK)
     if max(by_zoom, by_lens) > 0:  # a short look confuses the two
-        by_zoom, by_lens = (gain(PATIENT) for gain in gains)
+        by_zoom, by_lens = _gains(thin, search, PATIENT)
     if by_zoom > by_lens:
         return _zooming(tracks, keyframes, linked, replace(start, zooms=True), search.mapping, scene.centre)
     lens = find_lens(scene.at_frames(np.array(keyframes)), search.lens) if by_lens > 0 else None
     if lens is None:
         return None
-    return _unbent(tracks, keyframes, linked, lens, search.mapping, search.lens)
+    return _unbent(tracks, keyframes, linked, lens, search.mapping)
+
+
+def _gains(thin: Scene, search: CameraSearch, iterations: int) -> tuple[float, float]:
+    """What a zoom and what a lens takes away."""
+    if not thin.usable.any():
+        return 0.0, 0.0
+    straight = bundle_adjust(thin, COMPARING_PX, iterations=iterations)
+    return zoom_gain(straight, search.zoom, iterations), lens_gain(straight, search.lens, iterations)
 
 
 def _fits(other: Mapped, straight: Mapped, keyframes: tuple[int, ...], search: CameraSearch, *, sure: bool) -> bool:
@@ -139,10 +149,10 @@ def _left_px(mapped: Mapped, keyframes: tuple[int, ...]) -> float:
     thin = longest_tracks(mapped.scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
     if not thin.usable.any():
         return float("inf")
-    found = bundle_adjust(thin, 1.0, fixed_focal=mapped.fixed_focal, iterations=PATIENT)
+    found = bundle_adjust(thin, COMPARING_PX, fixed_focal=mapped.fixed_focal, iterations=PATIENT)
     if found.zooms:
-        found = bundle_adjust(smooth_zoom(found), 1.0, fixed_focal=True, iterations=PATIENT)
-    return float(np.median(found.error_px()[found.usable]))
+        found = bundle_adjust(smooth_zoom(found), COMPARING_PX, fixed_focal=True, iterations=PATIENT)
+    return found.median_px
 
 
 def at_usual_focal(mapped: Mapped, config: RestartConfig) -> Mapped:
@@ -156,7 +166,6 @@ def _unbent(
     linked: tuple[Pair, ...],
     lens: Lens,
     mapping: MappingConfig,
-    config: LensConfig,
 ) -> Mapped | None:
     """The clip mapped again on straightened tracks, and the lens adjusted to that map: its pinhole then stays."""
     pinhole = lens.default_pinhole()
@@ -167,14 +176,13 @@ def _unbent(
         return None
     model, disjoint = found
     centre = np.array((pinhole.cx, pinhole.cy))
-    scene = scene_from_model(rough, model.model, rough.half(0) if disjoint else rough, centre)
+    half = _mapped_part(rough, disjoint)
+    scene = scene_from_model(rough, model.model, half, centre)
     scene = drop_outliers(scene.at_frames(np.array(keyframes)), OUTLIER_PX, 0.0, 8)
-    scene, lens = refit_lens(replace(scene, obs_xy=_bent_xy(scene, tracks)), lens, config)
+    scene, lens = refit_lens(replace(scene, obs_xy=_bent_xy(scene, tracks)), lens)
     pinhole = lens.default_pinhole()
     fine = tracks.undistorted(lens, pinhole)
-    whole = scene_from_model(
-        fine, model.model, rough.half(0) if disjoint else rough, np.array((pinhole.cx, pinhole.cy))
-    )
+    whole = scene_from_model(fine, model.model, half, np.array((pinhole.cx, pinhole.cy)))
     whole = replace(whole, cam_from_world=scene.cam_from_world, xyz=scene.xyz, focal=np.full(len(tracks), pinhole.fx))
     return Mapped(scene=whole, tracks=fine, lens=lens, disjoint=disjoint, fixed_focal=True)
 
@@ -201,7 +209,7 @@ def _zooming(
     if found is None:
         return None
     model, disjoint = found
-    scene = scene_from_model(tracks, model.model, tracks.half(0) if disjoint else tracks, centre)
+    scene = scene_from_model(tracks, model.model, _mapped_part(tracks, disjoint), centre)
     return Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=False)
 
 

@@ -12,6 +12,7 @@ __all__ = ["Followed", "still_error_px"]
 
 BLOCK = 100_000  # observations at a time: some 100 MB
 ITERATIONS = 12
+LEAST_GAIN = 1e-4  # share of the cost of all tracks that a step must take away for another one to follow
 HUBER_PX = 1.0
 NEAREST = 1e-3  # depth, in units of the point's own at its anchor, short of which a camera sees nothing
 
@@ -100,11 +101,14 @@ class _Fit:
             trial_error = self._error(there)
             trial_cost = self._cost(trial_error)
             better = trial_cost <= cost
+            gained = np.where(better, cost - trial_cost, 0.0).sum()
             self.point = np.where(better[:, None], trial, self.point)
             cost = np.where(better, trial_cost, cost)
             damping = np.where(better, damping / 4, damping * 8)
             moved = better[self.track, None]
             in_camera, error = np.where(moved, there, in_camera), np.where(moved, trial_error, error)
+            if gained <= LEAST_GAIN * cost.sum():
+                break
         return np.linalg.norm(error, axis=1)
 
     def _sum(self, values: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from wmkit.annotate.pose.choose import map_at_once, with_cameras
+from wmkit.annotate.pose.choose import looked_again
 from wmkit.annotate.pose.covariance import pose_covariance
 from wmkit.annotate.pose.dynamic import find_dynamic
 from wmkit.annotate.pose.keyframes import KeyframeConfig, choose_keyframes
@@ -23,20 +23,20 @@ from wmkit.annotate.pose.quality import measure_quality
 from wmkit.annotate.pose.restart import RestartConfig, flat_map
 from wmkit.annotate.pose.rotation import TurningConfig, fit_turning, may_turn_only
 from wmkit.annotate.pose.scene import Scene, drop_outliers, refine_poses, resect, triangulate, widest_angle_deg
-from wmkit.annotate.pose.second import Disagreement, Second, SecondConfig, compare, second_estimate, settled
+from wmkit.annotate.pose.second import Disagreement, SecondConfig, compare, second_estimate, settled
 from wmkit.annotate.pose.sliding import adjust_keyframes
 from wmkit.annotate.pose.start import CameraSearch, Mapped, at_usual_focal, starts
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
 from wmkit.annotate.pose.windows import WindowConfig
 from wmkit.annotate.pose.zoom import ZoomConfig, smooth_zoom
 from wmkit.annotate.protocols import PoseEstimate
-from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, Trajectory, invert_rigid
+from wmkit.camera import Array, CameraPrior, Intrinsics, ScaleKind, Trajectory, invert_rigid
 from wmkit.clip import NoTrajectory, Points
 from wmkit.video.frames import FrameSource
 
 __all__ = ["TrackSfm", "TrackSfmConfig"]
 
-NO_FOCAL = ("focal_diverged", "no_model")  # what a camera far from any real one ends in
+NO_FOCAL = ("focal_diverged", "no_model")  # where motions end that say nothing of the focal length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class TrackSfmConfig:
     rounds_px       one bundle adjustment each: reprojection error of the observations that enter and leave it.
     iterations      of each adjustment.
     min_angle_deg   widest triangulation angle a point needs.
-    loss_px         scale of the Cauchy loss.
+    loss_px         least and greatest scale of the Cauchy loss.
     min_inliers     points a frame must see to be posed.
     still_share     median displacement, as a share of the diagonal, below which a camera counts as static.
     min_parallax_deg  upper-quartile triangulation angle below which translation is not observable.
@@ -71,7 +71,7 @@ class TrackSfmConfig:
     rounds_px: tuple[float, float] = (4.0, 2.5)
     iterations: tuple[int, int] = (15, 50)
     min_angle_deg: float = 0.5
-    loss_px: float = 1.0
+    loss_px: tuple[float, float] = (0.2, 1.0)
     min_inliers: int = 20
     still_share: float = 0.004
     min_parallax_deg: float = 1.0
@@ -111,9 +111,7 @@ class TrackSfm:
         mapped, second = self._two_opinions(mapped, keyframes, linked)
         apart = (("second", time.process_time() - begun_s),)
         scene, refusal = self._adjusted(mapped, np.array(keyframes))
-        if (
-            refusal is not None and refusal.reason in NO_FOCAL and not mapped.fixed_focal
-        ):  # the motion says nothing of it
+        if refusal is not None and refusal.reason in NO_FOCAL and not mapped.fixed_focal:
             mapped = at_usual_focal(mapped, config.restart)
             scene, refusal = self._adjusted(mapped, np.array(keyframes))
         refusal = refusal or self._planar(scene, mapped)
@@ -157,8 +155,7 @@ class TrackSfm:
         scene = flat_map(tracks, keyframes, start, self.config.restart)
         if not scene.usable.any():
             return False
-        left_px = float(np.median(scene.error_px()[scene.usable]))
-        return left_px < (1 - self.config.turning.moving_gain) * turning_px
+        return scene.median_px < (1 - self.config.turning.moving_gain) * turning_px
 
     def _adjusted(self, mapped: Mapped, keyframes: np.ndarray) -> tuple[Scene, NoTrajectory | None]:
         """Bundle adjustment of the keyframes, all other frames posed against their points."""
@@ -180,7 +177,7 @@ class TrackSfm:
             core = adjust_keyframes(
                 core,
                 keyframes,
-                config.loss_px,
+                self._loss_px(core),
                 config.windows,
                 fixed_focal=mapped.fixed_focal or smooth,
                 iterations=iterations,
@@ -188,11 +185,16 @@ class TrackSfm:
             posed = core.posed[:, None, None]
             cam_from_world = np.where(posed, core.cam_from_world, scene.cam_from_world)
             scene = replace(scene, cam_from_world=cam_from_world, focal=core.focal, xyz=core.xyz)
-            scene = refine_poses(scene, others[scene.posed[others]], config.loss_px, config.min_inliers)
+            scene = refine_poses(scene, others[scene.posed[others]], config.loss_px[1], config.min_inliers)
             scene = triangulate(scene, limit_px, config.min_angle_deg)
             scene = drop_outliers(scene, limit_px, config.min_angle_deg, config.min_inliers)
             refusal = self._degenerate(scene)
         return scene, refusal
+
+    def _loss_px(self, core: Scene) -> float:
+        """Twice the median error, within bounds: where most is good to a tenth, what slides by a px is an outlier."""
+        low, high = self.config.loss_px
+        return float(np.clip(2 * core.median_px, low, high))
 
     def _planar(self, scene: Scene, mapped: Mapped) -> NoTrajectory | None:
         """One plane and a focal length that nobody gave: cameras and focal length trade against each other."""
@@ -216,29 +218,26 @@ class TrackSfm:
             start = replace(start, params=((pinhole.fx, pinhole.cx, pinhole.cy),))
         start = replace(start, zooms=mapped.scene.zooms)
         second = second_estimate(mapped.tracks.half(1), keyframes, linked, start, config.second, config.windows)
-        between = self._disagreement(mapped, second)
-        if mapped.job is None or second is None or not between.apart(config.second):
+        if second is None:
+            return mapped, self._disagreement(mapped, (np.full((len(mapped.tracks), 4, 4), np.nan), float("nan"), 0.0))
+        found = second.poses(config.second, fixed_focal=mapped.fixed_focal)
+        between = self._disagreement(mapped, found)
+        if mapped.job is None or not between.apart(config.second):
             return mapped, between
         first = mapped.scene
-        scene = map_at_once(mapped.job, first, config.mapping, config.restart)
-        theirs, focal_px, _ = second.poses(config.second, fixed_focal=mapped.fixed_focal)
-        if not first.zooms:
-            scene = with_cameras(mapped.job, scene, theirs, np.full(len(theirs), focal_px), config.restart)
+        theirs = (found[0], np.full(len(first.focal), found[1]))
+        scene = looked_again(mapped.job, first, theirs, config.mapping, config.restart)
         second = second.again(first.cam_from_world, first.focal, config.mapping, config.restart)
         mapped = replace(mapped, scene=scene)
-        return mapped, self._disagreement(mapped, second)
+        return mapped, self._disagreement(mapped, second.poses(config.second, fixed_focal=mapped.fixed_focal))
 
-    def _disagreement(self, mapped: Mapped, second: Second | None) -> Disagreement:
-        """How far the two are apart, each adjusted on its own tracks."""
-        config, fixed = self.config.second, mapped.fixed_focal
+    def _disagreement(self, mapped: Mapped, second: tuple[Array, float, float]) -> Disagreement:
+        """How far the map, adjusted on its own tracks, is from a second one: its cameras, focal px and posed share."""
         mine = np.isin(mapped.scene.obs_track, np.concatenate(mapped.half.ids))
         one = mapped.scene.keep(mine).at_frames(np.flatnonzero(mapped.scene.posed))
-        one = settled(one, config, fixed_focal=fixed)
+        one = settled(one, self.config.second, fixed_focal=mapped.fixed_focal)
         first = np.where(one.posed[:, None, None], one.cam_from_world, np.nan)
-        if second is None:
-            found, focal, share = np.full_like(first, np.nan), float("nan"), 0.0
-        else:
-            found, focal, share = second.poses(config, fixed_focal=fixed)
+        found, focal, share = second
         centre = invert_rigid(first[one.posed])[:, :3, 3]
         path = float(np.linalg.norm(np.diff(centre, axis=0), axis=1).sum())
         rotation_deg, position = compare(first, found, path)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.annotate.pose.coarse_flow import PIXEL_CENTRE, CoarseFlow
+from wmkit.annotate.pose.coarse_flow import PIXEL_CENTRE, CoarseFlow, sample
 from wmkit.annotate.pose.epipolar import epipolar_inliers
 from wmkit.camera import Intrinsics, Lens
 from wmkit.video.frames import FrameSource
@@ -32,12 +32,13 @@ class TrackConfig:
     window_px           LK integration window, smaller on frames below `full_side_px`.
     pyramid_levels      halvings above full size.
     coarse_side_px      long side of the frames on which DIS makes LK's first guess.
+    coarse_blur_px      blur of that guess, in px of those frames.
     forward_backward_px a point is dropped when tracking it back lands farther than this from where it was.
     least_share         of the living points that must pass from one frame to the next; where fewer do, it is by chance.
     epipolar_px         MAGSAC threshold of the fundamental matrix between consecutive frames.
     """
 
-    max_points: int = 900
+    max_points: int = 750
     area_px: float = 100.0
     min_distance: float = 0.008
     grid: tuple[int, int] = (8, 6)
@@ -45,6 +46,7 @@ class TrackConfig:
     full_side_px: int = 450
     pyramid_levels: int = 1
     coarse_side_px: int = 480
+    coarse_blur_px: float = 24.0
     forward_backward_px: float = 0.7
     epipolar_px: float = 2.0
     least_share: float = 0.1
@@ -150,7 +152,7 @@ class _Tracker:
         self.thumbnail: list[NDArray] = []
         self.astray: list[Sightings] = []
         self.born = 0
-        self.coarse = CoarseFlow(width, height, config.coarse_side_px)
+        self.coarse = CoarseFlow(width, height, config.coarse_side_px, config.coarse_blur_px)
 
     def add(self, rgb: NDArray[np.uint8]) -> None:
         gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
@@ -177,10 +179,11 @@ class _Tracker:
 
     def _follow(self, before: NDArray, after: NDArray) -> None:
         """Move the living points to the next frame and drop those that fail a check."""
-        guess = self.xy + self.coarse.at(before, after, self.xy)
-        moved, found = self._refine(before, after, self.xy, guess)
-        back, found_back = self._refine(after, before, moved, moved - (guess - self.xy))
+        seen, field = self.coarse.along(after, self.coarse.field(before, after, self.xy), self.window_px)
+        moved, found = self._refine(before, seen, self.xy, self.xy)
+        back, found_back = self._refine(seen, before, moved, moved)
         closed = np.linalg.norm(back - self.xy, axis=1) < self.config.forward_backward_px
+        moved = moved + sample(field, moved)
         inside = (moved >= 0).all(1) & (moved[:, 0] <= self.width - 1) & (moved[:, 1] <= self.height - 1)
         keep = found & found_back & closed & inside
         if keep.mean() < self.config.least_share:

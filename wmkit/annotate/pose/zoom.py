@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.interpolate import make_smoothing_spline
 
-from wmkit.annotate.pose.bundle import bundle_adjust
+from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
 from wmkit.annotate.pose.scene import Scene
 
 __all__ = ["ZoomConfig", "follows_curve", "smooth_zoom", "zoom_gain"]
@@ -26,33 +26,30 @@ class ZoomConfig:
     min_range   least ratio of the 90th to the 10th percentile of the focal lengths found.
     max_wander  most that the focal lengths, each free, may jump about: the mean square of their logarithms' steps over
                 their variance (von Neumann 1941), 2 for noise, next to nothing for a smooth curve.
-    loss_px     scale of the Cauchy loss.
     """
 
     free_gain: float = 0.08
     smooth_gain: float = 0.05
     min_range: float = 1.1
     max_wander: float = 0.4
-    loss_px: float = 1.0
 
 
-def zoom_gain(scene: Scene, config: ZoomConfig, iterations: int) -> float:
-    """Share of the median reprojection error that focal lengths of their own take from a scene's posed frames.
+def zoom_gain(one: Scene, config: ZoomConfig, iterations: int) -> float:
+    """Share of the median error of a scene, adjusted under `one` focal length, that a focal length each takes.
 
     0 where that is too little, or where the focal lengths found hardly differ.
     """
-    if not scene.usable.any():
+    if not one.usable.any():
         return 0.0
-    one = bundle_adjust(scene, config.loss_px, iterations=iterations)
-    each = bundle_adjust(replace(one, zooms=True), config.loss_px, iterations=iterations)
+    each = bundle_adjust(replace(one, zooms=True), COMPARING_PX, iterations=iterations)
     if not _ranges(each, config):
         return 0.0
-    before, free = _median_px(one), _median_px(each)
+    before, free = one.median_px, each.median_px
     if free <= (1 - config.free_gain) * before:
         return 1 - free / before
     if not follows_curve(each, config):
         return 0.0
-    smooth = _median_px(bundle_adjust(smooth_zoom(each), config.loss_px, fixed_focal=True, iterations=iterations))
+    smooth = bundle_adjust(smooth_zoom(each), COMPARING_PX, fixed_focal=True, iterations=iterations).median_px
     return 1 - smooth / before if smooth <= (1 - config.smooth_gain) * before else 0.0
 
 
@@ -81,7 +78,3 @@ def _ranges(scene: Scene, config: ZoomConfig) -> bool:
         return False
     low, high = np.percentile(scene.focal[frames], (10, 90))
     return bool(high > config.min_range * low)
-
-
-def _median_px(scene: Scene) -> float:
-    return float(np.median(scene.error_px()[scene.usable]))

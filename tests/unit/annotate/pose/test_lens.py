@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.annotate.pose.scenes import FOCAL_PX, SIZE, arc_scene, rotation_vector
+from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.lens import LensConfig, find_lens, lens_gain
 from wmkit.annotate.pose.scene import Scene, longest_tracks
 from wmkit.camera import Intrinsics, Lens, invert_rigid
@@ -93,8 +94,8 @@ def test_a_lens_that_hardly_bends_is_not_worth_it() -> None:
 
 
 def test_the_gain_of_a_lens_is_the_share_of_the_error_it_takes() -> None:
-    bent = walk_scene(LENSES["fisheye"], forward=False, noise_px=0.1)
-    assert 0.25 < lens_gain(longest_tracks(bent, 300), LensConfig(), 100) < 1
-    straight = walk_scene(None, forward=False, noise_px=0.3)
-    assert lens_gain(longest_tracks(straight, 300), LensConfig(), 150) == 0
+    bent = bundle_adjust(longest_tracks(walk_scene(LENSES["fisheye"], forward=False, noise_px=0.1), 300), 1.0)
+    assert 0.25 < lens_gain(bent, LensConfig(), 100) < 1
+    straight = bundle_adjust(longest_tracks(walk_scene(None, forward=False, noise_px=0.3), 300), 1.0)
+    assert lens_gain(straight, LensConfig(), 150) == 0
     assert lens_gain(replace(straight, xyz=np.full_like(straight.xyz, np.nan)), LensConfig(), 40) == 0

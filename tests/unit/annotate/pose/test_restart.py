@@ -27,23 +27,34 @@ PRIOR_PX = (0.8 * LONG_PX, 0.4 * LONG_PX)
 
 def sidle(noise_px: float = 0.3) -> Scene:
     """A short sidelong way, turning to keep the middle of a shallow cloud in view: where reversal is nearly as good."""
-    scene = arc_scene(frames=9, points=300)
     rng = np.random.default_rng(1)
     xyz = rng.uniform([-1.8, -1.2, 4.2], [1.8, 1.2, 5.8], (300, 3))
     world_from_cam = np.tile(np.eye(4), (9, 1, 1))
     for index, turn in enumerate(np.linspace(0, np.radians(5), 9)):
         world_from_cam[index, :3, :3] = rotation_vector(np.array([0.004 * index, -turn, 0.0]))
         world_from_cam[index, :3, 3] = [5.0 * np.sin(turn), 0.01 * index, 0.0]
-    scene = replace(scene, cam_from_world=invert_rigid(world_from_cam), xyz=xyz, focal_prior=PRIOR_PX)
+    return filmed(world_from_cam, xyz, FOCAL_PX, rng, noise_px)
+
+
+def filmed(
+    world_from_cam: np.ndarray, xyz: np.ndarray, focal_px: float, rng: np.random.Generator, noise_px: float
+) -> Scene:
+    """The points (M, 3) as cameras (F, 4, 4) see them, with noise: what is before them and in the picture."""
+    frames, points = len(world_from_cam), len(xyz)
     scene = replace(
-        scene,
-        obs_frame=np.repeat(np.arange(9), 300),
-        obs_track=np.tile(np.arange(300), 9),
-        obs_xy=np.zeros((2700, 2)),
+        arc_scene(frames=frames, points=points),
+        cam_from_world=invert_rigid(world_from_cam),
+        focal=np.full(frames, focal_px),
+        xyz=xyz,
+        obs_frame=np.repeat(np.arange(frames), points),
+        obs_track=np.tile(np.arange(points), frames),
+        obs_xy=np.zeros((points * frames, 2)),
+        focal_prior=PRIOR_PX,
     )
     point = scene.in_camera()
-    exact = FOCAL_PX * point[:, :2] / point[:, 2:] + scene.centre
-    inside = np.asarray(((exact > 0) & (exact < SIZE)).all(axis=1))
+    with np.errstate(divide="ignore"):
+        exact = focal_px * point[:, :2] / point[:, 2:] + scene.centre
+    inside = np.asarray((point[:, 2] > 0.1) & ((exact > 0) & (exact < SIZE)).all(axis=1))
     return replace(scene, obs_xy=exact + rng.normal(0, noise_px, exact.shape)).keep(inside)
 
 
@@ -111,21 +122,7 @@ def spin(focal_px: float, frames: int = 20, step_deg: float = 8.0) -> Scene:
     for index in range(frames):
         world_from_cam[index, :3, :3] = rotation_vector(np.array([0.0, np.radians(step_deg) * index, 0.0]))
         world_from_cam[index, :3, 3] = [0.02 * index, 0.007 * np.sin(index), 0.014 * index]
-    exact = replace(
-        arc_scene(frames=frames, points=3000),
-        cam_from_world=invert_rigid(world_from_cam),
-        focal=np.full(frames, focal_px),
-        xyz=xyz,
-        obs_frame=np.repeat(np.arange(frames), 3000),
-        obs_track=np.tile(np.arange(3000), frames),
-        obs_xy=np.zeros((3000 * frames, 2)),
-        focal_prior=PRIOR_PX,
-    )
-    point = exact.in_camera()
-    with np.errstate(divide="ignore"):
-        xy = focal_px * point[:, :2] / point[:, 2:] + exact.centre
-    inside = (point[:, 2] > 0.1) & (xy > 0).all(axis=1) & (xy < SIZE).all(axis=1)
-    return replace(exact, obs_xy=xy + rng.normal(0, 0.3, xy.shape)).keep(inside)
+    return filmed(world_from_cam, xyz, focal_px, rng, 0.3)
 
 
 @pytest.mark.parametrize("share", [0.5, 1.0, 1.6])

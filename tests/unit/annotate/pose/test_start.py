@@ -6,6 +6,7 @@ import pytest
 from tests.unit.annotate.pose.scenes import FOCAL_PX, SIZE, arc_scene, tracks_of
 from tests.unit.annotate.pose.test_lens import LENSES, PINHOLE, walk_scene
 from wmkit.annotate.pose import start as start_module
+from wmkit.annotate.pose.bundle import bundle_adjust
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
 from wmkit.annotate.pose.scene import Scene, longest_tracks
 from wmkit.annotate.pose.start import CameraSearch, Mapped, map_clip, starts
@@ -206,7 +207,7 @@ def test_the_gain_of_a_zoom() -> None:
             obs_xy=scene.obs_xy,
             size=SIZE,
         )
-        return zoom_gain(longest_tracks(blind, 400), ZoomConfig(), 40)
+        return zoom_gain(bundle_adjust(longest_tracks(blind, 400), 1.0, iterations=40), ZoomConfig(), 40)
 
     assert gain(zooming_scene(1.5)) > 0.3
     assert gain(zooming_scene(1.0)) == 0

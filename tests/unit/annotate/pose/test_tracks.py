@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -95,8 +96,29 @@ def test_the_coarse_flow_takes_a_shift_only_where_it_fits_better() -> None:
         picture[150:] = strip[150:200, 20 + 40 * index : 340 + 40 * index]
     before, after = (np.asarray(picture[..., 0], np.uint8) for picture in frames)
     xy = np.stack(np.meshgrid(np.arange(20.0, 300, 20), np.arange(20.0, 130, 20)), -1).reshape(-1, 2)
-    flow = CoarseFlow(WIDTH, HEIGHT, 480).at(before, after, xy.astype(np.float32))
-    assert np.median(np.abs(flow)) < 0.2
+    field = CoarseFlow(WIDTH, HEIGHT, 480, 4.0).field(before, after, xy.astype(np.float32))
+    assert field.shape == (HEIGHT, WIDTH, 2)
+    assert np.median(np.abs(field[:130])) < 0.2
+
+
+@pytest.mark.parametrize("grow", [1.02, 1 / 1.02])
+def test_what_grows_is_not_dragged_along(grow: float) -> None:
+    """A picture that grows by 2 % a frame, 12 times: LK alone has no growth in its windows and is off by ever more."""
+    wall = texture(4)[..., 0].astype(np.float32)
+    frames, centre = [], np.array([WIDTH / 2, HEIGHT / 2])
+    for index in range(13):
+        scale = 0.6 * grow ** (-index)  # of the wall's px to a px of the picture
+        shift = np.array([wall.shape[1], wall.shape[0]]) / 2 - scale * centre + 0.5 * scale - 0.5
+        matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float32)
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        frames.append(cv2.warpAffine(wall, matrix, (WIDTH, HEIGHT), flags=flags, borderMode=cv2.BORDER_REFLECT))
+    pictures = Pictures(np.repeat(np.clip(np.rint(frames), 0, 255).astype(np.uint8)[..., None], 3, axis=3))
+    tracks = track_points(pictures, TrackConfig(max_points=300))
+    before, after = tracks.common(0, 12)
+    assert len(after) > 80
+    expected = centre + (tracks.xy[0][before] - centre) * grow**12
+    off_px = np.linalg.norm(tracks.xy[12][after] - expected, axis=1)
+    assert np.median(off_px) < 0.15
 
 
 def test_a_handful_that_passes_by_chance_is_no_track() -> None:
