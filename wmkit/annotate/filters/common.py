@@ -12,7 +12,9 @@ __all__ = [
     "frame_factors",
     "length_unit",
     "median_motion_px",
+    "moved_onto",
     "no_trajectory",
+    "shrunk",
     "turn_rate",
 ]
 
@@ -68,6 +70,34 @@ def frame_factors(annotation: Annotation) -> Array | None:
     scale = annotation.scale
     rows = [vote.frame_factors for vote in (() if scale is None else scale.votes) if vote.frame_factors]
     return np.array(max(rows, key=len), dtype=np.float64) if rows else None
+
+
+def shrunk(grey: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """A grey picture (h, w), area-filtered to a long side of at most `side_px`."""
+    import cv2
+
+    height, width = grey.shape
+    shrink = min(1.0, side_px / max(height, width))
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def moved_onto(picture: NDArray[np.uint8], target: NDArray[np.uint8]) -> Array:
+    """A grey picture (h, w) with its parts moved to where dense flow (DIS, fast preset) finds them in `target`.
+
+    NaN where that is outside of the picture; the picture itself where it is too small for the flow, 16 px.
+    """
+    import cv2
+
+    if min(picture.shape) < 16:
+        return picture.astype(np.float64)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
+    flow = dis.calc(target, picture, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
+    x, y = x + flow[..., 0], y + flow[..., 1]
+    moved = cv2.remap(picture.astype(np.float64), x, y, cv2.INTER_LINEAR)
+    height, width = picture.shape
+    return np.where((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1), moved, np.nan)
 
 
 def median_motion_px(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> float | None:

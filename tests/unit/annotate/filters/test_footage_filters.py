@@ -201,7 +201,35 @@ def test_a_cross_fade_is_seen_and_neither_a_cut_nor_a_pan_nor_a_flash(photo: np.
     assert value(CrossFadeConfig(), fast) == 0.0
     light = np.linspace(0.4, 1.2, 30)[:, None, None, None]
     assert value(CrossFadeConfig(), np.clip(first * light, 0, 255).astype(np.uint8)) == 0.0
-    assert measure(CrossFadeConfig(), first[:8]).reason == "too_few_frames"
+    assert measure(CrossFadeConfig(), first[:6]).reason == "too_few_frames"
+
+
+@pytest.mark.parametrize("between", [4, 6, 8, 12, 16])
+def test_fades_of_any_usual_length_are_seen_between_moving_shots(between: int) -> None:
+    rng = np.random.default_rng(between)
+    shots = [transform.resize(picture(), (400, 600)) * 255 for picture in (data.astronaut, data.coffee, data.rocket)]
+    shots.append(data.chelsea()[:300, :450].repeat(2, axis=0).repeat(2, axis=1)[:400, :600].astype(float))
+    seen = 0
+    for trial in range(8):
+        one, other = rng.permutation(4)[:2]
+        share = np.clip((np.arange(32) - 7) / (between + 1), 0, 1)[:, None, None, None]
+        # up to 1.5 % of the width a frame, either way: a brisk walk, looking about
+        speed = rng.integers(-3, 4, 2)
+        ends = [
+            pan(shots[k], list(150 + v * np.arange(32)), (300, 200)) for k, v in zip((one, other), speed, strict=True)
+        ]
+        faded = ((1 - share) * ends[0] + share * ends[1]).astype(np.uint8)
+        assert value(CrossFadeConfig(), ends[0].astype(np.uint8)) == 0.0, trial
+        seen += value(CrossFadeConfig(), faded) > 0
+    # 96 % of 400 fades of such shots were seen when the filter was tuned (LOG.md): two misses in eight are chance
+    assert seen >= 6
+
+
+def test_a_fade_to_black_is_a_fade_and_a_dimmed_light_is_not(photo: np.ndarray) -> None:
+    light = np.clip(1 - (np.arange(30) - 8) / 9, 0, 1)[:, None, None, None]
+    sound = drift(photo, 30)
+    assert value(CrossFadeConfig(), (light * sound).astype(np.uint8)) > 0
+    assert value(CrossFadeConfig(), ((0.3 + 0.7 * light) * sound).astype(np.uint8)) == 0.0
 
 
 def test_one_stop_is_one_stop(photo: np.ndarray) -> None:
