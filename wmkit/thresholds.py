@@ -6,14 +6,15 @@
     low = 25.0                # smallest value that passes, in the filter's unit; left out: no limit
     high = 120.0              # largest value that passes
     unmeasured = "reject"     # or "keep": what UNMEASURED means here; must be said
+    from = "scores"           # only for a value that no filter measures: build-shards --scores brings it
 
-The default file is package data beside this module.
+The default file and the presets, published limits by name, are package data beside this module.
 """
 
 import math
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,27 +23,34 @@ from wmkit.errors import InputError
 
 __all__ = [
     "DEFAULT_THRESHOLDS",
+    "PRESETS",
     "Rejection",
     "ThresholdRow",
     "Thresholds",
     "apply",
     "check_filters",
     "parse_thresholds",
+    "preset_names",
     "read_thresholds",
 ]
 
 DEFAULT_THRESHOLDS = Path(__file__).with_name("default_thresholds.toml")
-_KEYS = ("low", "high", "unmeasured")
+PRESETS = Path(__file__).with_name("threshold_presets")
+_KEYS = ("low", "high", "unmeasured", "from")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdRow:
-    """One filter's limits, both inclusive and in its own unit; None is no limit."""
+    """One filter's limits, both inclusive and in its own unit; None is no limit.
+
+    `source` "scores": no filter of this name exists, the value comes from a file of scores.
+    """
 
     filter: str
     low: float | None
     high: float | None
     unmeasured: Literal["keep", "reject"]
+    source: Literal["filter", "scores"] = "filter"
 
     def __post_init__(self) -> None:
         limits = [limit for limit in (self.low, self.high) if limit is not None]
@@ -54,13 +62,16 @@ class ThresholdRow:
             raise InputError(
                 f'threshold {self.filter}: expected unmeasured = "keep" or "reject", got {self.unmeasured!r}'
             )
+        if self.source not in ("filter", "scores"):
+            raise InputError(f'threshold {self.filter}: expected from = "scores" or no from, got {self.source!r}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Rows in the order they are applied."""
+    """Rows in the order they are applied. `packaged`: ours, whose names a test has checked."""
 
     rows: tuple[ThresholdRow, ...]
+    packaged: bool = False
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain values, one object a row, as shards.json records them."""
@@ -78,16 +89,28 @@ class Rejection:
     detail: str
 
 
-def read_thresholds(path: Path | None = None) -> Thresholds:
-    """The thresholds in a TOML file, the default ones without; InputError, one line, for anything wrong with it."""
-    file = DEFAULT_THRESHOLDS if path is None else path
+def preset_names() -> tuple[str, ...]:
+    """What `--thresholds` takes besides a file: `sana-wm/spatialvid-hq`, ..."""
+    return tuple(sorted(file.relative_to(PRESETS).with_suffix("").as_posix() for file in PRESETS.rglob("*.toml")))
+
+
+def read_thresholds(asked: Path | str | None = None) -> Thresholds:
+    """The thresholds in a TOML file or of a preset, the default ones without; a file counts before a preset.
+
+    Raises InputError, one line, for anything wrong with it.
+    """
+    file = DEFAULT_THRESHOLDS if asked is None else Path(asked)
+    if not file.exists() and file.as_posix() in preset_names():
+        file = PRESETS / f"{file.as_posix()}.toml"
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         got = error.strerror if isinstance(error, OSError) else "other bytes"
-        raise InputError(f"--thresholds {file}: expected a readable TOML file, got {got}") from None
+        presets = ", ".join(preset_names())
+        raise InputError(f"--thresholds {file}: expected a readable TOML file or one of {presets}, got {got}") from None
     try:
-        return parse_thresholds(text)
+        packaged = file == DEFAULT_THRESHOLDS or PRESETS in file.parents
+        return replace(parse_thresholds(text), packaged=packaged)
     except InputError as error:
         raise InputError(f"--thresholds {file}: {error}") from None
 
@@ -102,9 +125,14 @@ def parse_thresholds(text: str) -> Thresholds:
 
 
 def check_filters(thresholds: Thresholds, measured: Iterable[str]) -> None:
-    """InputError when a row names a filter that is none of `measured`: a typing error must not let clips pass."""
+    """InputError when a row names a filter that is none of `measured`: a typing error must not let clips pass.
+
+    A row from scores, or of a packaged file, need not be there: what it says of UNMEASURED counts.
+    """
+    if thresholds.packaged:
+        return
     known = sorted(set(measured))
-    unknown = [row.filter for row in thresholds.rows if row.filter not in known]
+    unknown = [row.filter for row in thresholds.rows if row.filter not in known and row.source == "filter"]
     if unknown:
         raise InputError(
             f"thresholds: expected filters that ran on this corpus ({', '.join(known) or 'none did'}), "
@@ -142,6 +170,8 @@ def _row(name: str, table: Any) -> ThresholdRow:
     unknown = sorted(set(table) - set(_KEYS))
     if unknown:
         raise InputError(f"threshold {name}: expected {', '.join(_KEYS)}, got {', '.join(unknown)}")
+    if table.get("from", "scores") != "scores":
+        raise InputError(f'threshold {name}: expected from = "scores" or no from, got {table["from"]!r}')
     if "unmeasured" not in table:
         raise InputError(f'threshold {name}: expected unmeasured = "keep" or "reject", it says neither')
     return ThresholdRow(
@@ -149,6 +179,7 @@ def _row(name: str, table: Any) -> ThresholdRow:
         low=_limit(name, "low", table),
         high=_limit(name, "high", table),
         unmeasured=table["unmeasured"],
+        source=table.get("from", "filter"),
     )
 
 

@@ -11,6 +11,7 @@ from tests.annotate_doubles import ArraySource, annotation_of, no_trajectory_of,
 from wmkit.annotate.filters import FILTERS, FOOTAGE_FILTERS, TRAJECTORY_FILTERS, FilterUnion
 from wmkit.camera import CameraPrior, ScaleEstimate, ScaleVote
 from wmkit.clip import QUALITY_ROWS, Annotation, Confidence, DynamicMask, MeasureState, PoseQuality, Verdict
+from wmkit.video.container_tags import SOURCE_TYPE
 
 OWN = pytest.mark.parametrize("config", FILTERS, ids=lambda config: config.name)
 
@@ -18,7 +19,10 @@ OWN = pytest.mark.parametrize("config", FILTERS, ids=lambda config: config.name)
 def footage() -> ArraySource:
     rng = np.random.default_rng(0)
     wall = rng.integers(0, 255, (60, 120, 3), dtype=np.uint8).repeat(2, axis=0).repeat(2, axis=1)
-    return ArraySource(np.stack([wall[:96, shift : shift + 128] for shift in range(0, 24, 2)]))
+    source = ArraySource(np.stack([wall[:96, shift : shift + 128] for shift in range(0, 24, 2)]))
+    tags = (("com.android.capture.fps", "30"), (SOURCE_TYPE, "digitalCapture"))
+    source.facts = dataclasses.replace(source.facts, tags=tags)
+    return source
 
 
 def measure(config, annotation=None) -> Verdict:
@@ -28,15 +32,15 @@ def measure(config, annotation=None) -> Verdict:
 
 
 def annotated() -> Annotation:
-    """Six posed frames with points, calibrated evidence, a mask, a camera known before and a scale a frame."""
-    position = np.arange(6)[:, None] * np.array([0.1, 0.0, 0.02])
+    """Posed frames with points, calibrated evidence, a mask, a camera known before and a scale a frame."""
+    position = np.arange(12)[:, None] * np.array([0.1, 0.0, 0.02])
     annotation = annotation_of(path_of(position), points_of(np.ones((20, 3))))
     features = (("inlier_ratio", 0.9), ("parallax_deg", 4.0))
-    quality = PoseQuality(**dict.fromkeys(QUALITY_ROWS, np.full(6, 0.5)), features=features)
+    quality = PoseQuality(**dict.fromkeys(QUALITY_ROWS, np.full(12, 0.5)), features=features)
     confidence = Confidence(quality=quality, p_good=0.9, calibration="made by hand")
     prior = CameraPrior(fx=60.0, fy=60.0, cx=None, cy=None, sigma_log=0.05, source="made by hand")
-    dynamic = DynamicMask(frame=np.array([0, 5]), mask=np.eye(4, 6, dtype=bool)[None].repeat(2, axis=0))
-    factors = tuple((frame, 2.0 + 0.1 * frame) for frame in range(6))
+    dynamic = DynamicMask(frame=np.array([0, 11]), mask=np.eye(4, 6, dtype=bool)[None].repeat(2, axis=0))
+    factors = tuple((frame, 2.0 + 0.1 * frame) for frame in range(12))
     scale = ScaleEstimate(
         value=2.0, low=1.9, high=2.1, votes=(ScaleVote(cue="x", value=2.0, sigma_log=0.1, frame_factors=factors),)
     )

@@ -293,11 +293,16 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     assert cli.main(["build-shards", "--json"]) == 0
     # Programs read these keys: a change is a breaking one.
     assert list(json.loads(capsys.readouterr().out)) == [
-        "out", "clips", "samples", "metric", "frames", "posed_frames", "shards", "bytes", "dropped", "unchanged",
+        "out", "clips", "samples", "metric", "frames", "posed_frames", "shards", "bytes", "dropped", "idle", "unchanged",
     ]  # fmt: skip
     assert cli.main(["build-shards", "--scale", "metric", "--out", "m"]) == 1
     out = capsys.readouterr().out
-    assert out == "0 of 2 clips became samples; dropped: 2 up_to_scale; no shards written to m\n"
+    assert out.startswith("0 of 2 clips became samples; dropped: 2 up_to_scale; no shards written to m\n")
+    assert cli.main(["build-shards", "--out", "m", "--dry-run", "--scale", "metric"]) == 1
+    assert "2 up_to_scale" in capsys.readouterr().out
+    assert cli.main(["build-shards", "--out", "m", "--dry-run", "--json", "--thresholds", "sana-wm/dl3dv"]) == 0
+    tried = json.loads(capsys.readouterr().out)
+    assert tried == {"clips": 2, "passed": 2, "dropped": {}, "idle": []}
     assert not Path("m").exists()
     assert cli.main(["build-shards", "nowhere"]) == 2
     assert "expected a corpus" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from wmkit.thresholds import (
     apply,
     check_filters,
     parse_thresholds,
+    preset_names,
     read_thresholds,
 )
 
@@ -31,6 +32,44 @@ def test_the_default_names_only_what_a_default_annotate_measures() -> None:
     assert limits["focal_divergence"] == (None, 0.20, "reject")
     assert limits["posed_ratio"] == (0.8, None, "reject")
     assert read_thresholds(DEFAULT_THRESHOLDS) == read_thresholds()
+    check_filters(read_thresholds(), [])  # a corpus of fewer filters is judged by what it has
+
+
+PUBLISHED = {  # SANA-WM, Table 6: VMAF motion, UniMatch flow, DOVER, saturation, cuts, VLM entities, VLM quality
+    "omniworld": ((0.5, 100), (3, 100), (0.35, 1), None, None, (0, 10), (0.5, 1.5)),
+    "sekai-game": ((0.5, 50), (3, 80), (0.25, 1), None, None, (0, 10), (0.5, 1.5)),
+    "sekai-walking-hq": ((0.5, 50), (3, 50), (0.35, 1), (0, 180), None, (0, 25), (0.5, 1.5)),
+    "miradata": ((0.5, 50), (3, 80), (0.40, 1), (0, 180), (None, 1), None, None),
+    "dl3dv-gs": ((6, 50), (3, 80), (0.40, 1), (0, 180), (None, 1), None, None),
+    "spatialvid-hq": ((0.5, 50), (3, 80), (0.35, 1), (0, 180), None, (0, 10), (0.5, 1.5)),
+    "dl3dv": (None, None, None, None, None, None, None),
+}
+COLUMNS = ("vmaf_motion", "flow_magnitude", "dover", "saturation", "hard_cut", "vlm_entities", "vlm_quality")
+
+
+@pytest.mark.parametrize("source", PUBLISHED)
+def test_a_preset_is_the_published_row(source: str) -> None:
+    rows = {row.filter: row for row in read_thresholds(f"sana-wm/{source}").rows}
+    published = {name: limits for name, limits in zip(COLUMNS, PUBLISHED[source], strict=True) if limits}
+    camera = {"fov_x": (25, 120), "fov_y": (25, 120), "focal_divergence": (None, 0.2), "scale_variation": (None, 2)}
+    assert {name: (row.low, row.high) for name, row in rows.items()} == camera | published
+    measured = {config.name for config in FILTERS}
+    for name, row in rows.items():
+        assert row.source == ("filter" if name in measured else "scores")
+        assert row.source == "filter" or row.unmeasured == "keep"
+
+
+def test_presets_are_the_seven_sources_and_a_wrong_name_lists_them() -> None:
+    assert set(preset_names()) == {f"sana-wm/{source}" for source in PUBLISHED}
+    with pytest.raises(InputError, match=r"sana-wm/mira:.*sana-wm/miradata"):
+        read_thresholds("sana-wm/mira")
+
+
+def test_a_file_of_a_preset_s_name_counts_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sana-wm").mkdir()
+    (tmp_path / "sana-wm" / "dl3dv").write_text('[blur]\nhigh = 1\nunmeasured = "keep"')
+    monkeypatch.chdir(tmp_path)
+    assert [row.filter for row in read_thresholds("sana-wm/dl3dv").rows] == ["blur"]
 
 
 @given(value=st.floats(allow_nan=False, allow_infinity=False), low=st.floats(-1e6, 1e6), width=st.floats(0, 1e6))
@@ -86,6 +125,7 @@ def test_a_filter_that_never_ran_is_a_typing_error() -> None:
         ('[fov_x]\nlow = true\nunmeasured = "keep"', "number as low"),
         ('[fov_x]\nlow = nan\nunmeasured = "keep"', "finite"),
         ('[fov_x]\nlow = 2\nhigh = 1\nunmeasured = "keep"', "low <= high"),
+        ('[fov_x]\nlow = 2\nunmeasured = "keep"\nfrom = "filter"', 'from = "scores"'),
         ('[fov_x]\nminimum = 2\nunmeasured = "keep"', "minimum"),
     ],
 )

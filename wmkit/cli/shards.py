@@ -20,17 +20,27 @@ verbs = typer.Typer()
 def build_shards(
     corpus: CorpusArgument = Path("corpus"),
     out: Annotated[Path, typer.Option(help="Shards folder; written again only for the same corpus.")] = Path("shards"),
-    thresholds: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="What passes. [default: ours]")] = None,
+    thresholds: Annotated[
+        str | None, typer.Option(metavar="FILE.toml|PRESET", help="What passes; sana-wm/miradata, ... [default: ours]")
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="What other tools measured, by clip.")
+    ] = None,
     scale: Annotated[ScaleChoice, typer.Option(help="metric drops clips whose scale is unknown.")] = "any",
     video: Annotated[VideoChoice, typer.Option(help="copy takes the source file, if used as it is.")] = "encode",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what passes; write nothing.")] = False,
     json_output: JsonFlag = False,
 ) -> int:
     """Turn the clips of a corpus that pass the thresholds into WebDataset shards; what is dropped is counted."""
     from wmkit.dataset.progress import counter_for
-    from wmkit.dataset.writer import BuildOptions
+    from wmkit.dataset.writer import BuildOptions, try_thresholds
     from wmkit.dataset.writer import build_shards as build
 
-    options = BuildOptions(thresholds=thresholds, scale=scale, video=video)
+    options = BuildOptions(thresholds=thresholds, scores=scores, scale=scale, video=video)
+    if dry_run:
+        tried = try_thresholds(corpus, options)
+        tell(tried.to_json(), tried.lines(), json_output)
+        return tried.exit_code
     with stdout_for(json_output):
         summary = build(corpus, out, options, counter_for(sys.stderr, "clips"))
     tell(summary.to_json(), summary.lines(), json_output)

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from wmkit.atomic import fsync_folder, json_bytes, write_atomic, write_synced
 from wmkit.clip import Annotation
 from wmkit.corpus.clip_folder import annotation_files, read_annotation, read_record
+from wmkit.corpus.columns import LedgerColumns, last_rows
 from wmkit.corpus.ledger import (
     LEDGER_SCHEMA,
     SOURCES_SCHEMA,
@@ -210,6 +211,10 @@ class Corpus:
         last = {row.clip_id: row for row in (self.ledger() if history is None else history)}
         named = {row.clip_id for row in self.sources()}
         return {key: row for key, row in sorted(last.items()) if row.done or not named or key in named}
+
+    def columns(self) -> LedgerColumns:
+        """What `latest` holds, as columns: for work on every clip of a large corpus at once."""
+        return last_rows(self.ledger_table(), [row.clip_id for row in self.sources()])
 
     def done_ids(self, config_hash: str, history: Sequence[LedgerRow] | None = None) -> set[str]:
         """Clips whose result under this config is recorded and whose folder is there: a rerun skips them."""

@@ -17,28 +17,31 @@ from typing import Any, Literal
 from wmkit.camera import ScaleKind
 from wmkit.corpus import Corpus
 from wmkit.dataset.output import Built, Recipe, begin, check_output, earlier_result, finish, unseal
-from wmkit.dataset.plan import Candidate, Dropped, Plan, count_reasons, plan_clips
+from wmkit.dataset.plan import Candidate, Dropped, Plan, PlanSummary, count_reasons, idle_words, plan_clips
 from wmkit.dataset.sample import Prepared, check_copy, prepare_sample
 from wmkit.dataset.schema import PARTS, Part, Sample, Shard, checksum
+from wmkit.dataset.scores import read_scores
 from wmkit.dataset.tar import ShardFile, padded
 from wmkit.errors import InputError
 from wmkit.thresholds import read_thresholds
 
-__all__ = ["BuildOptions", "BuildSummary", "build_shards"]
+__all__ = ["BuildOptions", "BuildSummary", "build_shards", "try_thresholds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
     """What becomes a sample, and how.
 
-    thresholds   TOML file; None is the default one.
+    thresholds   TOML file or the name of a preset; None is the default one.
+    scores       JSON file of values that other tools measured, for thresholds on them.
     scale        "metric" drops clips whose trajectory is up to scale.
     video        "copy" puts the source file itself in the shard; refused unless every transform is the identity.
     split        first part of the shards' names.
     shard_bytes  a shard ends before the sample that would make it larger; a larger sample has a shard of its own.
     """
 
-    thresholds: Path | None = None
+    thresholds: Path | str | None = None
+    scores: Path | None = None
     scale: Literal["any", "metric"] = "any"
     video: Literal["encode", "copy"] = "encode"
     split: str = "train"
@@ -58,6 +61,7 @@ class BuildSummary:
     dropped    reason -> clips.
     bytes      of all shards.
     metric     samples whose unit is the metre.
+    idle       thresholds on what no clip has: filters that never ran, scores that nobody brought.
     unchanged  the same shards were there already, whole, and nothing was written.
     """
 
@@ -70,6 +74,7 @@ class BuildSummary:
     shards: int
     bytes: int
     dropped: dict[str, int]
+    idle: tuple[str, ...]
     unchanged: bool
 
     @property
@@ -89,13 +94,23 @@ class BuildSummary:
         if self.dropped:
             lines.append("dropped: " + ", ".join(f"{count} {reason}" for reason, count in self.dropped.items()))
         if not self.samples:
-            return ["; ".join((*lines, f"no shards written to {self.out}"))]
+            return ["; ".join((*lines, f"no shards written to {self.out}")), *idle_words(self.idle)]
         lines += [
             f"{self.posed_frames} of {self.frames} frames posed; {self.metric} samples metric, "
             f"{self.samples - self.metric} up to scale (unit: the clip's median depth)",
             f"shards: {self.out} ({self.shards} {'tar' if self.shards == 1 else 'tars'}, {self.bytes / 1e6:.1f} MB)",
         ]
-        return lines
+        return [*lines, *idle_words(self.idle)]
+
+
+def try_thresholds(corpus: Path, options: BuildOptions = BuildOptions()) -> PlanSummary:
+    """What a build would let pass, from the ledger alone, without reading a clip or writing a byte.
+
+    Sources that have changed since, and folders that are damaged, only show when shards are built.
+    Raises InputError when there is no corpus, or thresholds or scores are wrong.
+    """
+    thresholds, scores = read_thresholds(options.thresholds), read_scores(options.scores)
+    return PlanSummary.of(plan_clips(Corpus.open(corpus), thresholds, options.scale, scores))
 
 
 def build_shards(
@@ -109,14 +124,19 @@ def build_shards(
     corpus with these options, `--video copy` is not possible, or the disk refuses.
     """
     store = Corpus.open(corpus)
-    thresholds = read_thresholds(options.thresholds)
+    thresholds, scores = read_thresholds(options.thresholds), read_scores(options.scores)
     recipe = Recipe(
         corpus_hash=store.corpus_hash(),
         thresholds=thresholds.to_json(),
-        options={"scale": options.scale, "video": options.video, "shard_bytes": options.shard_bytes},
+        options={
+            "scale": options.scale,
+            "scores": scores.sha256,
+            "video": options.video,
+            "shard_bytes": options.shard_bytes,
+        },
         split=options.split,
     )
-    plan = plan_clips(store, thresholds, options.scale)
+    plan = plan_clips(store, thresholds, options.scale, scores)
     check_output(out, recipe)
     earlier = earlier_result(out, plan)
     if earlier is not None:
@@ -246,5 +266,6 @@ def _summary(
         shards=len(shards),
         bytes=sum(shard.size for shard in shards),
         dropped=count_reasons(dropped),
+        idle=plan.idle,
         unchanged=unchanged,
     )

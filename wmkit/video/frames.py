@@ -84,6 +84,7 @@ class DecodeFacts:
                  increasing, edit lists applied: the true pts index.
     corrupt      (M,) bool: the decoder flagged the frame as damaged; always false with all but pyav.
     errors       decode errors met and survived, one line each.
+    tags         (key, value) that the container says of itself, sorted by key; nothing in them is trusted.
     Sizes, rotation and sample aspect ratio as in `SourceView`.
     """
 
@@ -97,6 +98,7 @@ class DecodeFacts:
     pts_s: Array
     corrupt: NDArray[np.bool_]
     errors: tuple[str, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         pts_s = frozen_array(self.pts_s, np.float64, (None,), "pts_s")

@@ -1,5 +1,6 @@
 """The concrete FrameSource: picks frames by timestamp, makes them upright and square, shrinks, cuts into windows."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import cv2
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from wmkit.camera import Array
 from wmkit.clip import Clip, SourceView
 from wmkit.errors import ClipError, InputError
+from wmkit.video.container_tags import container_tags
 from wmkit.video.frames import WINDOW_FRAMES, ClipFile, DecodeFacts, Decoder, FrameWindow, VideoConfig
 from wmkit.video.guard import STAGE, check_pixels
 
@@ -28,7 +30,7 @@ class DecodedSource:
 
     def __init__(self, file: ClipFile, config: VideoConfig, decoder: Decoder) -> None:
         """Runs the index pass; raises ClipError("decode", code), `too_few_frames` below 2 sound frames."""
-        facts = decoder.index(file, config)
+        facts = dataclasses.replace(decoder.index(file, config), tags=container_tags(file))
         keep = select_frames(facts, config.fps)
         if np.count_nonzero(keep) < 2:
             damaged = np.count_nonzero(facts.corrupt)

@@ -4,6 +4,7 @@ A new filter is one file with a frozen config, its line in a tuple below, and a 
 """
 
 from wmkit.annotate.filters.acceleration import AccelerationConfig
+from wmkit.annotate.filters.ai_generated import AiGeneratedConfig
 from wmkit.annotate.filters.blank_share import BlankShareConfig
 from wmkit.annotate.filters.blur import BlurConfig
 from wmkit.annotate.filters.corrupt_share import CorruptShareConfig
@@ -21,9 +22,11 @@ from wmkit.annotate.filters.jerk import JerkConfig
 from wmkit.annotate.filters.letterbox_share import LetterboxShareConfig
 from wmkit.annotate.filters.luminance import LuminanceConfig
 from wmkit.annotate.filters.moving_share import MovingShareConfig
+from wmkit.annotate.filters.overlay_share import OverlayShareConfig
 from wmkit.annotate.filters.p_good import PGoodConfig
 from wmkit.annotate.filters.parallax_deg import ParallaxDegConfig
 from wmkit.annotate.filters.path_length import PathLengthConfig
+from wmkit.annotate.filters.play_speed import PlaySpeedConfig
 from wmkit.annotate.filters.posed_ratio import PosedRatioConfig
 from wmkit.annotate.filters.prior_disagreement import PriorDisagreementConfig
 from wmkit.annotate.filters.reprojection_px import ReprojectionPxConfig
@@ -36,6 +39,7 @@ from wmkit.annotate.filters.scale_variation import ScaleVariationConfig
 from wmkit.annotate.filters.static_camera import StaticCameraConfig
 from wmkit.annotate.filters.time_gap import TimeGapConfig
 from wmkit.annotate.filters.translation_speed import TranslationSpeedConfig
+from wmkit.annotate.filters.turning_share import TurningShareConfig
 from wmkit.annotate.filters.vmaf_motion import VmafMotionConfig
 from wmkit.annotate.filters.zoom_range import ZoomRangeConfig
 
@@ -58,6 +62,9 @@ FootageFilterUnion = (
     | SaturationConfig
     | TimeGapConfig
     | VmafMotionConfig
+    | AiGeneratedConfig
+    | OverlayShareConfig
+    | PlaySpeedConfig
 )
 TrajectoryFilterUnion = (
     FovXConfig
@@ -80,6 +87,7 @@ TrajectoryFilterUnion = (
     | ScaleDriftConfig
     | ScaleVariationConfig
     | ZoomRangeConfig
+    | TurningShareConfig
 )
 FilterUnion = FootageFilterUnion | TrajectoryFilterUnion
 
@@ -100,6 +108,9 @@ FOOTAGE_FILTERS: tuple[FootageFilterUnion, ...] = (
     SaturationConfig(),
     TimeGapConfig(),
     VmafMotionConfig(),
+    AiGeneratedConfig(),
+    OverlayShareConfig(),
+    PlaySpeedConfig(),
 )
 TRAJECTORY_FILTERS: tuple[TrajectoryFilterUnion, ...] = (
     FovXConfig(),
@@ -122,5 +133,6 @@ TRAJECTORY_FILTERS: tuple[TrajectoryFilterUnion, ...] = (
     ScaleDriftConfig(),
     ScaleVariationConfig(),
     ZoomRangeConfig(),
+    TurningShareConfig(),
 )
 FILTERS: tuple[FilterUnion, ...] = (*FOOTAGE_FILTERS, *TRAJECTORY_FILTERS)

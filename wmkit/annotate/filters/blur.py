@@ -49,7 +49,7 @@ class _Blur:
         grey = cv2.resize(picture.grey, size, interpolation=cv2.INTER_AREA)
         low, high = np.percentile(grey, (2, 98))
         if high - low >= FLAT:
-            self.values.append(float(blur_effect(grey / 255.0, h_size=11)))
+            self.values.append(float(np.asarray(blur_effect(grey / 255.0, h_size=11))))
 
     def verdict(self, facts: DecodeFacts) -> Verdict:
         if not self.values:

@@ -50,9 +50,10 @@ class _CrossFade:
         self.seen += 1
         for span in SPANS:
             if len(self.recent) >= 2 * span + 1:
-                coarse, fine = zip(*(self.recent[-1 - k * span] for k in (2, 1, 0)), strict=True)
-                share = _share(*(item.astype(np.float64) for item in coarse))
-                if share is not None and _detail_adds_up(*fine, share) and not _moved(*fine):
+                before, middle, after = (self.recent[-1 - k * span] for k in (2, 1, 0))
+                share = _share(before[0], middle[0], after[0])
+                fine = before[1], middle[1], after[1]
+                if share is not None and _detail_adds_up(*fine, share=share) and not _moved(*fine):
                     self.blended.add(self.seen - 1 - span)
 
     def verdict(self, facts: DecodeFacts) -> Verdict:
@@ -65,6 +66,7 @@ class _CrossFade:
 
 def _share(before: np.ndarray, middle: np.ndarray, after: np.ndarray) -> float | None:
     """How much of `after` is in the middle, where the two differ and their blend explains it; else None."""
+    before, middle, after = (item.astype(np.float64) for item in (before, middle, after))
     across = after - before
     power = float((across**2).mean())
     if power < APART**2:

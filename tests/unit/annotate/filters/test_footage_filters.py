@@ -11,6 +11,7 @@ import pytest
 from skimage import data, transform
 
 from tests.annotate_doubles import ArraySource, shown
+from wmkit.annotate.filters.ai_generated import AiGeneratedConfig
 from wmkit.annotate.filters.blank_share import BlankShareConfig
 from wmkit.annotate.filters.blur import BlurConfig
 from wmkit.annotate.filters.corrupt_share import CorruptShareConfig
@@ -23,12 +24,15 @@ from wmkit.annotate.filters.frozen_s import FrozenSConfig
 from wmkit.annotate.filters.hard_cut import HardCutConfig
 from wmkit.annotate.filters.letterbox_share import LetterboxShareConfig
 from wmkit.annotate.filters.luminance import LuminanceConfig
+from wmkit.annotate.filters.overlay_share import OverlayShareConfig
+from wmkit.annotate.filters.play_speed import PlaySpeedConfig
 from wmkit.annotate.filters.saturation import SaturationConfig
 from wmkit.annotate.filters.static_camera import StaticCameraConfig
 from wmkit.annotate.filters.time_gap import TimeGapConfig
 from wmkit.annotate.filters.vmaf_motion import VmafMotionConfig
 from wmkit.clip import Verdict
 from wmkit.video import VideoConfig, discover, identify, open_source
+from wmkit.video.container_tags import SOURCE_TYPE, container_tags, provenance_marks
 
 WIDTH, HEIGHT, FPS = 200, 150, 10.0
 
@@ -301,3 +305,78 @@ def test_vmaf_motion_is_that_of_ffmpeg(photo: np.ndarray, tmp_path: Path) -> Non
     (theirs,) = re.findall(r"VMAF Motion avg: ([0-9.]+)", said)
     # they work in integers: Y to a whole level, the blur to 1/256 of one
     assert value(VmafMotionConfig(), moving) == pytest.approx(float(theirs), rel=0.01)
+
+
+def test_a_logo_is_its_own_size_and_moving_pictures_have_none(photo: np.ndarray) -> None:
+    moving = pan(photo, list(range(0, 120, 4)))
+    assert value(OverlayShareConfig(), moving) == 0.0
+    logo = moving.copy()
+    for x in range(12, 60, 12):
+        logo[:, 12:32, x : x + 6] = 255  # four strokes, 42 x 20 px with the gaps that closing fills
+    found = value(OverlayShareConfig(), logo)
+    # edges are a px or two wider than what they surround
+    assert pytest.approx(found, rel=0.4) == 42 * 20 / (WIDTH * HEIGHT)
+    boxed = moving.copy()
+    boxed[:, :20], boxed[:, -20:] = 0, 0
+    assert value(OverlayShareConfig(), boxed) == 0.0
+    assert measure(OverlayShareConfig(), pan(photo, [50] * 20)).reason == "nothing_moves"
+
+
+@pytest.mark.parametrize(
+    ("tags", "wanted"),
+    [
+        ({}, None),
+        ({SOURCE_TYPE: "trainedAlgorithmicMedia"}, 1.0),
+        ({SOURCE_TYPE: "algorithmicMedia"}, 1.0),
+        ({SOURCE_TYPE: "compositeWithTrainedAlgorithmicMedia"}, 0.5),
+        ({SOURCE_TYPE: "digitalCapture"}, 0.0),
+        ({SOURCE_TYPE: "print"}, None),
+        ({"aigc.label": "1"}, 1.0),
+        ({"aigc.label": "3"}, 0.5),
+    ],
+)
+def test_generated_is_what_says_so(tags: dict[str, str], wanted: float | None, photo: np.ndarray) -> None:
+    facts = dataclasses.replace(ArraySource(pan(photo, [0, 1])).facts, tags=tuple(tags.items()))
+    assert AiGeneratedConfig().build("cpu").verdict(facts).value == wanted
+
+
+def test_marks_of_provenance_are_found_in_bytes() -> None:
+    url = b"http://cv.iptc.org/newscodes/digitalsourcetype/"
+    assert provenance_marks(b"..." + url + b"trainedAlgorithmicMedia\x00") == {SOURCE_TYPE: "trainedAlgorithmicMedia"}
+    both = url + b"digitalCapture\xa1" + url + b"compositeWithTrainedAlgorithmicMedia\xa1"
+    assert provenance_marks(both)[SOURCE_TYPE] == "compositeWithTrainedAlgorithmicMedia"
+    xmp = b"<Iptc4xmpExt:DigitalSourceType>trainedAlgorithmicMedia</Iptc4xmpExt:DigitalSourceType>"
+    assert provenance_marks(xmp) == {SOURCE_TYPE: "trainedAlgorithmicMedia"}
+    assert provenance_marks(b'AIGC\x00{"Label":"1","ContentProducer":"x"}') == {"aigc.label": "1"}
+    assert provenance_marks(b"a talk on trainedAlgorithmicMedia and AIGC") == {}
+    assert provenance_marks(np.random.default_rng(0).bytes(1 << 20)) == {}
+
+
+def test_speed_is_that_of_the_recording(photo: np.ndarray, shared_data: Path) -> None:
+    source = ArraySource(pan(photo, [0, 1, 2, 3]), FPS)
+    for said, wanted in (("80", FPS / 80), ("1.0", FPS), ("", None), ("fast", None), ("0", None), ("nan", None)):
+        facts = dataclasses.replace(source.facts, tags=(("com.android.capture.fps", said),))
+        assert PlaySpeedConfig().build("cpu").verdict(facts).value == (pytest.approx(wanted) if wanted else None)
+    assert PlaySpeedConfig().build("cpu").verdict(source.facts).reason
+    (found,) = discover([shared_data / "awkward" / "ax_slowmo.mp4"]).clips
+    slow = open_source(identify(found), VideoConfig())
+    assert dict(slow.facts.tags)["com.android.capture.fps"] == "240.000000"
+    assert value_of(PlaySpeedConfig().build("cpu").verdict(slow.facts)) < 1
+
+
+def value_of(verdict: Verdict) -> float:
+    assert verdict.value is not None
+    return verdict.value
+
+
+def test_tags_of_what_cannot_be_read_are_none(shared_data: Path, tmp_path: Path) -> None:
+    (found,) = discover([shared_data / "awkward" / "text.mp4"]).clips
+    assert container_tags(identify(found)) == ()
+    gone = dataclasses.replace(identify(found), path=str(tmp_path / "gone.mp4"))
+    assert container_tags(gone) == ()
+
+
+def test_real_clips_have_neither_logos_nor_marks(shared_data: Path) -> None:
+    for name in ("raw/davis_lady_running.mp4", "posed/kitti06_gray/video.mp4", "posed/sevenscenes_kitchen/video.mp4"):
+        # measured 0.001 to 0.005; a logo of two words adds 0.01 to 0.02
+        assert measure_file(OverlayShareConfig(), shared_data / name) < 0.008, name

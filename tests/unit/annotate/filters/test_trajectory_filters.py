@@ -24,6 +24,7 @@ from wmkit.annotate.filters.rotation_speed import RotationSpeedConfig
 from wmkit.annotate.filters.scale_drift import ScaleDriftConfig
 from wmkit.annotate.filters.scale_variation import ScaleVariationConfig
 from wmkit.annotate.filters.translation_speed import TranslationSpeedConfig
+from wmkit.annotate.filters.turning_share import TurningShareConfig
 from wmkit.annotate.filters.zoom_range import ZoomRangeConfig
 from wmkit.camera import CameraPrior, Intrinsics, ScaleEstimate, ScaleVote
 from wmkit.clip import (
@@ -274,3 +275,18 @@ def test_scale_that_scatters_and_scale_that_drifts() -> None:
     assert measure(ScaleDriftConfig(), scaled(np.ones(5))).state is MeasureState.UNMEASURED
     for config in (ScaleVariationConfig(), ScaleDriftConfig()):
         assert measure(config, annotation_of(straight([0.1] * 11), metric=True)).state is MeasureState.UNMEASURED
+
+
+def test_turning_on_the_spot_is_a_share_of_the_time() -> None:
+    # two seconds of walking straight on, then two of turning by 40 degrees without a step
+    position = np.zeros((41, 3))
+    position[:, 2] = np.minimum(np.arange(41), 20) * 0.1
+    rotation = turns(2.0 * np.clip(np.arange(41) - 20, 0, None))
+    points = points_of(np.array([[0.0, 0.0, 8.0]] * 9))
+    found = measure(TurningShareConfig(), annotation_of(path_of(position, rotation), points)).value
+    # a second from each of the 31 frames that have one: frames 20 to 30 only turn, 18 and 19 move 1 % or more
+    assert found == pytest.approx(11 / 31)
+    straight_on = annotation_of(path_of(position[:21]), points)
+    assert measure(TurningShareConfig(), straight_on).value == 0.0
+    assert measure(TurningShareConfig(), annotation_of(path_of(position[:8]), points)).reason == "shorter_than_a_second"
+    assert measure(TurningShareConfig(), annotation_of(path_of(position))).reason == "no_points"
