@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.camera import Array, CameraPrior, Intrinsics, Lens, ScaleEstimate, ScaleKind, Trajectory, frozen_array
+from wmkit.caption import Caption
 from wmkit.errors import InputError
 
 __all__ = [
@@ -418,6 +419,7 @@ class Annotation:
     metric_hint_sigma_log: float | None = None
     confidence: Confidence | None = None
     dynamic: DynamicMask | None = None
+    caption: Caption | None = None
 
     def __post_init__(self) -> None:
         hint = self.metric_hint_sigma_log

@@ -10,6 +10,7 @@ import pytest
 from tests.annotate_doubles import ArraySource, annotation_of, no_trajectory_of, path_of, points_of, shown
 from wmkit.annotate.filters import FILTERS, FOOTAGE_FILTERS, TRAJECTORY_FILTERS, FilterUnion
 from wmkit.camera import CameraPrior, ScaleEstimate, ScaleVote
+from wmkit.caption import Caption
 from wmkit.clip import QUALITY_ROWS, Annotation, Confidence, DynamicMask, MeasureState, PoseQuality, Verdict
 from wmkit.video.container_tags import SOURCE_TYPE
 
@@ -44,7 +45,9 @@ def annotated() -> Annotation:
     scale = ScaleEstimate(
         value=2.0, low=1.9, high=2.1, votes=(ScaleVote(cue="x", value=2.0, sigma_log=0.1, frame_factors=factors),)
     )
-    return dataclasses.replace(annotation, confidence=confidence, prior=prior, dynamic=dynamic).to_metric(scale)
+    caption = Caption.of("A wall.", "made by hand")
+    known = dataclasses.replace(annotation, confidence=confidence, prior=prior, dynamic=dynamic, caption=caption)
+    return known.to_metric(scale)
 
 
 def test_the_union_names_every_default_once() -> None:

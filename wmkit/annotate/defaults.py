@@ -8,7 +8,7 @@ from wmkit.annotate.pipeline import AnnotateConfig
 from wmkit.annotate.pose import CommandConfig, TrackSfmConfig
 from wmkit.annotate.pose.given import given_config
 from wmkit.annotate.priors import PriorConfig
-from wmkit.annotate.protocols import PoseConfig, ScaleConfig
+from wmkit.annotate.protocols import CaptionConfig, PoseConfig, ScaleConfig
 from wmkit.annotate.scale import CameraHeightConfig, ScaleFactorConfig
 from wmkit.annotate.weights import fetched
 from wmkit.errors import InputError
@@ -25,6 +25,7 @@ def default_config(
     seed: int = 0,
     pose: PoseConfig | None = None,
     prior: PriorConfig = PriorConfig(),
+    caption: CaptionConfig | None = None,
 ) -> AnnotateConfig:
     """Track-based pose unless `pose` is given, plane-sweep depth of keyframes unless `depth` is false, every filter."""
     return AnnotateConfig(
@@ -36,6 +37,7 @@ def default_config(
         trajectory_filters=TRAJECTORY_FILTERS,
         seed=seed,
         prior=prior,
+        caption=caption,
     )
 
 

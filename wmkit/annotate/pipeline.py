@@ -13,6 +13,7 @@ from wmkit.annotate.confidence import NO_CALIBRATION, ConfidenceConfig
 from wmkit.annotate.priors import PriorConfig, clip_prior
 from wmkit.annotate.protocols import (
     UNHASHED,
+    CaptionConfig,
     DepthConfig,
     FootageFilterConfig,
     PluginConfig,
@@ -29,7 +30,15 @@ from wmkit.telemetry import Sidecars, read_telemetry
 from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source, undistorted
 from wmkit.video.picture import pictures
 
-__all__ = ["AnnotateConfig", "AnnotateResult", "StageClock", "annotate_clip", "config_dict", "config_hash"]
+__all__ = [
+    "DISAGREEMENT",
+    "AnnotateConfig",
+    "AnnotateResult",
+    "StageClock",
+    "annotate_clip",
+    "config_dict",
+    "config_hash",
+]
 
 DISAGREEMENT = "scale_disagreement"  # the verdict of fusing the cues, in joint sigmas of the two worst
 
@@ -51,6 +60,7 @@ class AnnotateConfig:
     confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
     seed: int = 0
     prior: PriorConfig = PriorConfig()
+    caption: CaptionConfig | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +145,7 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
             provenance = dataclasses.replace(annotation.provenance, sidecars=_sidecars(annotation, file, config.scale))
             annotation = dataclasses.replace(annotation, provenance=provenance)
         annotation = _with_depth(annotation, frames, config.depth, device, clock)
+        annotation = _with_caption(annotation, frames, file, config.caption, device, clock)
     with clock.stage("filter.trajectory"):
         measured = [item.build(device).measure(annotation) for item in config.trajectory_filters]
     annotation = dataclasses.replace(annotation, verdicts=(*annotation.verdicts, *measured))
@@ -223,8 +234,26 @@ def _with_depth(
     return dataclasses.replace(annotation, depth=depth)
 
 
+def _with_caption(
+    annotation: Annotation,
+    frames: FrameSource,
+    file: ClipFile,
+    config: CaptionConfig | None,
+    device: str,
+    clock: StageClock,
+) -> Annotation:
+    if config is None:
+        return annotation
+    with clock.stage("caption"):
+        caption = config.build(device).caption(annotation, frames, file)
+    if isinstance(caption, Unmeasured):
+        absent = Absence(part="caption", name=config.name, reason=caption.reason)
+        return dataclasses.replace(annotation, absences=(*annotation.absences, absent))
+    return dataclasses.replace(annotation, caption=caption)
+
+
 def _provenance(file: ClipFile, config: AnnotateConfig) -> Provenance:
-    parts = [("pose", config.pose), ("depth", config.depth)]
+    parts = [("pose", config.pose), ("depth", config.depth), ("caption", config.caption)]
     parts += [("scale", cue) for cue in config.scale]
     parts += [("filter", item) for item in (*config.footage_filters, *config.trajectory_filters)]
     records = [_backend(part, plugin) for part, plugin in parts if plugin is not None]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from wmkit.camera import CameraPrior, Intrinsics, Lens, ScaleVote, Trajectory
+from wmkit.caption import Caption
 from wmkit.clip import Annotation, DepthMap, DynamicMask, NoTrajectory, Points, PoseQuality, Verdict
 from wmkit.errors import InputError
 from wmkit.video.frames import ClipFile, DecodeFacts, FrameSource
@@ -15,6 +16,8 @@ from wmkit.video.picture import Picture
 
 __all__ = [
     "UNHASHED",
+    "CaptionConfig",
+    "Captioner",
     "DepthConfig",
     "DepthEstimator",
     "FilterConfig",
@@ -145,6 +148,22 @@ class ScaleConfig(PluginConfig, Protocol):
     """Frozen settings of a ScaleCue."""
 
     def build(self, device: str) -> ScaleCue:
+        """The part itself, on `device` ("cpu", "cuda:0")."""
+        ...
+
+
+class Captioner(Protocol):
+    """Puts what a clip shows into words."""
+
+    def caption(self, annotation: Annotation, frames: FrameSource, file: ClipFile) -> Caption | Unmeasured:
+        """A text on the scene, not on the camera; Unmeasured when there is none to be had, ClipError on failure."""
+        ...
+
+
+class CaptionConfig(PluginConfig, Protocol):
+    """Frozen settings of a Captioner."""
+
+    def build(self, device: str) -> Captioner:
         """The part itself, on `device` ("cpu", "cuda:0")."""
         ...
 

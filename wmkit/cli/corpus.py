@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,7 @@ from wmkit.cli.shared import CorpusArgument, FovFlag, FpsFlag, IntrinsicsFlag, J
 if TYPE_CHECKING:
     from wmkit.annotate.pipeline import AnnotateConfig
     from wmkit.annotate.run import RunOptions, RunSummary
+    from wmkit.annotate.scale_flags import ScaleFlags
 
 __all__ = ["RERUN_FLAGS", "DecoderName", "ExecutorName", "ExportFormat", "verbs"]
 
@@ -23,6 +24,7 @@ ExportFormat = Literal["tum", "kitti", "colmap", "nerfstudio", "re10k", "vipe", 
 RERUN_FLAGS = frozenset(
     {"decoder", "fps", "max_side", "image_fps", "depth", "executor", "clip_timeout_s", "clip_memory_gib", "seed"}
     | {"sidecars", "camera_height", "baseline", "object_length", "metric_depth", "scale"}
+    | {"captions", "caption_model"}
     | {"intrinsics", "fov_deg", "priors", "poses", "pose_command", "pose_weights"}
 )
 
@@ -55,6 +57,8 @@ def annotate(
     intrinsics: IntrinsicsFlag = None,
     fov_deg: FovFlag = None,
     priors: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Cameras of clips by name.")] = None,
+    captions: Annotated[str, typer.Option(metavar="none|auto|FILE|URL", help="Captions of the clips.")] = "none",
+    caption_model: Annotated[str | None, typer.Option(metavar="NAME", help="The model at --captions URL.")] = None,
     poses: Annotated[str | None, typer.Option(metavar="FILE|auto", help="Take the trajectory from a file.")] = None,
     pose_command: Annotated[str | None, typer.Option(metavar="CMD", help="Experimental: a program's poses.")] = None,
     pose_weights: Annotated[str | None, typer.Option(metavar="NAME", help="Fetched weights it is told of.")] = None,
@@ -68,30 +72,23 @@ def annotate(
     json_output: JsonFlag = False,
 ) -> int:
     """Cameras, depth, scale and measured verdicts of every clip; run again to resume."""
+    from wmkit.annotate.captions import captions_of_flags
     from wmkit.annotate.defaults import default_config, pose_backend
     from wmkit.annotate.priors import prior_config
     from wmkit.annotate.run import RunOptions
-    from wmkit.annotate.scale_flags import ScaleFlags, cues_of_flags
+    from wmkit.annotate.scale_flags import cues_of_flags
     from wmkit.executor import ExecutorOptions
     from wmkit.video import VideoConfig
 
     video = VideoConfig(decoder=decoder, fps=parsed_fps(fps), max_side=max_side, image_fps=image_fps)
-    flags = ScaleFlags(
-        sidecars=sidecars,
-        camera_height=camera_height,
-        baselines=tuple(baseline or ()),
-        objects=tuple(object_length or ()),
-        metric_depth=metric_depth,
-        factor=scale,
-        given_poses=poses is not None or pose_command is not None,
-    )
     config = default_config(
         video=video,
         depth=depth == "keyframes",
-        scale=cues_of_flags(flags, video),
+        scale=cues_of_flags(_scale_flags(context.params), video),
         seed=seed,
         pose=pose_backend(poses=poses, command=pose_command, weights=pose_weights, timeout_s=clip_timeout_s),
         prior=prior_config(intrinsics=intrinsics, fov_deg=fov_deg, priors=priors),
+        caption=captions_of_flags(captions, caption_model),
     )
     workforce = ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib)
     options = RunOptions(executor=workforce, update=update, rerun=_given_flags(context))
@@ -139,6 +136,21 @@ def _scale_lines(summary: "RunSummary") -> list[str]:
     if summary.cues_absent:
         lines.append("cues that did not count: " + ", ".join(f"{n} {word}" for word, n in summary.cues_absent.items()))
     return lines
+
+
+def _scale_flags(given: dict[str, Any]) -> "ScaleFlags":
+    """Those of annotate's flags that scale cues come from."""
+    from wmkit.annotate.scale_flags import ScaleFlags
+
+    return ScaleFlags(
+        sidecars=given["sidecars"],
+        camera_height=given["camera_height"],
+        baselines=tuple(given["baseline"] or ()),
+        objects=tuple(given["object_length"] or ()),
+        metric_depth=given["metric_depth"],
+        factor=given["scale"],
+        given_poses=given["poses"] is not None or given["pose_command"] is not None,
+    )
 
 
 def _given_flags(context: typer.Context) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 
 from wmkit.atomic import HEADER_LOCK, json_bytes, npz_bytes
 from wmkit.camera import CameraPrior, Intrinsics, Lens, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
+from wmkit.caption import Caption
 from wmkit.clip import (
     QUALITY_ROWS,
     Absence,
@@ -186,6 +187,7 @@ def _record(annotation: Annotation) -> dict[str, Any]:
         "dynamic": None if annotation.dynamic is None else {"masks": len(annotation.dynamic.frame)},
         "absences": [asdict(absence) for absence in annotation.absences],
         "prior": None if annotation.prior is None else asdict(annotation.prior),
+        "caption": None if annotation.caption is None else asdict(annotation.caption),
         "metric_hint_sigma_log": annotation.metric_hint_sigma_log,
         "confidence": None if annotation.confidence is None else _confidence_record(annotation.confidence),
     }
@@ -231,6 +233,7 @@ def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
         scale=None if scale is None else _scale(scale),
         absences=tuple(Absence(**row) for row in record["absences"]),
         prior=None if record["prior"] is None else CameraPrior(**record["prior"]),
+        caption=None if record.get("caption") is None else Caption(**record["caption"]),
         metric_hint_sigma_log=record["metric_hint_sigma_log"],
         confidence=None if record["confidence"] is None else _confidence(folder, record["confidence"]),
         dynamic=None if record["dynamic"] is None else _dynamic(folder),

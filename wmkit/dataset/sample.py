@@ -136,7 +136,7 @@ def _record(
         },
         "verdicts": record["verdicts"],
         "provenance": record["provenance"],
-        "caption": None,
+        "caption": None if annotation.caption is None else annotation.caption.text,
     }
 
 

@@ -7,6 +7,7 @@ from wmkit.annotate.filters.acceleration import AccelerationConfig
 from wmkit.annotate.filters.ai_generated import AiGeneratedConfig
 from wmkit.annotate.filters.blank_share import BlankShareConfig
 from wmkit.annotate.filters.blur import BlurConfig
+from wmkit.annotate.filters.camera_words import CameraWordsConfig
 from wmkit.annotate.filters.corrupt_share import CorruptShareConfig
 from wmkit.annotate.filters.cross_fade import CrossFadeConfig
 from wmkit.annotate.filters.duplicate_share import DuplicateShareConfig
@@ -88,6 +89,7 @@ TrajectoryFilterUnion = (
     | ScaleVariationConfig
     | ZoomRangeConfig
     | TurningShareConfig
+    | CameraWordsConfig
 )
 FilterUnion = FootageFilterUnion | TrajectoryFilterUnion
 
@@ -134,5 +136,6 @@ TRAJECTORY_FILTERS: tuple[TrajectoryFilterUnion, ...] = (
     ScaleVariationConfig(),
     ZoomRangeConfig(),
     TurningShareConfig(),
+    CameraWordsConfig(),
 )
 FILTERS: tuple[FilterUnion, ...] = (*FOOTAGE_FILTERS, *TRAJECTORY_FILTERS)
