@@ -14,6 +14,7 @@ from wmkit.annotate.pipeline import AnnotateConfig, annotate_clip, config_dict, 
 from wmkit.annotate.protocols import PoseEstimate, Unmeasured
 from wmkit.annotate.scale import GpsConfig
 from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, ScaleVote, Trajectory
+from wmkit.caption import Caption
 from wmkit.clip import Annotation, DepthMap, MeasureState, NoTrajectory, Points, SidecarRecord, Verdict
 from wmkit.telemetry import Sidecars
 from wmkit.video import ClipFile, VideoConfig, discover, identify
@@ -122,6 +123,23 @@ class PathLength:
         return Verdict.measured(self.name, annotation.trajectory.path_length, annotation.trajectory.scale.value)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathNamer:
+    """A captioner: what the file is called, or nothing."""
+
+    quiet: bool = False
+    name: ClassVar[str] = "test_path_namer"
+    licence: ClassVar[str] = "CC0-1.0"
+
+    def build(self, device: str) -> "PathNamer":
+        return self
+
+    def caption(self, annotation: Annotation, frames: FrameSource, file: ClipFile) -> Caption | Unmeasured:
+        return (
+            Unmeasured(reason="quiet") if self.quiet else Caption.of(f"A clip\nof {len(frames.view)} frames.", "name")
+        )
+
+
 @pytest.fixture
 def clip(tmp_path: Path) -> ClipFile:
     for index in range(FRAMES):
@@ -211,3 +229,27 @@ def test_what_was_read_besides_the_pixels_is_in_the_provenance(clip: ClipFile) -
     digest = hashlib.sha256(("time_s,east_m,north_m\n" + rows).encode()).hexdigest()
     assert annotation.provenance.sidecars == (SidecarRecord(name=track.name, kind="csv", sha256=digest),)
     assert annotate_clip(clip, config_of()).annotation.provenance.sidecars == ()
+
+
+def test_a_captioner_runs_after_pose_and_says_when_it_has_nothing(clip: ClipFile) -> None:
+    annotation = annotate_clip(clip, dataclasses.replace(config_of(), caption=PathNamer())).annotation
+    assert annotation.caption == Caption(text=f"A clip of {FRAMES} frames.", source="name")
+    assert ("caption", "test_path_namer") in {(item.part, item.name) for item in annotation.provenance.backends}
+    annotation = annotate_clip(clip, dataclasses.replace(config_of(), caption=PathNamer(quiet=True))).annotation
+    assert annotation.caption is None
+    assert ("caption", "test_path_namer", "quiet") in {(a.part, a.name, a.reason) for a in annotation.absences}
+
+
+def test_stopped_after_footage_nothing_but_footage_runs(clip: ClipFile) -> None:
+    whole = dataclasses.replace(config_of(), caption=PathNamer())
+    short = dataclasses.replace(whole, stop_after="footage")
+    assert config_hash(short) != config_hash(whole)
+    result = annotate_clip(clip, short)
+    annotation = result.annotation
+    assert annotation.no_trajectory is not None
+    assert annotation.no_trajectory.reason == "stopped_after_footage"
+    # as measured without it, and what came after is UNMEASURED for that reason
+    assert annotation.verdicts[0] == annotate_clip(clip, whole).annotation.verdicts[0]
+    assert annotation.verdict("test_path_length").state is MeasureState.UNMEASURED
+    assert {item.part for item in annotation.provenance.backends} == {"filter"}
+    assert annotation.caption is None

@@ -1,6 +1,7 @@
 """What `wmkit annotate` does unless told otherwise; the demo and the benchmark annotate by the same lines."""
 
 import shlex
+from typing import Literal
 
 from wmkit.annotate.depth import PlaneSweepConfig
 from wmkit.annotate.filters import FOOTAGE_FILTERS, TRAJECTORY_FILTERS
@@ -26,6 +27,7 @@ def default_config(
     pose: PoseConfig | None = None,
     prior: PriorConfig = PriorConfig(),
     caption: CaptionConfig | None = None,
+    stop_after: Literal["footage"] | None = None,
 ) -> AnnotateConfig:
     """Track-based pose unless `pose` is given, plane-sweep depth of keyframes unless `depth` is false, every filter."""
     return AnnotateConfig(
@@ -38,6 +40,7 @@ def default_config(
         seed=seed,
         prior=prior,
         caption=caption,
+        stop_after=stop_after,
     )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from wmkit import __version__
 from wmkit.annotate.confidence import NO_CALIBRATION, ConfidenceConfig
@@ -40,6 +41,7 @@ __all__ = [
     "config_hash",
 ]
 
+STOPPED = "stopped_after_footage"
 DISAGREEMENT = "scale_disagreement"  # the verdict of fusing the cues, in joint sigmas of the two worst
 
 
@@ -48,7 +50,8 @@ class AnnotateConfig:
     """Everything that decides an annotation's bytes besides the clip itself.
 
     footage_filters run before pose, trajectory_filters after scale; both in the order given. prior: what the pose
-    backend may know of the camera beforehand.
+    backend may know of the camera beforehand. stop_after "footage": no pose is looked for, and every clip is a
+    `NoTrajectory` of that reason.
     """
 
     video: VideoConfig
@@ -61,6 +64,7 @@ class AnnotateConfig:
     seed: int = 0
     prior: PriorConfig = PriorConfig()
     caption: CaptionConfig | None = None
+    stop_after: Literal["footage"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +130,10 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
     verdicts = _seen(frames, config.footage_filters, device, clock)
     with clock.stage("pose"):
         prior = clip_prior(frames, config.prior)
-        outcome = config.pose.build(device).estimate(frames, config.seed, prior)
+        if config.stop_after == "footage":
+            outcome = NoTrajectory(reason=STOPPED, detail="only the footage was measured, as was asked")
+        else:
+            outcome = config.pose.build(device).estimate(frames, config.seed, prior)
     if isinstance(outcome, PoseEstimate):
         clock.split("pose", dict(outcome.core_seconds))
     if isinstance(outcome, PoseEstimate) and outcome.lens is not None:  # from here on, everyone sees a pinhole
@@ -255,10 +262,12 @@ def _with_caption(
 def _provenance(file: ClipFile, config: AnnotateConfig) -> Provenance:
     parts = [("pose", config.pose), ("depth", config.depth), ("caption", config.caption)]
     parts += [("scale", cue) for cue in config.scale]
+    if config.stop_after == "footage":
+        parts = []  # none of these ran
     parts += [("filter", item) for item in (*config.footage_filters, *config.trajectory_filters)]
     records = [_backend(part, plugin) for part, plugin in parts if plugin is not None]
     judge = config.confidence
-    if judge.calibration != NO_CALIBRATION:
+    if judge.calibration != NO_CALIBRATION and config.stop_after is None:
         records.append(
             BackendRecord(
                 part="confidence",

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from wmkit.annotate.run import RunOptions, RunSummary
     from wmkit.annotate.scale_flags import ScaleFlags
 
-__all__ = ["RERUN_FLAGS", "DecoderName", "ExecutorName", "ExportFormat", "verbs"]
+__all__ = ["RERUN_FLAGS", "DecoderName", "ExecutorName", "ExportFormat", "StopAfter", "verbs"]
 
 DecoderName = Literal["pyav", "opencv", "decord", "torchcodec"]
 DepthName = Literal["keyframes", "none"]
+StopAfter = Literal["footage"]
 ExecutorName = Literal["ray", "local"]
 ExportFormat = Literal["tum", "kitti", "colmap", "nerfstudio", "re10k", "vipe", "rerun"]
 
@@ -24,7 +25,7 @@ ExportFormat = Literal["tum", "kitti", "colmap", "nerfstudio", "re10k", "vipe", 
 RERUN_FLAGS = frozenset(
     {"decoder", "fps", "max_side", "image_fps", "depth", "executor", "clip_timeout_s", "clip_memory_gib", "seed"}
     | {"sidecars", "camera_height", "baseline", "object_length", "metric_depth", "scale"}
-    | {"captions", "caption_model"}
+    | {"captions", "caption_model", "stop_after"}
     | {"intrinsics", "fov_deg", "priors", "poses", "pose_command", "pose_weights"}
 )
 
@@ -69,6 +70,7 @@ def annotate(
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when any clip failed.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Let another config annotate this corpus again.")] = False,
+    stop_after: Annotated[StopAfter | None, typer.Option(help="Measure the footage alone; no pose.")] = None,
     json_output: JsonFlag = False,
 ) -> int:
     """Cameras, depth, scale and measured verdicts of every clip; run again to resume."""
@@ -89,6 +91,7 @@ def annotate(
         pose=pose_backend(poses=poses, command=pose_command, weights=pose_weights, timeout_s=clip_timeout_s),
         prior=prior_config(intrinsics=intrinsics, fov_deg=fov_deg, priors=priors),
         caption=captions_of_flags(captions, caption_model),
+        stop_after=stop_after,
     )
     workforce = ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib)
     options = RunOptions(executor=workforce, update=update, rerun=_given_flags(context))
