@@ -13,11 +13,15 @@ The default file and the presets, published limits by name, are package data bes
 
 import math
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from wmkit.camera import Array
 from wmkit.clip import MeasureState, Verdict
 from wmkit.errors import InputError
 
@@ -29,6 +33,7 @@ __all__ = [
     "Thresholds",
     "apply",
     "check_filters",
+    "first_failing",
     "parse_thresholds",
     "preset_names",
     "read_thresholds",
@@ -158,6 +163,20 @@ def apply(thresholds: Thresholds, verdicts: Sequence[Verdict]) -> Rejection | No
             detail = " ".join(f"{verdict.value:.6g} {verdict.unit} is {limit}".split())
             return Rejection(filter=row.filter, reason=f"threshold:{row.filter}", detail=detail)
     return None
+
+
+def first_failing(thresholds: Thresholds, values: Mapping[str, Array], count: int) -> NDArray[np.int64]:
+    """(count,) index of the first row that rejects each clip, -1 where none does: `apply` to all clips at once.
+
+    values  filter -> (count,) float64, NaN where it is unmeasured; a filter that is not there never ran.
+    """
+    first = np.full(count, -1, dtype=np.int64)
+    for index, row in enumerate(thresholds.rows):
+        value = values.get(row.filter, np.full(count, np.nan))
+        low, high = -np.inf if row.low is None else row.low, np.inf if row.high is None else row.high
+        passes = np.isnan(value) if row.unmeasured == "keep" else np.zeros(count, dtype=bool)
+        first[(first < 0) & ~(passes | ((value >= low) & (value <= high)))] = index
+    return first
 
 
 def _passes(row: ThresholdRow, value: float) -> bool:

@@ -169,12 +169,18 @@ def _given_flags(context: typer.Context) -> tuple[str, ...]:
 
 
 @verbs.command()
-def report(corpus: CorpusArgument = Path("corpus"), json_output: JsonFlag = False) -> None:
+def report(
+    corpus: CorpusArgument = Path("corpus"),
+    thresholds: Annotated[
+        str | None, typer.Option(metavar="FILE.toml|PRESET", help="What is drawn in and counted. [default: ours]")
+    ] = None,
+    json_output: JsonFlag = False,
+) -> None:
     """Write one self-contained report.html into the corpus."""
     from wmkit.annotate.report import write_report
 
     with stdout_for(json_output):
-        path = write_report(corpus)
+        path = write_report(corpus, thresholds=thresholds)
     tell({"report": str(path)}, [f"report: {path}"], json_output)
 
 

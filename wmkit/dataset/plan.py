@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wmkit.corpus import Corpus, SourceRow, Status
 from wmkit.corpus.columns import LedgerColumns, VerdictColumn
 from wmkit.dataset.scores import NO_SCORES, Scores
 from wmkit.errors import InputError
-from wmkit.thresholds import ThresholdRow, Thresholds, apply, check_filters
+from wmkit.thresholds import ThresholdRow, Thresholds, apply, check_filters, first_failing
 
 __all__ = ["Candidate", "Dropped", "Plan", "PlanSummary", "count_reasons", "idle_words", "plan_clips"]
 
@@ -116,7 +115,7 @@ def plan_clips(
     if verdicts:
         check_filters(thresholds, [*verdicts, *scores.values])
     verdicts = verdicts | scores.columns(ids, names)
-    first = _first_failing(thresholds, verdicts, len(columns))
+    first = first_failing(thresholds, {name: column.value for name, column in verdicts.items()}, len(columns))
     fates = _fates(columns, store.config_hash, scale)
     by_clip: dict[str, list[SourceRow]] = {}
     for source in all_sources:  # sorted by path
@@ -160,18 +159,6 @@ def _fates(columns: LedgerColumns, config_hash: str, scale: Literal["any", "metr
         else:
             fates.append(None)
     return fates
-
-
-def _first_failing(thresholds: Thresholds, verdicts: Mapping[str, VerdictColumn], count: int) -> NDArray[np.int64]:
-    """(N,) index of the first row that rejects each clip, -1 where none does."""
-    first = np.full(count, -1)
-    for index, row in enumerate(thresholds.rows):
-        column = verdicts.get(row.filter)
-        value = np.full(count, np.nan) if column is None else column.value
-        low, high = -np.inf if row.low is None else row.low, np.inf if row.high is None else row.high
-        passes = np.isnan(value) if row.unmeasured == "keep" else np.zeros(count, dtype=bool)
-        first[(first < 0) & ~(passes | ((value >= low) & (value <= high)))] = index
-    return first
 
 
 def _rejection(row: ThresholdRow, verdicts: Mapping[str, VerdictColumn], clip: int) -> tuple[str, str]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from wmkit.camera import Array
-from wmkit.clip import MeasureState, rng_for
+from wmkit.clip import rng_for
 from wmkit.corpus import LedgerRow, SourceRow, Status
 
-__all__ = ["Choice", "Histogram", "Step", "Totals", "choose_cards", "histogram", "histograms", "totals", "waterfall"]
+__all__ = ["NAMED_CODES", "Choice", "Histogram", "Step", "Totals", "choose_cards", "histogram", "totals", "waterfall"]
 
 NAMED_CODES = 8  # a waterfall names this many codes and reasons of a kind and adds up the rest
 BINS = 20
@@ -140,24 +140,6 @@ class Histogram:
     above: int
     quantile: tuple[float, float, float] | None
     reasons: tuple[tuple[str, int], ...]
-
-
-def histograms(rows: Collection[LedgerRow]) -> tuple[Histogram, ...]:
-    """One per verdict and unit over all rows, in the order in which the filters ran."""
-    values: dict[tuple[str, str], list[float]] = {}
-    reasons: dict[tuple[str, str], Counter[str]] = {}
-    names: dict[str, int] = {}
-    for row in rows:
-        for verdict in row.verdicts:
-            key = (verdict.name, verdict.unit)
-            names.setdefault(verdict.name, len(names))
-            found, missing = values.setdefault(key, []), reasons.setdefault(key, Counter())
-            if verdict.state is MeasureState.MEASURED and verdict.value is not None:
-                found.append(verdict.value)
-            else:
-                missing[verdict.reason] += 1
-    ordered = sorted(values, key=lambda key: (names[key[0]], key[1]))
-    return tuple(histogram(*key, np.array(values[key], dtype=np.float64), reasons[key]) for key in ordered)
 
 
 def histogram(name: str, unit: str, values: Array, reasons: Mapping[str, int]) -> Histogram:

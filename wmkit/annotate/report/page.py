@@ -10,27 +10,41 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from wmkit.annotate.report.cards import Card, card_of, stage_shares, video_config
-from wmkit.annotate.report.data import choose_cards, histograms, totals, waterfall
+from wmkit.annotate.report.data import choose_cards, totals, waterfall
 from wmkit.annotate.report.svg import histogram_svg, number
+from wmkit.annotate.report.wide import (
+    all_histograms,
+    failing,
+    full_rows,
+    light_rows,
+    review_sizes,
+    source_groups,
+    threshold_steps,
+)
 from wmkit.atomic import write_atomic
 from wmkit.corpus import Corpus, LedgerRow, SourceRow
 from wmkit.corpus.store import CONVENTIONS
 from wmkit.errors import InputError
+from wmkit.thresholds import read_thresholds
 
 __all__ = ["MAX_CARDS", "write_report"]
 
 MAX_CARDS = 200  # about 100 kB each: the page stays below 20 MB whatever the corpus
 
 
-def write_report(corpus: Path, max_cards: int = MAX_CARDS) -> Path:
+def write_report(corpus: Path, max_cards: int = MAX_CARDS, thresholds: Path | str | None = None) -> Path:
     """Write `corpus`/report.html, one self-contained page, and return its path.
 
     Waterfall and histograms count the last attempt of every clip; at most `max_cards` clips get a card (see
-    `choose_cards`), for which their source is decoded again. Raises InputError when `corpus` is no corpus or
-    cannot be written, ConfigError for another schema version.
+    `choose_cards`), for which their source is decoded again. `thresholds` (a file, a preset or the default ones) are
+    drawn into the histograms and counted. Raises InputError when `corpus` is no corpus or cannot be written, or the
+    thresholds are wrong, ConfigError for another schema version.
     """
     opened = Corpus.open(corpus)
-    latest, sources = opened.latest(), opened.sources()
+    limits = read_thresholds(thresholds)
+    columns, sources = opened.columns(), opened.sources()
+    latest, first = light_rows(columns), failing(columns, limits)
+    drawn = {row.filter: row for row in limits.rows}
     choice = choose_cards(latest, max_cards, opened.config_hash)
     counted = totals(latest.values())
     script = _part("script.js")
@@ -40,11 +54,17 @@ def write_report(corpus: Path, max_cards: int = MAX_CARDS) -> Path:
         .render(
             name=opened.path.name,
             corpus=opened,
-            steps=waterfall(sources, latest),
+            steps=threshold_steps(waterfall(sources, latest), columns, limits, first),
+            thresholds=str(thresholds or "the default thresholds"),
+            groups=source_groups(columns, first),
+            reviews=review_sizes(int((first == -1).sum())),
             totals=counted,
             stages=stage_shares(counted.core_s),
-            histograms=[(data, histogram_svg(data)) for data in histograms(latest.values())],
-            cards=_cards(opened, choice.rows, sources),
+            histograms=[
+                (data, histogram_svg(data, drawn.get(data.name)), drawn.get(data.name))
+                for data in all_histograms(columns)
+            ],
+            cards=_cards(opened, full_rows(columns, choice.rows), sources),
             note=choice.note,
             conventions=CONVENTIONS,
             config=json.dumps(opened.config, indent=1, sort_keys=True),

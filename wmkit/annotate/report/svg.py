@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from wmkit.annotate.report.data import Histogram
 from wmkit.annotate.report.pictures import turbo
+from wmkit.thresholds import ThresholdRow
 
 __all__ = ["Canvas", "axis_ticks", "colour_bar", "histogram_svg", "number", "tick_step"]
 
@@ -97,8 +98,11 @@ class Canvas:
         return f"<svg {view}><title>{label}</title>" + "".join(self._parts) + "</svg>"
 
 
-def histogram_svg(data: Histogram) -> str:
-    """Bars of `data` with its median; values outside the fences are a bar of their own at either end."""
+def histogram_svg(data: Histogram, limits: ThresholdRow | None = None) -> str:
+    """Bars of `data` with its median; values outside the fences are a bar of their own at either end.
+
+    What `limits` reject is shaded, up to the line of each limit.
+    """
     width, height, left, right, top, bottom = 320.0, 130.0, 12.0, 12.0, 14.0, 20.0
     canvas = Canvas(width, height, f"Histogram of {data.name}: {data.measured} values, {data.unmeasured} unmeasured")
     base = height - bottom
@@ -114,6 +118,11 @@ def histogram_svg(data: Histogram) -> str:
     def across(value: float) -> float:
         return x0 + (value - low) / (high - low) * (x1 - x0)
 
+    for limit, side in () if limits is None else ((limits.low, left), (limits.high, width - right)):
+        if limit is not None:
+            edge = min(max(across(limit), left), width - right)
+            canvas.box(min(edge, side), top, abs(side - edge), base - top, "rejected")
+            canvas.line([(edge, top - 2), (edge, base)], "limit")
     tallest = max(*data.counts, data.below, data.above)
     rise = (base - top) / tallest
     for index, count in enumerate(data.counts):

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wmkit.annotate.report.data import Step, choose_cards, histogram, histograms, totals, waterfall
+from wmkit.annotate.report.data import Step, choose_cards, histogram, totals, waterfall
+from wmkit.annotate.report.wide import all_histograms
 from wmkit.clip import Verdict
 from wmkit.corpus import LedgerRow, SourceRow, Status
+from wmkit.corpus.columns import LedgerColumns
+from wmkit.corpus.ledger import ledger_table
 
 
 def source(number: int, path: str) -> SourceRow:
@@ -77,7 +80,9 @@ def test_histogram_counts_every_row(values: list[float | None]) -> None:
         Verdict.unmeasured("blur", "px", "too_dark") if value is None else Verdict.measured("blur", value, "px")
         for value in values
     ]
-    found = histograms([row(number, verdicts=(verdict,)) for number, verdict in enumerate(verdicts)])
+    found = all_histograms(
+        LedgerColumns(ledger_table([row(number, verdicts=(verdict,)) for number, verdict in enumerate(verdicts)]))
+    )
     assert len(found) == bool(values)
     for data in found:
         assert data.below + sum(data.counts) + data.above == data.measured == len(values) - values.count(None)
@@ -100,25 +105,6 @@ def test_whole_numbers_have_a_bin_each() -> None:
     data = histogram("hard_cut", "cuts", np.array([0.0, 0, 1, 3]), {})
     np.testing.assert_array_equal(data.edges, [-0.5, 0.5, 1.5, 2.5, 3.5])
     assert data.counts == (2, 1, 0, 1)
-
-
-def test_a_verdict_nobody_could_measure_is_still_there() -> None:
-    rows = [row(number, verdicts=(Verdict.unmeasured("blur", "px", reason),)) for number, reason in enumerate("aab")]
-    (data,) = histograms(rows)
-    assert (data.measured, data.unmeasured, data.quantile, data.counts) == (0, 3, None, ())
-    assert data.reasons == (("a", 2), ("b", 1))
-
-
-def test_units_do_not_mix() -> None:
-    rows = [
-        row(1, verdicts=(Verdict.measured("speed", 1.0, "m/s"), Verdict.measured("fov", 60.0, "deg"))),
-        row(2, verdicts=(Verdict.measured("speed", 7.0, "median_depth/s"),)),
-    ]
-    assert [(data.name, data.unit, data.measured) for data in histograms(rows)] == [
-        ("speed", "m/s", 1),
-        ("speed", "median_depth/s", 1),
-        ("fov", "deg", 1),
-    ]
 
 
 def test_totals() -> None:
