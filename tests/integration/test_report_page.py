@@ -63,7 +63,7 @@ def test_the_run_is_on_the_page(report: Path) -> None:
     assert sorted(shown_outcomes(text)) == ["failed", "failed", "no_trajectory", "ok"]
     assert "pose/diverged" in text
     assert "decode/" in text
-    assert text.count('class="command"') == 2
+    assert text.count('class="command"') == 4  # in the list of dead letters, and on the cards
 
 
 def test_the_page_renders_without_console_messages(browser: str, report: Path, tmp_path: Path) -> None:

@@ -14,15 +14,17 @@ from wmkit.annotate.report.data import choose_cards, totals, waterfall
 from wmkit.annotate.report.svg import histogram_svg, number
 from wmkit.annotate.report.wide import (
     all_histograms,
+    correlations,
     failing,
     full_rows,
+    letter_groups,
     light_rows,
     review_sizes,
     source_groups,
     threshold_steps,
 )
 from wmkit.atomic import write_atomic
-from wmkit.corpus import Corpus, LedgerRow, SourceRow
+from wmkit.corpus import Corpus, DeadLetter, LedgerRow, SourceRow
 from wmkit.corpus.store import CONVENTIONS
 from wmkit.errors import InputError
 from wmkit.thresholds import read_thresholds
@@ -44,6 +46,7 @@ def write_report(corpus: Path, max_cards: int = MAX_CARDS, thresholds: Path | st
     limits = read_thresholds(thresholds)
     columns, sources = opened.columns(), opened.sources()
     latest, first = light_rows(columns), failing(columns, limits)
+    letters = opened.dead_letters()
     drawn = {row.filter: row for row in limits.rows}
     choice = choose_cards(latest, max_cards, opened.config_hash)
     counted = totals(latest.values())
@@ -57,6 +60,8 @@ def write_report(corpus: Path, max_cards: int = MAX_CARDS, thresholds: Path | st
             steps=threshold_steps(waterfall(sources, latest), columns, limits, first),
             thresholds=str(thresholds or "the default thresholds"),
             groups=source_groups(columns, first),
+            pairs=correlations(columns),
+            letters=letter_groups(letters),
             reviews=review_sizes(int((first == -1).sum())),
             totals=counted,
             stages=stage_shares(counted.core_s),
@@ -64,7 +69,7 @@ def write_report(corpus: Path, max_cards: int = MAX_CARDS, thresholds: Path | st
                 (data, histogram_svg(data, drawn.get(data.name)), drawn.get(data.name))
                 for data in all_histograms(columns)
             ],
-            cards=_cards(opened, full_rows(columns, choice.rows), sources),
+            cards=_cards(opened, full_rows(columns, choice.rows), sources, letters),
             note=choice.note,
             conventions=CONVENTIONS,
             config=json.dumps(opened.config, indent=1, sort_keys=True),
@@ -81,12 +86,14 @@ def write_report(corpus: Path, max_cards: int = MAX_CARDS, thresholds: Path | st
     return path
 
 
-def _cards(corpus: Corpus, rows: Sequence[LedgerRow], sources: Sequence[SourceRow]) -> Iterator[Card]:
+def _cards(
+    corpus: Corpus, rows: Sequence[LedgerRow], sources: Sequence[SourceRow], dead: Sequence[DeadLetter]
+) -> Iterator[Card]:
     """One card at a time, so that no more than one clip's arrays are in memory."""
     paths: dict[str, list[str]] = {}
     for source in sources:
         paths.setdefault(source.clip_id, []).append(source.path)
-    letters = {letter.clip_id: letter for letter in corpus.dead_letters()}
+    letters = {letter.clip_id: letter for letter in dead}
     video = video_config(corpus.config)
     for row in rows:
         yield card_of(corpus, row, paths.get(row.clip_id, ()), letters.get(row.clip_id), video)

@@ -1,6 +1,7 @@
 """What the report says of all clips at once, from the ledger's columns: 213,000 of them are seconds, not objects."""
 
 import dataclasses
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -11,17 +12,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wmkit.annotate.report.data import NAMED_CODES, Histogram, Step, histogram
-from wmkit.corpus import LedgerRow, Status
+from wmkit.camera import Array
+from wmkit.corpus import DeadLetter, LedgerRow, Status
 from wmkit.corpus.columns import LedgerColumns
 from wmkit.corpus.ledger import ledger_rows
 from wmkit.thresholds import ThresholdRow, Thresholds, first_failing
 
 __all__ = [
+    "Correlation",
+    "LetterGroup",
     "ReviewSize",
     "SourceGroup",
     "all_histograms",
+    "correlations",
     "failing",
     "full_rows",
+    "letter_groups",
     "light_rows",
     "review_sizes",
     "source_groups",
@@ -30,6 +36,7 @@ __all__ = [
 
 CARD_ORDER = "reprojection_px"  # the one verdict that decides which clips get a card
 GROUPS = 30
+SAMPLED, FEWEST, WEAKEST, PAIRS = 20_000, 30, 0.3, 15
 
 
 def light_rows(columns: LedgerColumns) -> dict[str, LedgerRow]:
@@ -143,6 +150,66 @@ def source_groups(columns: LedgerColumns, first: NDArray[np.int64]) -> tuple[Sou
         SourceGroup(name=label, **{word: int(counts[place]) for word, counts in counted.items()})
         for place, label in enumerate(labels)
         if counted["clips"][place]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correlation:
+    """Spearman's rank correlation of two verdicts over the `clips` that have both."""
+
+    one: str
+    other: str
+    rho: float
+    clips: int
+
+
+def correlations(columns: LedgerColumns) -> tuple[Correlation, ...]:
+    """The strongest pairs, of at least 0.3 and 30 clips: two filters that say the same, or a defect that shows twice.
+
+    Of larger corpora every k-th clip, 20,000 at most; ids are hashes, so that is a sample.
+    """
+    step = max(1, -(-len(columns) // SAMPLED))
+    values = {name: column.value[::step] for name, column in columns.verdicts.items()}
+    found = []
+    for one, other in itertools.combinations(values, 2):
+        both = np.isfinite(values[one]) & np.isfinite(values[other])
+        if np.count_nonzero(both) < FEWEST:
+            continue
+        a, b = _ranks(values[one][both]), _ranks(values[other][both])
+        spread = float(np.linalg.norm(a) * np.linalg.norm(b))
+        rho = float(a @ b) / spread if spread > 0 else 0.0
+        if abs(rho) >= WEAKEST:
+            found.append(Correlation(one=one, other=other, rho=rho, clips=int(np.count_nonzero(both))))
+    return tuple(sorted(found, key=lambda pair: (-abs(pair.rho), pair.one, pair.other))[:PAIRS])
+
+
+def _ranks(values: Array) -> Array:
+    """Ranks less their mean, equal values at the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    rank = (last - (counts - 1) / 2)[inverse]
+    return rank - rank.mean()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterGroup:
+    """Dead letters of one stage and code: how many, and a few with the command that reruns each."""
+
+    stage: str
+    code: str
+    count: int
+    shown: tuple[DeadLetter, ...]
+
+
+def letter_groups(letters: Sequence[DeadLetter], shown: int = 5) -> tuple[LetterGroup, ...]:
+    """By stage and code, the most frequent first; of each the first few by source."""
+    kinds: dict[tuple[str, str], list[DeadLetter]] = {}
+    for letter in sorted(letters, key=lambda letter: (letter.source, letter.clip_id)):
+        kinds.setdefault((letter.stage, letter.code), []).append(letter)
+    ordered = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
+    return tuple(
+        LetterGroup(stage=stage, code=code, count=len(found), shown=tuple(found[:shown]))
+        for (stage, code), found in ordered
     )
 
 

@@ -13,15 +13,17 @@ from wmkit.annotate.report import write_report
 from wmkit.annotate.report.data import histogram, waterfall
 from wmkit.annotate.report.wide import (
     all_histograms,
+    correlations,
     failing,
     full_rows,
+    letter_groups,
     light_rows,
     review_sizes,
     source_groups,
     threshold_steps,
 )
 from wmkit.clip import Verdict
-from wmkit.corpus import Corpus, LedgerRow, Status
+from wmkit.corpus import Corpus, DeadLetter, LedgerRow, Status
 from wmkit.corpus.columns import LedgerColumns
 from wmkit.corpus.ledger import ledger_table
 from wmkit.thresholds import apply, parse_thresholds
@@ -141,6 +143,49 @@ def test_review_sizes_are_the_rule_of_three_and_never_more_than_all() -> None:
     # one in a hundred is allowed: two or more wrong of 100, found none in n, so n from C(100-n, 2) / C(100, 2) <= 0.05
     assert small[0.01][0] == next(n for n in range(101) if (100 - n) * (99 - n) / (100 * 99) <= 0.05)
     assert review_sizes(0)[0].clips == (None, None, None)
+
+
+def test_verdicts_that_go_together_are_those_of_scipy() -> None:
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=200).round(1)  # with ties
+    values = {"a": a, "same": a**3, "against": -a + rng.normal(0, 0.5, 200), "other": rng.normal(size=200)}
+    kept = np.arange(200) % 7 < 6
+    rows = []
+    for k in range(200):
+        names = [name for name in values if kept[k] or name != "a"]
+        rows.append(ok(k, *(Verdict.measured(name, float(values[name][k]), "") for name in names)))
+    found = {(pair.one, pair.other): pair for pair in correlations(columns_of(rows))}
+    assert set(found) == {("a", "same"), ("a", "against"), ("same", "against")}
+    assert found["a", "same"].rho == pytest.approx(1.0)
+    assert found["a", "against"].rho == pytest.approx(spearmanr(a[kept], values["against"][kept]).statistic)
+    assert (found["a", "against"].clips, found["same", "against"].clips) == (int(kept.sum()), 200)
+    assert correlations(columns_of(rows[:20])) == ()
+
+
+def test_dead_letters_are_grouped_the_most_frequent_first() -> None:
+    letters = [
+        DeadLetter(
+            clip_id=f"{k:02x}",
+            source=f"{9 - k}.mp4",
+            path="",
+            stage="pose",
+            code="timeout" if k else "memory",
+            message="",
+            traceback="",
+            command=f"wmkit annotate {k}",
+            attempt=1,
+            config_hash="",
+        )
+        for k in range(8)
+    ]
+    first, second = letter_groups(letters)
+    assert (first.code, first.count, [letter.source for letter in first.shown]) == (
+        "timeout", 7, ["2.mp4", "3.mp4", "4.mp4", "5.mp4", "6.mp4"],
+    )  # fmt: skip
+    assert (second.code, second.count) == ("memory", 1)
+    assert letter_groups([]) == ()
 
 
 def test_the_page_says_all_of_it(corpus: Corpus, tmp_path: Path) -> None:
