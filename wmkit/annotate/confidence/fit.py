@@ -19,8 +19,13 @@ __all__ = ["TERMS", "Cases", "fit_calibration", "isotonic"]
 
 TERMS: tuple[Term, ...] = (
     Term(feature="reprojection_px", transform="log", better=-1, floor=0.02),
+    Term(feature="reprojection_px_high", transform="log", better=-1, floor=0.02),
     Term(feature="inlier_ratio", transform="rest", better=1, floor=0.01),
+    Term(feature="inlier_ratio_low", transform="rest", better=1, floor=0.01),
+    Term(feature="weakest_link", transform="log", better=1, floor=1.0),
     Term(feature="parallax_deg", transform="log", better=1, floor=0.1),
+    Term(feature="depth_spread", transform="log", better=1, floor=0.0),
+    Term(feature="fastest_turn_deg", transform="log", better=-1, floor=0.1),
     Term(feature="posed_share", transform="plain", better=1, floor=0.0),
     Term(feature="path_depth", transform="log", better=1, floor=0.01),
     Term(feature="track_length", transform="log", better=1, floor=0.1),
@@ -29,6 +34,8 @@ TERMS: tuple[Term, ...] = (
     Term(feature="covariance_position", transform="log", better=-1, floor=1e-5),
     Term(feature="disagreement_rotation_deg", transform="log", better=-1, floor=1e-2),
     Term(feature="disagreement_position", transform="log", better=-1, floor=1e-4),
+    Term(feature="disagreement_rotation_deg_high", transform="log", better=-1, floor=1e-2),
+    Term(feature="disagreement_position_high", transform="log", better=-1, floor=1e-4),
     Term(feature="disagreement_focal", transform="log", better=-1, floor=1e-3),
     Term(feature="second_posed_share", transform="plain", better=1, floor=0.0),
     Term(feature="disjoint", transform="plain", better=1, floor=0.0),

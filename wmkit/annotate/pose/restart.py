@@ -19,6 +19,7 @@ from itertools import pairwise
 import numpy as np
 
 from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust, focal_penalty
+from wmkit.annotate.pose.majority import MajorityConfig
 from wmkit.annotate.pose.mapping import Start
 from wmkit.annotate.pose.rotation import turn_between
 from wmkit.annotate.pose.scene import Indices, Scene, longest_tracks, span, triangulate
@@ -31,6 +32,7 @@ __all__ = [
     "flat_map",
     "reversed_twin",
     "robust_cost",
+    "thinned",
     "turning_focal",
     "turning_start",
     "usual_beginning",
@@ -77,6 +79,7 @@ class RestartConfig:
     far_px: float = 10.0
     turning_focal: tuple[float, ...] = (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5)
     other_focal: float = 0.15
+    majority: MajorityConfig = MajorityConfig()
 
 
 def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) -> Scene:
@@ -84,7 +87,7 @@ def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) ->
 
     Of another beginning the keyframes that took part have poses; the others are to be resected.
     """
-    thin = _thinned(scene, config)
+    thin = thinned(scene, config)
     if thin.posed.sum() < 3 or thin.zooms or thin.focal_prior is None:
         return scene
     here = bundle_adjust(thin, COMPARING_PX, fixed_focal=fixed_focal, iterations=config.iterations[1])
@@ -130,14 +133,17 @@ def flat_map(tracks: Tracks, keyframes: tuple[int, ...], start: Start, config: R
         size=(tracks.width, tracks.height),
         focal_prior=start.focal_prior,
     )
-    thin = _thinned(scene, config)
+    thin = thinned(scene, config)
     if thin.posed.sum() < 3:
         return thin
     return min(_flat_beginnings(thin, config, start.fixed), key=lambda found: _cost(found, config, start.fixed))
 
 
-def _thinned(scene: Scene, config: RestartConfig) -> Scene:
-    """A few keyframes and tracks where they hold together, else more: a fast turn leaves no track for long."""
+def thinned(scene: Scene, config: RestartConfig) -> Scene:
+    """A few of the posed keyframes and mapped tracks where they hold together, else more.
+
+    A fast turn leaves no track for long.
+    """
     thin = longest_tracks(_spread(scene, config.keyframes), config.tracks)
     length = np.bincount(thin.obs_track[thin.usable])
     if (length > 0).any() and length[length > 0].mean() >= config.long_tracks:

@@ -121,7 +121,7 @@ def mean_rotation(rotations: Array, weight: NDArray[np.float64] | None = None) -
 
 
 def rotation_angle_deg(rotations: Array, other: Array) -> Array:
-    """(n,) angle between each of (n, 3, 3) and `other` (3, 3)."""
-    relative = rotations @ other.T
+    """(n,) angle between each of (n, 3, 3) and `other` (3, 3), or as many."""
+    relative = rotations @ np.swapaxes(other, -1, -2)
     sine = np.linalg.norm(relative - np.swapaxes(relative, 1, 2), axis=(1, 2)) / np.sqrt(8)
     return np.degrees(np.arctan2(sine, (np.trace(relative, axis1=1, axis2=2) - 1) / 2))

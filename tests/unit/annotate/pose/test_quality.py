@@ -102,7 +102,12 @@ def test_features_of_the_clip(measured: PoseQuality) -> None:
     features = dict(measured.features)
     want = {
         "reprojection_px": 2.0 / 2,  # at 640 px
+        "reprojection_px_high": 5.2 / 2,  # 2, 2 and 6: nine tenths of the way
         "inlier_ratio": 0.75,
+        "inlier_ratio_low": 0.75,
+        "weakest_link": 3.0,
+        "depth_spread": 1.0,
+        "fastest_turn_deg": 0.0,
         "posed_share": 0.75,
         "track_length": 3.0,
         "points_per_frame": 3.0,
@@ -113,6 +118,8 @@ def test_features_of_the_clip(measured: PoseQuality) -> None:
         "focal_share": 0.5,
         "disagreement_rotation_deg": np.sqrt((0.3**2 + 0.4**2) / 2),
         "disagreement_position": np.sqrt((0.06**2 + 0.08**2) / 2),
+        "disagreement_rotation_deg_high": 0.395,
+        "disagreement_position_high": 0.079,
         "disagreement_focal": 0.05,
         "second_posed_share": 0.75,
         "disjoint": 1.0,
@@ -131,6 +138,8 @@ def test_what_is_unknown_is_nan() -> None:
         "covariance_position",
         "disagreement_rotation_deg",
         "disagreement_position",
+        "disagreement_rotation_deg_high",
+        "disagreement_position_high",
         "disagreement_focal",
         "seam_rotation_deg",  # of clips in one piece
         "seam_position",
@@ -146,3 +155,21 @@ def test_residuals_worsen_with_the_pictures() -> None:
     one, two = (dict(measure_quality(s, followed(), trajectory(None), 0.02, SECOND).features) for s in (scene, worse))
     assert two["reprojection_px"] == pytest.approx(2 * one["reprojection_px"])
     assert two["parallax_deg"] == one["parallax_deg"]
+
+
+def test_a_clip_is_as_strong_as_its_weakest_link() -> None:
+    scene = hand_scene()
+    last = scene.obs_frame == 2
+    broken = scene.keep(~last | (scene.obs_track == 1))  # the third camera hangs on one track
+    assert dict(measure_quality(broken, followed(), trajectory(None), 0.02, SECOND).features)["weakest_link"] == 1.0
+    gap = scene.keep(scene.obs_frame != 1)  # what is seen before and after a frame ties across it
+    assert dict(measure_quality(gap, followed(), trajectory(None), 0.02, SECOND).features)["weakest_link"] == 3.0
+
+
+def test_the_fastest_turn_is_the_largest_between_neighbours() -> None:
+    poses = cameras()
+    for index, angle in enumerate(np.radians([0.0, 10.0, 40.0])):
+        poses[index, :2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    turning = replace(trajectory(None), world_from_cam=poses)
+    features = dict(measure_quality(hand_scene(), followed(), turning, 0.02, SECOND).features)
+    assert features["fastest_turn_deg"] == pytest.approx(30.0)
