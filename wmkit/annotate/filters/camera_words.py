@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from wmkit.annotate.captions.camera_language import camera_phrases
+from wmkit.annotate.filters.common import no_trajectory
 from wmkit.annotate.protocols import TrajectoryFilter
 from wmkit.clip import Annotation, Verdict
 
@@ -26,6 +27,8 @@ class CameraWordsConfig:
 
 class _CameraWords:
     def measure(self, annotation: Annotation) -> Verdict:
+        if annotation.trajectory is None:
+            return no_trajectory(annotation, NAME, UNIT)
         if annotation.caption is None:
             return Verdict.unmeasured(NAME, UNIT, "no_caption")
         return Verdict.measured(NAME, float(len(camera_phrases(annotation.caption.text))), UNIT)

@@ -187,7 +187,7 @@ def test_a_gap_is_not_bridged_by_a_derivative() -> None:
     jump = np.where(np.arange(30) < 15, 0.0, 50.0)
     posed = [index != 15 for index in range(30)]
     assert measure(AccelerationConfig(), annotation_of(along_x(jump, posed))).value == 0.0
-    assert measure(JerkConfig(), annotation_of(along_x(jump))).value > 1000
+    assert (measure(JerkConfig(), annotation_of(along_x(jump))).value or 0.0) > 1000
     alone = annotation_of(along_x(jump[:5], [True, True, False, True, True]))
     verdict = measure(AccelerationConfig(), alone)
     assert (verdict.state, verdict.reason) == (MeasureState.UNMEASURED, "too_few_posed_frames_in_a_row")
@@ -224,7 +224,9 @@ def test_there_and_back_is_a_revisit_and_standing_still_is_none() -> None:
 
 def test_turning_away_and_back_is_a_revisit() -> None:
     angle = np.concatenate([np.linspace(0, 90, 10), np.linspace(90, 0, 10)])
-    assert measure(RevisitRatioConfig(), annotation_of(path_of(np.zeros((20, 3)), turns(angle)))).value > 0.05
+    found = measure(RevisitRatioConfig(), annotation_of(path_of(np.zeros((20, 3)), turns(angle)))).value
+    assert found is not None
+    assert found > 0.05
 
 
 def test_a_zoom_has_a_range() -> None:
