@@ -74,6 +74,12 @@ class KeyReport:
         """Whether every tensor of the model is there in its shape and nothing else is."""
         return not (self.missing or self.unexpected or self.wrong_shape)
 
+    def counts(self) -> str:
+        """As `2 missing, 0 unexpected, 1 of wrong shape`."""
+        return (
+            f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, {len(self.wrong_shape)} of wrong shape"
+        )
+
     def lines(self) -> list[str]:
         """One line a difference, each with what to think of it."""
         return [
@@ -86,7 +92,7 @@ class KeyReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """What `convert` did."""
+    """What `convert` did; no files where the report says that the weights do not fit."""
 
     source: Path
     found: Layout
@@ -103,13 +109,24 @@ class Conversion:
             "files": [str(file) for file in self.files],
             "tensors": self.report.tensors,
             "values": self.report.values,
+            "missing": list(self.report.missing),
+            "unexpected": list(self.report.unexpected),
+            "wrong_shape": list(self.report.wrong_shape),
             "left_out": list(self.report.unread),
         }
 
+    @property
+    def exit_code(self) -> int:
+        """0 written, 1 the weights do not fit."""
+        return 0 if self.files else 1
+
     def lines(self) -> list[str]:
-        """For people; the last line names the first file written."""
-        counts = f"{self.report.tensors} tensors, {self.report.values:,} values"
-        return [*self.report.lines(), f"{counts}: {self.found} -> {self.to}", f"written: {self.files[0]}"]
+        """For people: a line a difference; the last one names the first file written, or says why there is none."""
+        report = self.report
+        if not self.files:
+            return [*report.lines(), f"nothing written: {report.counts()}; is the preset that of the weights?"]
+        counts = f"{report.tensors} tensors, {report.values:,} values"
+        return [*report.lines(), f"{counts}: {self.found} -> {self.to}", f"written: {self.files[0]}"]
 
 
 def convert(
@@ -117,19 +134,17 @@ def convert(
 ) -> Conversion:
     """Write the checkpoint at `source` into the folder `out` in another layout, bit for bit.
 
-    `config` None: that of the config.json beside the weights, else InputError. `out` appears by one rename, whole or
-    not at all. Raises InputError for a source that is none or does not fit the config, each difference in one line of
-    the message, and for an `out` that exists; ConfigError for a config of another architecture.
+    `config` None: that of the config.json beside the weights, else InputError. Nothing is written unless every tensor
+    fits; `out` appears by one rename, whole or not at all. Raises InputError for a source that is none and for an
+    `out` that exists; ConfigError for a config that `to` cannot say.
     """
-    weights = WeightsSource.open(source)
-    found = _layout_of(weights)
-    config = _config_beside(weights.folder) if config is None else config
-    stored, unread = _our_names(weights.specs, found, config)
-    report = key_report(stored, config, unread)
-    if not report.fits:
-        raise InputError(f"{source}: does not fit the config, {_told(report)}")
     if out.exists():
         raise InputError(f"{out}: expected a folder that does not exist yet; name another, or remove it")
+    opened = _open(source, config)
+    weights, stored, report, found, config = opened.weights, opened.stored, opened.report, opened.found, opened.config
+    plain = _config_json(config, to)
+    if not report.fits:
+        return Conversion(source=source, found=found, to=to, files=(), report=report)
     scratch = out.with_name(f".{out.name}.tmp")
     if scratch.exists():  # of a conversion that was killed
         shutil.rmtree(scratch)
@@ -137,8 +152,7 @@ def convert(
         scratch.mkdir(parents=True)
         tensors = ((_name_in(name, to), weights.tensor(_name_in(name, found))) for name in stored)
         files = write_shards(tensors, scratch, STEMS[to], shard_bytes)
-        if to != "nvlabs":
-            plain = diffusers_config(config) if to == "diffusers" else {"model": config.to_dict()}
+        if plain is not None:
             (scratch / "config.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
         scratch.rename(out)
     except OSError as error:
@@ -148,14 +162,15 @@ def convert(
 
 
 def load_released(source: Path, config: ModelConfig | None = None) -> CameraDiT:
-    """A model with the weights at `source`, of any layout, in evaluation mode; raises as `convert` does."""
-    weights = WeightsSource.open(source)
-    found = _layout_of(weights)
-    config = _config_beside(weights.folder) if config is None else config
-    stored, unread = _our_names(weights.specs, found, config)
-    report = key_report(stored, config, unread)
+    """A model with the weights at `source`, of any layout, in evaluation mode; raises as `convert` does.
+
+    Weights that do not fit the config are an InputError.
+    """
+    opened = _open(source, config)
+    weights, stored, report, found, config = opened.weights, opened.stored, opened.report, opened.found, opened.config
     if not report.fits:
-        raise InputError(f"{source}: does not fit the config, {_told(report)}")
+        first = "; ".join(report.lines()[:3])
+        raise InputError(f"{source}: expected the config's tensors, got {report.counts()}: {first}")
     with torch.device("meta"):
         model = CameraDiT(config)
     tensors: dict[str, Tensor] = {name: weights.tensor(_name_in(name, found)) for name in stored}
@@ -253,6 +268,32 @@ def _diffusers_values(config: ModelConfig) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A source held against a config: `stored` by our names, `found` the layout it has."""
+
+    weights: WeightsSource
+    found: Layout
+    config: ModelConfig
+    stored: Mapping[str, TensorSpec]
+    report: KeyReport
+
+
+def _open(source: Path, config: ModelConfig | None) -> _Opened:
+    weights = WeightsSource.open(source)
+    found = _layout_of(weights)
+    config = _config_beside(weights.folder) if config is None else config
+    stored, unread = _our_names(weights.specs, found, config)
+    report = key_report(stored, config, unread)
+    return _Opened(weights=weights, found=found, config=config, stored=stored, report=report)
+
+
+def _config_json(config: ModelConfig, to: Layout) -> dict[str, Any] | None:
+    if to == "nvlabs":
+        return None
+    return diffusers_config(config) if to == "diffusers" else {"model": config.to_dict()}
+
+
 def _layout_of(weights: WeightsSource) -> Layout:
     if any(name.startswith("t_embedder.mlp.") for name in weights.specs):
         return "nvlabs"
@@ -297,10 +338,3 @@ def _replaced(name: str, prefixes: Mapping[str, str]) -> str:
         if name.startswith(old):
             return new + name.removeprefix(old)
     return name
-
-
-def _told(report: KeyReport) -> str:
-    """All counts and the first differences: an error is one line."""
-    lines = [line for line in report.lines() if not line.startswith("left out")]
-    counts = f"{len(report.missing)} missing, {len(report.unexpected)} unexpected, {len(report.wrong_shape)} of wrong shape"
-    return f"{counts}: {'; '.join(lines[:6])}{'; ...' if len(lines) > 6 else ''}"
