@@ -179,10 +179,12 @@ def test_prope_is_the_cameras_projection() -> None:
     for t in range(T):
         in_camera = torch.linalg.inv(world_from_cam[0, t]) @ point
         fx, fy, cx, cy = cameras.intrinsics[0, t * STRIDE]
-        want = torch.stack([
-            (fx * in_camera[0] / in_camera[2] + cx) / cameras.width - 0.5,
-            (fy * in_camera[1] / in_camera[2] + cy) / cameras.height - 0.5,
-        ])
+        want = torch.stack(
+            [
+                (fx * in_camera[0] / in_camera[2] + cx) / cameras.width - 0.5,
+                (fy * in_camera[1] / in_camera[2] + cy) / cameras.height - 0.5,
+            ]
+        )
         projected = maps.output[0, t, 3] @ point
         torch.testing.assert_close(projected[:2] / projected[2], want)
         torch.testing.assert_close(maps.key[0, t, 1] @ projected, point)

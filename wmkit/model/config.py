@@ -46,6 +46,7 @@ class TextConfig:
                 f"{self.tokens} and {self.norm_scale}"
             )
 
+
 CHOICES = {
     "camera_renorm": ("none", "rms"),
     "mixer": ("frame-gdn", "linear"),
@@ -67,10 +68,10 @@ class ModelConfig:
     frequency_channels  size of the sinusoidal embedding of sigma.
     rope_theta        base of the rotary frequencies.
     camera_attention  attention branch or None; camera_map: map branch or None.
-    camera_renorm     "none": queries, keys and values keep the size that the camera maps give them, as the released code
-                      (NVlabs, all blocks) has it. "rms": each is shrunk back to its size before the map, as diffusers
-                      0.42.1 has it. The maps hold translations, so the two differ more the further the path goes (see
-                      `attention.py`); released weights want "none".
+    camera_renorm     "none": queries, keys and values keep the size that the camera maps give them, as the released
+                      code (NVlabs, all blocks) has it. "rms": each is shrunk back to its size before the map, as
+                      diffusers 0.42.1 has it. The maps hold translations, so the two differ more the further the path
+                      goes (see `attention.py`); released weights want "none".
     mixer             what blocks without softmax do over time: "frame-gdn", or "linear", the ReLU linear attention
                       that a GDN checkpoint is converted from.
     text              captions, or None: a model without cross-attention.

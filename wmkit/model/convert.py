@@ -1,7 +1,7 @@
 """Released weights in and out: NVlabs' file, diffusers' folder and ours, tensor for tensor, with a strict report.
 
     nvlabs     dit/*.safetensors of the public SANA-WM release: `t_embedder.mlp.0` and `.2`, `pos_embed` beside them
-    diffusers  transformer/ of `SanaWMTransformer3DModel` (diffusers 0.42.1): `t_embedder.linear_1` and `_2`, config.json
+    diffusers  transformer/ of `SanaWMTransformer3DModel` (diffusers 0.42.1): `t_embedder.linear_1` and `.linear_2`
     wmkit      the names of diffusers in model.safetensors, and config.json with the model's own config
 
 All other names are the same in the three. `pos_embed` is a table that the released forward pass does not read;
@@ -76,9 +76,7 @@ class KeyReport:
 
     def counts(self) -> str:
         """As `2 missing, 0 unexpected, 1 of wrong shape`."""
-        return (
-            f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, {len(self.wrong_shape)} of wrong shape"
-        )
+        return f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, {len(self.wrong_shape)} of wrong shape"
 
     def lines(self) -> list[str]:
         """One line a difference, each with what to think of it."""
@@ -180,9 +178,7 @@ def load_released(source: Path, config: ModelConfig | None = None) -> CameraDiT:
     return model.eval()
 
 
-def key_report(
-    stored: Mapping[str, TensorSpec], config: ModelConfig, unread: tuple[str, ...] = ()
-) -> KeyReport:
+def key_report(stored: Mapping[str, TensorSpec], config: ModelConfig, unread: tuple[str, ...] = ()) -> KeyReport:
     """Compare stored tensors, by our names, with those of the config's model; builds it on the meta device."""
     with torch.device("meta"):
         own = {name: tuple(tensor.shape) for name, tensor in CameraDiT(config).state_dict().items()}

@@ -127,9 +127,10 @@ class CameraDiT(nn.Module):
                 raise InputError("text: expected none, this model has no text; leave it out or set model.text")
             return None
         if text is None:
-            if not config.null_caption:
+            null = self.y_embedder.y_embedding
+            if null is None:
                 raise InputError("text: expected captions, got none; encode an empty text, or set text.null_caption")
-            states = self.y_embedder.y_embedding.expand(latent.shape[0], -1, -1)
+            states = null.expand(latent.shape[0], -1, -1)
             text = TextBatch(states=states, mask=torch.ones(states.shape[:2], dtype=torch.bool, device=states.device))
         if text.states.shape[0] != latent.shape[0] or text.states.shape[2] != config.channels:
             raise InputError(

@@ -23,9 +23,7 @@ def wide(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def sigma_embedding(
-    sigma: Float[Tensor, "*lead"], channels: int, compat: Compat = "none"
-) -> Float[Tensor, "*lead c"]:
+def sigma_embedding(sigma: Float[Tensor, "*lead"], channels: int, compat: Compat = "none") -> Float[Tensor, "*lead c"]:
     """Sinusoids of the timestep 1000 sigma: cosines, then sines, frequencies from 1 down to 1e-4.
 
     `compat="sana-wm"` truncates the timestep to an integer first, as the released model does.
@@ -43,7 +41,8 @@ class SigmaEmbed(nn.Module):
 
     def __init__(self, frequencies: int, width: int, compat: Compat) -> None:
         super().__init__()
-        self.frequencies, self.compat = frequencies, compat
+        self.frequencies = frequencies
+        self.compat: Compat = compat
         self.linear_1, self.linear_2 = nn.Linear(frequencies, width), nn.Linear(width, width)
 
     def forward(self, sigma_BT: Float[Tensor, "B T"]) -> Float[Tensor, "B T W"]:
@@ -87,16 +86,17 @@ class CaptionEmbed(nn.Module):
     def __init__(self, config: TextConfig, width: int) -> None:
         super().__init__()
         self.y_proj = _TwoLinears(config.channels, width)
-        if config.null_caption:
-            self.register_buffer("y_embedding", torch.zeros(config.tokens, config.channels))
+        self.y_embedding: Tensor | None
+        self.register_buffer(
+            "y_embedding", torch.zeros(config.tokens, config.channels) if config.null_caption else None
+        )
 
     def reset_parameters(self) -> None:
         """Released initial values."""
         for linear in (self.y_proj.fc1, self.y_proj.fc2):
             nn.init.normal_(linear.weight, std=0.02)
-        null = getattr(self, "y_embedding", None)
-        if null is not None:
-            nn.init.normal_(null, std=null.shape[1] ** -0.5)
+        if self.y_embedding is not None:
+            nn.init.normal_(self.y_embedding, std=self.y_embedding.shape[1] ** -0.5)
 
     def forward(self, states_BLC: Float[Tensor, "B L C"]) -> Float[Tensor, "B L W"]:
         """Embedded captions."""

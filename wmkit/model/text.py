@@ -75,9 +75,7 @@ class HashedText:
 
     def __post_init__(self) -> None:
         if self.channels < 1 or self.tokens < 1:
-            raise ConfigError(
-                f"hashed text: expected channels and tokens >= 1, got {self.channels} and {self.tokens}"
-            )
+            raise ConfigError(f"hashed text: expected channels and tokens >= 1, got {self.channels} and {self.tokens}")
 
     def encode(self, texts: Sequence[str]) -> TextBatch:
         """States (B, tokens, channels); raises InputError for no text."""

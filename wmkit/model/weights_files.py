@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from wmkit.errors import ConfigError, InputError
@@ -116,7 +115,9 @@ def _parts(tensors: Iterator[tuple[str, Tensor]], shard_bytes: int) -> Iterator[
 
 def _files_of(path: Path) -> list[Path]:
     if path.suffix in PICKLED:
-        raise InputError(f"{path}: expected safetensors, got a pickle, which can run code; ask its author for safetensors")
+        raise InputError(
+            f"{path}: expected safetensors, got a pickle, which can run code; ask its author for safetensors"
+        )
     if path.is_file():
         return _indexed(path) if path.name.endswith(".index.json") else [path]
     if not path.is_dir():
@@ -153,5 +154,3 @@ def _header(file: Path) -> dict[str, TensorSpec]:
             }
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file}: expected whole safetensors, got: {error}; fetch it again") from error
-
-

@@ -26,7 +26,7 @@ class PropeConfig:
     """Projective attention; no options yet."""
 
     def token_maps(self, cameras: CameraBatch, grid: LatentGrid, head_dim: int, theta: float) -> TokenMaps:
-        """P, its inverse and its transpose, the same at every cell of a frame; ConfigError for frames that do not fit."""
+        """P, its inverse and its transpose, the same at every cell; raises ConfigError when the frames do not fit."""
         grid.check(cameras)
         step = slice(None, None, grid.stride)
         world_from_cam = relative_to_first(cameras.world_from_cam)[:, step]
