@@ -34,7 +34,7 @@ class TextBatch:
                 f"text: expected states (B, L, C) and a boolean mask (B, L), got {tuple(self.states.shape)} and "
                 f"{self.mask.dtype} {tuple(self.mask.shape)}"
             )
-        if not self.mask.any(dim=1).all():
+        if not self.mask.is_meta and not self.mask.any(dim=1).all():
             raise InputError("text: expected at least one token a caption, got none; encode an empty text instead")
 
     def to(self, device: torch.device | str) -> "TextBatch":
