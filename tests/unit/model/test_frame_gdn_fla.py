@@ -53,8 +53,7 @@ def test_a_frame_is_one_token_an_eigenvector(token_rule: Callable[..., tuple[tor
     size, vectors = torch.linalg.eigh(weighted.mT @ k)
     values = vectors.mT @ (weighted.mT @ v) / size[..., None]
     # (B, H, T, D, ...) -> (B, T D, H, ...)
-    keys, values, betas = ((x.movedim(1, 3) if x.dim() == 4 else x.movedim(1, 3)).flatten(1, 2)
-                           for x in (vectors.mT, values, size))  # fmt: skip
+    keys, values, betas = (x.movedim(1, 3).flatten(1, 2) for x in (vectors.mT, values, size))
     first = torch.zeros(T, D, dtype=torch.float64)
     first[:, 0] = 1
     logs = (decay.log()[..., None] * first).movedim(1, 3).flatten(1, 2)

@@ -152,11 +152,7 @@ def _fast(
     path: GdnPath, q: Tensor, k: Tensor, v: Tensor | None, gates: tuple[Tensor, Tensor], past: Tensor | None,
     layout: ChunkLayout,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    dtype = path.compute(q.dtype)
-    q, k, v = q.to(dtype), k.to(dtype), None if v is None else v.to(dtype)
-    beta, decay = (x.to(torch.promote_types(dtype, torch.float32)) for x in gates)
-    writes = path.writes(k, v, beta, decay)
-    edge = None if past is None else past.to(writes.update.dtype).flatten(0, 1)
-    transition, update = writes.transition.flatten(0, 1), writes.update.flatten(0, 1)
+    q, transition, update = path.prepared(q, k, v, gates)
+    edge = None if past is None else past.to(update.dtype).flatten(0, 1)
     states, last, _ = read_states(transition, update, (edge, None), layout.ends, path.chain)
     return path.read(q, states.unflatten(0, q.shape[:2])), last.unflatten(0, q.shape[:2])

@@ -20,9 +20,8 @@ from wmkit.errors import ConfigError
 from wmkit.model.ops.frame_gdn.chain import Chain, block_chain, serial_chain
 from wmkit.model.ops.frame_gdn.scan import FrameWrites, frame_writes, read_state
 
-__all__ = ["Backend", "FastBackend", "GdnPath", "choose_backend", "path_of"]
+__all__ = ["Backend", "GdnPath", "choose_backend", "path_of"]
 
-FastBackend = Literal["scan", "block", "triton"]
 Backend = Literal["auto", "literal", "scan", "block", "triton"]
 
 
@@ -35,9 +34,24 @@ class GdnPath:
     read: Callable[[Tensor, Tensor], Tensor]
     compute: Callable[[torch.dtype], torch.dtype]
 
+    def prepared(
+        self, q: Tensor, k: Tensor, v: Tensor | None, gates: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """q in the type that the path computes in, and transition and update of every frame, (N, T, D, D or E).
 
-def path_of(name: FastBackend) -> GdnPath:
-    """The parts of a named path."""
+        `v` None stands for values of 1; `gates` are beta and decay.
+        """
+        dtype = self.compute(q.dtype)
+        q, k, v = q.to(dtype), k.to(dtype), None if v is None else v.to(dtype)
+        beta, decay = (x.to(torch.promote_types(dtype, torch.float32)) for x in gates)
+        writes = self.writes(k, v, beta, decay)
+        return q, writes.transition.flatten(0, 1), writes.update.flatten(0, 1)
+
+
+def path_of(name: Backend) -> GdnPath:
+    """The parts of a named path; raises ConfigError for `literal`, which has none."""
+    if name == "literal":
+        raise ConfigError("frame_gdn: expected a backend of parts (scan, block, triton), got literal")
     if name == "triton":
         from wmkit.model.ops.frame_gdn.triton_path import triton_path
 
