@@ -9,6 +9,8 @@ they are and divides beta by the keys' gain: `camera_renorm="none"`. diffusers 0
 back to its RMS before the map: `"rms"`. At zero distance the two are equal; with random weights and a straight path the
 camera halves of a GDN block differ by 2 % at 0.5 m, 7 % at 2 m, 29 % at 8 m and 83 % at 24 m, one minute of walking
 (measured by tests/unit/model/test_released.py; another draw in the sheet `model-training-sampling.md` 0.2 has 88 %).
+Chunk-causal (released 121 = 4 + 39 x 3 latent frames): recurrence, key convolution and softmax look ahead to the end
+of a frame's own chunk and no further.
 Shapes: B batch, T frames, S tokens a frame, C width, H heads, D channels of a head.
 """
 
@@ -22,10 +24,10 @@ from torch.nn import functional as nnf
 from wmkit.model.camera_branches.protocol import TokenMaps
 from wmkit.model.config import ModelConfig
 from wmkit.model.embed import wide
-from wmkit.model.ops.frame_gdn import NORMALISER_EPS, bidirectional_read, frame_gdn, key_scale
+from wmkit.model.ops.frame_gdn import NORMALISER_EPS, ChunkLayout, bidirectional_read, frame_gdn, key_scale
 from wmkit.model.rope import rotate_pairs
 
-__all__ = ["FrameAttention", "Gates", "linear_attention", "renormed", "symmetric_conv"]
+__all__ = ["FrameAttention", "Gates", "linear_attention", "renormed", "sees_ahead", "symmetric_conv"]
 
 NORM_EPS = 1e-5
 RENORM_EPS = 1e-6
@@ -40,10 +42,21 @@ class Gates:
     decay: Float[Tensor, "B H T"]
 
 
-def symmetric_conv(x_BTSC: Float[Tensor, "B T S C"], weight: Float[Tensor, "C 1 K"]) -> Float[Tensor, "B T S C"]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Scope:
+    """What a frame may read: `valid` (B, T) frames alone, None is all; ahead its own chunk alone, None is all."""
+
+    valid: Tensor | None
+    chunks: ChunkLayout | None
+
+
+def symmetric_conv(
+    x_BTSC: Float[Tensor, "B T S C"], weight: Float[Tensor, "C 1 K"], chunks: ChunkLayout | None = None
+) -> Float[Tensor, "B T S C"]:
     """Depthwise convolution over time, causal plus anti-causal with the same taps, the centre counted once.
 
-    The last tap is the frame itself. y = causal(x) + flip(causal(flip x)) - centre * x.
+    The last tap is the frame itself. y = causal(x) + flip(causal(flip x)) - centre * x. With `chunks` the anti-causal
+    part ends with each frame's own chunk.
     """
     taps_KC = weight[:, 0].T
     K = len(taps_KC)
@@ -52,8 +65,18 @@ def symmetric_conv(x_BTSC: Float[Tensor, "B T S C"], weight: Float[Tensor, "C 1 
     y = x_BTSC * taps_KC[-1]
     for back in range(1, K):
         tap = taps_KC[K - 1 - back]
-        y = y + tap * (padded[:, K - 1 - back : K - 1 - back + T] + padded[:, K - 1 + back : K - 1 + back + T])
+        past, future = padded[:, K - 1 - back : K - 1 - back + T], padded[:, K - 1 + back : K - 1 + back + T]
+        if chunks is not None:
+            future = future.masked_fill(~sees_ahead(chunks, back).to(x_BTSC.device)[:, None, None], 0.0)
+        y = y + tap * (past + future)
     return y
+
+
+def sees_ahead(chunks: ChunkLayout, frames: int) -> Bool[Tensor, " T"]:
+    """For every frame, whether the one `frames` later is of its own chunk."""
+    chunk_T = torch.repeat_interleave(torch.arange(len(chunks.frames)), torch.tensor(chunks.frames))
+    later_T = torch.cat([chunk_T, chunk_T.new_full((frames,), -1)])[frames:]
+    return chunk_T == later_T
 
 
 class FrameAttention(nn.Module):
@@ -109,16 +132,19 @@ class FrameAttention(nn.Module):
         angles_TSP: Float[Tensor, "T S P"],
         maps: TokenMaps | None,
         valid_BT: Bool[Tensor, "B T"] | None = None,
+        chunks: ChunkLayout | None = None,
     ) -> Float[Tensor, "B T S C"]:
         """Gated, projected sum of the main and the camera half; `maps` None leaves the camera half out.
 
-        Frames with `valid_BT` false are neither written nor attended to: what the others read is what it would be
-        without them, if they stand at the end.
+        A frame reads all of the past, and of the future the rest of its chunk; `chunks` None: all of it. Frames with
+        `valid_BT` false are neither written nor attended to: what the others read is what it would be without them,
+        if they stand at the end.
         """
         gates = None if self.softmax else self.gates(x_BTSC, valid_BT)
-        raw_BTSC = self._main(x_BTSC, angles_TSP, gates, valid_BT)
+        scope = _Scope(valid=valid_BT, chunks=chunks)
+        raw_BTSC = self._main(x_BTSC, angles_TSP, gates, scope)
         if self.has_camera and maps is not None:
-            raw_BTSC = raw_BTSC + self.out_proj_cam(self._camera(x_BTSC, maps, gates, valid_BT))
+            raw_BTSC = raw_BTSC + self.out_proj_cam(self._camera(x_BTSC, maps, gates, scope))
         opened_BTSC = raw_BTSC * nnf.silu(wide(self.output_gate(x_BTSC)))
         return self.proj(opened_BTSC.to(x_BTSC.dtype))
 
@@ -135,21 +161,20 @@ class FrameAttention(nn.Module):
             decay_BTH = torch.where(valid_BT[:, :, None], decay_BTH, 1.0)
         return Gates(beta=beta_BTSH.permute(0, 3, 1, 2), decay=decay_BTH.permute(0, 2, 1))
 
-    def _main(self, x_BTSC: Tensor, angles_TSP: Tensor, gates: Gates | None, valid_BT: Tensor | None) -> Tensor:
+    def _main(self, x_BTSC: Tensor, angles_TSP: Tensor, gates: Gates | None, scope: "_Scope") -> Tensor:
         q, k, v = self.qkv(x_BTSC).chunk(3, dim=-1)
-        q, k, v = self._heads(self.q_norm(q)), self._keys(k, self.conv_k, self.k_norm, valid_BT), self._heads(v)
+        q, k, v = self._heads(self.q_norm(q)), self._keys(k, self.conv_k, self.k_norm, scope), self._heads(v)
         if gates is None:
-            return _merge(_softmax(rotate_pairs(q, angles_TSP), rotate_pairs(k, angles_TSP), v, valid_BT))
+            return _merge(_softmax(rotate_pairs(q, angles_TSP), rotate_pairs(k, angles_TSP), v, scope))
         q, k = q.relu(), k.relu() * key_scale(k.shape[-1], k.shape[-2])
-        rotated = wide(rotate_pairs(q, angles_TSP)), wide(rotate_pairs(k, angles_TSP))
-        plain = wide(q), wide(k)
+        rotated = rotate_pairs(q, angles_TSP), rotate_pairs(k, angles_TSP)
         if self.linear:
-            return _merge(linear_attention(rotated, plain, wide(v), valid_BT)).to(v.dtype)
-        return _merge(frame_gdn(rotated, plain, wide(v), gates.beta, gates.decay)).to(v.dtype)
+            return _merge(linear_attention(rotated, (q, k), v, scope.valid, scope.chunks))
+        return _merge(frame_gdn(rotated, (q, k), v, gates.beta, gates.decay, layout=scope.chunks))
 
-    def _camera(self, x_BTSC: Tensor, maps: TokenMaps, gates: Gates | None, valid_BT: Tensor | None) -> Tensor:
+    def _camera(self, x_BTSC: Tensor, maps: TokenMaps, gates: Gates | None, scope: "_Scope") -> Tensor:
         q = self._heads(self.q_norm_cam(self.q_proj_cam(x_BTSC)))
-        k = self._keys(self.k_proj_cam(x_BTSC), self.conv_k_cam, self.k_norm_cam, valid_BT)
+        k = self._keys(self.k_proj_cam(x_BTSC), self.conv_k_cam, self.k_norm_cam, scope)
         v = self._heads(self.v_proj_cam(x_BTSC))
         if gates is not None:
             q, k = q.relu(), k.relu() * key_scale(k.shape[-1], k.shape[-2])
@@ -157,20 +182,19 @@ class FrameAttention(nn.Module):
         if self.renorm:
             mapped_q, mapped_k, mapped_v = renormed(q, mapped_q), renormed(k, mapped_k), renormed(v, mapped_v)
         if gates is None:
-            return _merge(maps.on_output(_softmax(mapped_q, mapped_k, mapped_v, valid_BT)))
-        mapped_q, mapped_k, mapped_v = wide(mapped_q), wide(mapped_k), wide(mapped_v)
+            return _merge(maps.on_output(_softmax(mapped_q, mapped_k, mapped_v, scope)))
         if self.linear:
-            read = _sum_read(mapped_q, mapped_k, mapped_v, valid_BT)
+            read = _sum_read(mapped_q, mapped_k, mapped_v, scope.valid, scope.chunks).to(v.dtype)
         else:
-            beta = gates.beta / _key_gain(wide(k), mapped_k)[..., None]
-            read = bidirectional_read(mapped_q, mapped_k, mapped_v, beta, gates.decay)
-        return _merge(maps.on_output(read.to(v.dtype)))
+            beta = gates.beta / _key_gain(wide(k), wide(mapped_k))[..., None]
+            read = bidirectional_read(mapped_q, mapped_k, mapped_v, beta, gates.decay, layout=scope.chunks)
+        return _merge(maps.on_output(read))
 
-    def _keys(self, k_BTSC: Tensor, conv: nn.Conv1d | None, norm: nn.RMSNorm, valid_BT: Tensor | None) -> Tensor:
+    def _keys(self, k_BTSC: Tensor, conv: nn.Conv1d | None, norm: nn.RMSNorm, scope: "_Scope") -> Tensor:
         if conv is None:
             return self._heads(norm(k_BTSC))
-        seen_BTSC = k_BTSC if valid_BT is None else k_BTSC * valid_BT[:, :, None, None]
-        return self._heads(norm(symmetric_conv(seen_BTSC, conv.weight)))
+        seen_BTSC = k_BTSC if scope.valid is None else k_BTSC * scope.valid[:, :, None, None]
+        return self._heads(norm(symmetric_conv(seen_BTSC, conv.weight, scope.chunks)))
 
     def _heads(self, x_BTSC: Tensor) -> Tensor:
         return x_BTSC.unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2, 4)
@@ -181,13 +205,15 @@ def linear_attention(
     plain: tuple[Float[Tensor, "B H T S D"], Float[Tensor, "B H T S D"]],
     v_BHTSE: Float[Tensor, "B H T S E"],
     valid_BT: Bool[Tensor, "B T"] | None = None,
+    chunks: ChunkLayout | None = None,
 ) -> Float[Tensor, "B H T S E"]:
     """ReLU linear attention over all frames (SANA-Video): q Kᵀ V / q Kᵀ 1, RoPE in the numerator alone.
 
     Frame-wise GDN with beta 0 in its transition, beta 1 in its update and decay 1.
     """
-    numerator = _sum_read(*rotated, v_BHTSE, valid_BT)
-    return numerator / (_sum_read(*plain, torch.ones_like(v_BHTSE[..., :1]), valid_BT) + NORMALISER_EPS)
+    numerator = _sum_read(*rotated, v_BHTSE, valid_BT, chunks)
+    denominator = _sum_read(*plain, torch.ones_like(v_BHTSE[..., :1]), valid_BT, chunks)
+    return (numerator / (denominator + NORMALISER_EPS)).to(v_BHTSE.dtype)
 
 
 def renormed(before: Float[Tensor, "B H T S D"], after: Float[Tensor, "B H T S D"]) -> Float[Tensor, "B H T S D"]:
@@ -196,11 +222,18 @@ def renormed(before: Float[Tensor, "B H T S D"], after: Float[Tensor, "B H T S D
     return after * (rms_before / rms_after).clamp(max=1.0)
 
 
-def _sum_read(q: Tensor, k: Tensor, v: Tensor, valid_BT: Tensor | None) -> Tensor:
-    """q @ the sum of kᵀ v over all tokens of all valid frames."""
-    seen = k if valid_BT is None else k * valid_BT[:, None, :, None, None]
-    state_BHDE = seen.flatten(2, 3).mT @ v.flatten(2, 3)
-    return q @ state_BHDE[:, :, None]
+def _sum_read(q: Tensor, k: Tensor, v: Tensor, valid_BT: Tensor | None, chunks: ChunkLayout | None) -> Tensor:
+    """q @ the sum of kᵀ v over all tokens of all valid frames up to the end of the chunk; at least float32."""
+    seen = wide(k) if valid_BT is None else wide(k) * valid_BT[:, None, :, None, None]
+    sums_BHTDE = (seen.mT @ wide(v)).cumsum(dim=2)
+    ends_T = [q.shape[2] - 1] * q.shape[2] if chunks is None else _chunk_ends(chunks)
+    return wide(q) @ sums_BHTDE[:, :, ends_T]
+
+
+def _chunk_ends(chunks: ChunkLayout) -> list[int]:
+    """For every frame, the last frame of its chunk."""
+    last = [index for index, ends in enumerate(chunks.ends) if ends]
+    return [end for end, count in zip(last, chunks.frames, strict=True) for _ in range(count)]
 
 
 def _key_conv(channels: int, kernel: int) -> nn.Conv1d:
@@ -211,11 +244,17 @@ def _merge(x_BHTSD: Tensor) -> Tensor:
     return x_BHTSD.permute(0, 2, 3, 1, 4).flatten(-2)
 
 
-def _softmax(q_BHTSD: Tensor, k_BHTSD: Tensor, v_BHTSD: Tensor, valid_BT: Tensor | None) -> Tensor:
+def _softmax(q_BHTSD: Tensor, k_BHTSD: Tensor, v_BHTSD: Tensor, scope: "_Scope") -> Tensor:
     q, k, v = (x.flatten(2, 3) for x in (q_BHTSD, k_BHTSD, v_BHTSD))
-    mask = None if valid_BT is None else valid_BT.repeat_interleave(q_BHTSD.shape[3], dim=1)[:, None, None]
-    read = nnf.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    return read.unflatten(2, q_BHTSD.shape[2:4])
+    T, S = q_BHTSD.shape[2:4]
+    mask = None if scope.valid is None else scope.valid.repeat_interleave(S, dim=1)[:, None, None]
+    reads, begin = [], 0
+    for count in (T,) if scope.chunks is None else scope.chunks.frames:
+        end = begin + count * S
+        seen = None if mask is None else mask[..., :end]
+        reads.append(nnf.scaled_dot_product_attention(q[:, :, begin:end], k[:, :, :end], v[:, :, :end], attn_mask=seen))
+        begin = end
+    return torch.cat(reads, dim=2).unflatten(2, (T, S))
 
 
 def _key_gain(before_BHTSD: Tensor, after_BHTSD: Tensor) -> Tensor:

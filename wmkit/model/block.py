@@ -8,10 +8,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from wmkit.model.attention import FrameAttention
+from wmkit.model.attention import FrameAttention, sees_ahead
 from wmkit.model.camera_branches.protocol import TokenMaps
 from wmkit.model.config import ModelConfig
 from wmkit.model.cross_attention import CrossAttention
+from wmkit.model.ops.frame_gdn import ChunkLayout
 
 __all__ = ["Block", "GatedConvMlp", "modulate"]
 
@@ -48,22 +49,24 @@ class Block(nn.Module):
         rays_BThwC: Float[Tensor, "B T h w C"] | None,
         text: tuple[Float[Tensor, "B L C"], Bool[Tensor, "B L"]] | None = None,
         valid_BT: Bool[Tensor, "B T"] | None = None,
+        chunks: ChunkLayout | None = None,
     ) -> Float[Tensor, "B T h w C"]:
         """Tokens of the next layer. `style_BT6C` is the shared adaLN-single signal, the table this block's own part.
 
-        `text` is embedded captions and their mask; `valid_BT` false: no other frame reads this one.
+        `text` is embedded captions and their mask; `valid_BT` false: no other frame reads this one; `chunks`:
+        a frame looks ahead to the end of its own, None is to the end of the clip.
         """
         parts = (style_BT6C + self.scale_shift_table)[:, :, None, None].unbind(-2)
         shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = parts
         size = x_BThwC.shape[2:4]
         styled = modulate(self.norm1(x_BThwC), shift_attn, scale_attn).flatten(2, 3)
-        attended = self.attn(styled, angles_TSP, maps, valid_BT)
+        attended = self.attn(styled, angles_TSP, maps, valid_BT, chunks)
         x_BThwC = x_BThwC + gate_attn * attended.unflatten(2, size)
         if self.plucker_proj is not None and rays_BThwC is not None:
             x_BThwC = x_BThwC + self.plucker_proj(rays_BThwC)
         if self.cross_attn is not None and text is not None:
             x_BThwC = x_BThwC + self.cross_attn(x_BThwC.flatten(1, 3), *text).reshape(x_BThwC.shape)
-        return x_BThwC + gate_mlp * self.mlp(modulate(self.norm2(x_BThwC), shift_mlp, scale_mlp), valid_BT)
+        return x_BThwC + gate_mlp * self.mlp(modulate(self.norm2(x_BThwC), shift_mlp, scale_mlp), valid_BT, chunks)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -86,9 +89,12 @@ class GatedConvMlp(nn.Module):
         nn.init.zeros_(self.t_conv.weight)
 
     def forward(
-        self, x_BThwC: Float[Tensor, "B T h w C"], valid_BT: Bool[Tensor, "B T"] | None = None
+        self,
+        x_BThwC: Float[Tensor, "B T h w C"],
+        valid_BT: Bool[Tensor, "B T"] | None = None,
+        chunks: ChunkLayout | None = None,
     ) -> Float[Tensor, "B T h w C"]:
-        """Same shape; rows, columns and neighbouring valid frames mix."""
+        """Same shape; rows, columns and neighbouring valid frames mix, the next frame only within a chunk."""
         B, T, h, w, _ = x_BThwC.shape
         up = nnf.silu(_pointwise(self.inverted_conv.conv, x_BThwC))
         local = self.depth_conv.conv(up.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
@@ -96,8 +102,20 @@ class GatedConvMlp(nn.Module):
         y_BThwC = _pointwise(self.point_conv.conv, value * nnf.silu(gate))
         if valid_BT is not None:
             y_BThwC = y_BThwC * valid_BT[:, :, None, None, None]
+        if chunks is not None:
+            return y_BThwC + self._over_time_in_chunks(y_BThwC, chunks)
         over_time = self.t_conv(y_BThwC.flatten(2, 3).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return y_BThwC + over_time.unflatten(2, (h, w))
+
+    def _over_time_in_chunks(self, y_BThwC: Tensor, chunks: ChunkLayout) -> Tensor:
+        """The same convolution as three products, so that what lies beyond a chunk's end is never touched."""
+        before, centre, after = self.t_conv.weight[..., 0].unbind(-1)
+        nothing = torch.zeros_like(y_BThwC[:, :1])
+        previous = torch.cat([nothing, y_BThwC[:, :-1]], dim=1)
+        following = torch.cat([y_BThwC[:, 1:], nothing], dim=1)
+        seen_T = sees_ahead(chunks, 1).to(y_BThwC.device)
+        following = following.masked_fill(~seen_T[:, None, None, None], 0.0)
+        return nnf.linear(previous, before) + nnf.linear(y_BThwC, centre) + nnf.linear(following, after)
 
 
 class _Conv(nn.Module):

@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from wmkit.errors import InputError
+from wmkit.errors import ConfigError, InputError
 from wmkit.model.block import Block, modulate
 from wmkit.model.camera_branches.protocol import TokenMaps
 from wmkit.model.config import ModelConfig
 from wmkit.model.embed import TEXT_NORM_EPS, CaptionEmbed, CellEmbed, DeadCellEmbed, SigmaEmbed
+from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.rays import CameraBatch, LatentGrid
 from wmkit.model.rope import rope_angles
 from wmkit.model.text import TextBatch
@@ -76,16 +77,20 @@ class CameraDiT(nn.Module):
         cameras: CameraBatch | None,
         text: TextBatch | None = None,
         valid: Bool[Tensor, "B T"] | None = None,
+        chunks: ChunkLayout | None = None,
     ) -> Float[Tensor, "B T C h w"]:
         """Velocity at every latent cell; on frames of sigma 0 it is finite and means nothing.
 
         `cameras` None leaves the camera branches out. `text` None is no caption: for a model without text, or one
         that owns a null caption. Frames with `valid` false are padding at the end: the others' velocity is as it
-        would be without them.
-        Raises InputError when the latent or the text does not fit the config, ConfigError when the cameras do not fit
-        the latent.
+        would be without them. `chunks` None is bidirectional; otherwise a frame sees the past and its own chunk, as
+        in the released chunk-causal model (`ChunkLayout.first_plus_one`).
+        Raises InputError when the latent or the text does not fit the config, ConfigError when the cameras or the
+        chunks do not fit the latent.
         """
         grid = self.grid(latent)
+        if chunks is not None and chunks.total != grid.frames:
+            raise ConfigError(f"chunks: expected {grid.frames} latent frames in all, got {chunks.total}")
         if valid is not None:
             latent = latent.masked_fill(~valid[:, :, None, None, None], 0.0)
         x_BThwW = self.x_embedder(latent)
@@ -95,7 +100,7 @@ class CameraDiT(nn.Module):
         caption = self._caption(text, latent)
         angles = rope_angles(grid, self.config.head_dim, self.config.rope_theta).to(latent.device)
         for block in self.blocks:
-            x_BThwW = block(x_BThwW, style_BT6W, angles, maps, rays, caption, valid)
+            x_BThwW = block(x_BThwW, style_BT6W, angles, maps, rays, caption, valid, chunks)
         output = self.final_layer(x_BThwW, t_BTW).permute(0, 1, 4, 2, 3)
         if self.config.prediction == "velocity":
             return output

@@ -11,7 +11,7 @@ from tests.unit.model.tiny import HEIGHT, STRIDE, WIDTH, moving_cameras, noisy_l
 from wmkit.camera import Intrinsics, ScaleKind, Trajectory
 from wmkit.errors import ConfigError, InputError
 from wmkit.model import CameraBatch, CameraDiT, ModelConfig
-from wmkit.model.attention import FrameAttention, linear_attention, renormed
+from wmkit.model.attention import FrameAttention, _Scope, linear_attention, renormed
 from wmkit.model.config import TextConfig
 from wmkit.model.embed import sigma_embedding
 from wmkit.model.ops.frame_gdn import frame_gdn, key_scale
@@ -137,7 +137,7 @@ def camera_half(length_m: float, renorm: str) -> torch.Tensor:
     maps = config.camera_attention.token_maps(cameras, grid, 112, 10_000.0)
     x = torch.randn(1, T, 6, 224, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.no_grad():
-        return attention._camera(x, maps, attention.gates(x), None)
+        return attention._camera(x, maps, attention.gates(x), _Scope(valid=None, chunks=None))
 
 
 def test_renormalisation_matters_more_the_longer_the_path() -> None:
