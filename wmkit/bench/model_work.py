@@ -61,10 +61,9 @@ def count_work(config: ModelConfig, grid: Grid) -> tuple[ModuleWork, ...]:
     with counter, torch.no_grad():
         model(*_inputs(config, grid))
     flop: Counter[str] = Counter()
-    for name, by_operator in counter.get_flop_counts().items():
-        own = sum(by_operator.values())
-        if name.startswith("CameraDiT.") and name.count(".") >= 1:
-            flop[_part(name.removeprefix("CameraDiT."), config)] += own - _children(counter.get_flop_counts(), name)
+    for name, own in _own(counter.get_flop_counts()).items():
+        if "." in name:
+            flop[_part(name.partition(".")[2], config)] += own
     parameters: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
         parameters[_part(name.rpartition(".")[0], config)] += parameter.numel()
@@ -72,11 +71,16 @@ def count_work(config: ModelConfig, grid: Grid) -> tuple[ModuleWork, ...]:
     return tuple(ModuleWork(part=part, parameters=parameters[part], flop=flop[part]) for part in parts)
 
 
-def _children(counts: dict[str, Any], name: str) -> int:
-    """Operations of the modules directly below `name`."""
-    depth = name.count(".") + 1
-    below = [child for child in counts if child.startswith(f"{name}.") and child.count(".") == depth]
-    return sum(sum(counts[child].values()) for child in below)
+def _own(counts: dict[str, Any]) -> dict[str, int]:
+    """Operations of every module without those of the modules below it; a module that is never called has no entry."""
+    own = {name: sum(by_operator.values()) for name, by_operator in counts.items()}
+    for name, by_operator in counts.items():
+        above = name.rpartition(".")[0]
+        while above and above not in counts:
+            above = above.rpartition(".")[0]
+        if above:
+            own[above] -= sum(by_operator.values())
+    return own
 
 
 def _part(name: str, config: ModelConfig) -> str:
