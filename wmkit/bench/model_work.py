@@ -40,6 +40,11 @@ class Grid:
         frames, rows, columns = (int(number) for number in found.groups())
         return cls(frames=frames, rows=rows, columns=columns, text_tokens=text_tokens)
 
+    @property
+    def tokens(self) -> int:
+        """Video tokens."""
+        return self.frames * self.rows * self.columns
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleWork:
