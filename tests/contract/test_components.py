@@ -14,6 +14,7 @@ from diffusers.pipelines.sana_wm.pipeline_sana_wm import DEFAULT_CHI_PROMPT, San
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast
 
+from wmkit.cli import main
 from wmkit.errors import ConfigError, InputError
 from wmkit.model import HashedText, PixelUnshuffle
 from wmkit.model.components import licence_of, write_components
@@ -176,6 +177,18 @@ def test_licences_are_told_and_stored(tmp_path: Path) -> None:
     assert len(told) == 2
     stored = json.loads((tmp_path / "components.json").read_text())
     assert [row["licence"] for row in stored] == [by_card.licence, by_table.licence]
+
+
+def test_command_line_tells_stores_and_fetches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_module("wan").save_pretrained(tmp_path / "vae")
+    out = tmp_path / "components.json"
+    assert main(["components", "--vae", str(tmp_path), "--vae-kind", "wan", "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads(out.read_text())
+    assert [(row["kind"], row["licence"]) for row in told] == [("wan", "Apache-2.0")]
+    assert main(["components", "--text", "someone/some-gemma", "--out", str(out)]) == 2
+    assert "allow the download with --download" in capsys.readouterr().err
+    assert main(["components"]) == 2
 
 
 # ---- text ----

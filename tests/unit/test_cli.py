@@ -24,6 +24,7 @@ from wmkit.errors import ClipError, ConfigError, CorruptShardError, InputError
 from wmkit.executor import EXECUTORS
 from wmkit.model.convert import LAYOUTS
 from wmkit.model.presets import PRESETS
+from wmkit.model.vae import VAE_KINDS
 from wmkit.video import DECODERS, VideoConfig
 
 SURFACE = Path(__file__).with_name("cli_surface.json")
@@ -64,6 +65,7 @@ def test_choices_are_those_of_the_parts_behind_them() -> None:
     assert set(get_args(bench.PeerName)) == set(PEERS)
     assert get_args(model.LayoutName) == LAYOUTS
     assert get_args(model.PresetName) == tuple(PRESETS)
+    assert get_args(model.VaeName) == tuple(VAE_KINDS)
     assert set(surface(typer.main.get_command(cli.app))["wmkit annotate"]) >= corpus.RERUN_FLAGS
 
 

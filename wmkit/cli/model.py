@@ -1,4 +1,4 @@
-"""Verbs of the world model: train, sample, eval, convert; and the demo of the whole line."""
+"""Verbs of the world model: train, sample, eval, convert, components; and the demo of the whole line."""
 
 import sys
 from pathlib import Path
@@ -8,10 +8,11 @@ import typer
 
 from wmkit.cli.shared import JsonFlag, stdout_for, tell
 
-__all__ = ["LayoutName", "PresetName", "verbs"]
+__all__ = ["LayoutName", "PresetName", "VaeName", "verbs"]
 
 RecipeName = Literal["tiny-cpu"]
 LayoutName = Literal["nvlabs", "diffusers", "wmkit"]
+VaeName = Literal["ltx2", "wan", "dc-ae"]
 PresetName = Literal["sana-wm-2.6b", "sana-wm-650m", "sana-wm-66m", "tiny"]
 
 verbs = typer.Typer()
@@ -105,6 +106,25 @@ def convert(
         done = convert_weights(source, out, to, config, round(shard_gb * 1e9))
     tell(done.to_json(), done.lines(), json_output)
     return done.exit_code
+
+
+@verbs.command()
+def components(
+    vae: Annotated[str | None, typer.Option(metavar="SOURCE", help="A VAE's folder; see --download.")] = None,
+    vae_kind: Annotated[VaeName, typer.Option(help="What it is.")] = "ltx2",
+    text: Annotated[str | None, typer.Option(metavar="SOURCE", help="Gemma-2's folder; see --download.")] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="SOURCE may also be a repository's name: fetch it. Never otherwise.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Where the licences are stored.")] = Path("components.json"),
+    json_output: JsonFlag = False,
+) -> None:
+    """Load other makers' models that released weights need, say what they are, and store their licences."""
+    from wmkit.model.components import load_components
+
+    with stdout_for(json_output):
+        found = load_components(vae, vae_kind, text, out, download=download)
+    tell([row.to_json() for row in found], [row.line() for row in found], json_output)
 
 
 @verbs.command()

@@ -13,7 +13,15 @@ from pathlib import Path
 
 from wmkit.errors import InputError
 
-__all__ = ["KNOWN_LICENCES", "Component", "check_source", "licence_of", "missing_component", "write_components"]
+__all__ = [
+    "KNOWN_LICENCES",
+    "Component",
+    "check_source",
+    "licence_of",
+    "load_components",
+    "missing_component",
+    "write_components",
+]
 
 KNOWN_LICENCES: dict[str, str] = {
     "ltx2": "LTX-2 Community License (revenue limit, use restrictions, covers models trained on its outputs)",
@@ -31,6 +39,10 @@ class Component:
     source: str
     licence: str
     licence_from: str
+
+    def to_json(self) -> dict[str, str]:
+        """Plain JSON values."""
+        return asdict(self)
 
     def line(self) -> str:
         """For people."""
@@ -71,6 +83,30 @@ def write_components(path: Path, components: Iterable[Component], note: Callable
         for row in rows:
             note(row.line())
     try:
-        path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps([row.to_json() for row in rows], indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: expected to write there, got: {error.strerror}") from error
+
+
+def load_components(
+    vae: str | None, vae_kind: str, text: str | None, out: Path, *, download: bool = False
+) -> list[Component]:
+    """Load what is named, so that it is known to load, and store its licences in `out`.
+
+    Raises InputError when nothing is named or something is not on this machine and `download` is off.
+    """
+    from wmkit.model.gemma import load_gemma
+    from wmkit.model.vae import VAE_KINDS, load_vae
+
+    if vae is None and text is None:
+        raise InputError("components: expected --vae or --text, got neither")
+    found = []
+    if vae is not None:
+        kind = next((name for name in VAE_KINDS if name == vae_kind), None)
+        if kind is None:
+            raise InputError(f"--vae-kind: expected one of {', '.join(VAE_KINDS)}, got {vae_kind!r}")
+        found.append(load_vae(kind, vae, download=download).component)
+    if text is not None:
+        found.append(load_gemma(text, download=download).component)
+    write_components(out, found)
+    return found
