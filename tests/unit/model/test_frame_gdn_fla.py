@@ -48,7 +48,7 @@ def test_a_frame_is_one_token_an_eigenvector(token_rule: Callable[..., tuple[tor
     and after the last one stands the state that the frame's queries read.
     """
     B, H, T, S, D, E = 1, 2, 6, 9, 5, 4
-    q, k, _, _, v, beta, decay, past, _ = (x.detach() for x in gdn_inputs((B, H, T, S, D, E)))
+    _, k, _, _, v, beta, decay, past, _ = (x.detach() for x in gdn_inputs((B, H, T, S, D, E)))
     weighted = k * beta[..., None]
     size, vectors = torch.linalg.eigh(weighted.mT @ k)
     values = vectors.mT @ (weighted.mT @ v) / size[..., None]
@@ -60,7 +60,9 @@ def test_a_frame_is_one_token_an_eigenvector(token_rule: Callable[..., tuple[tor
     for unit in range(D):  # reading with unit vectors shows the whole state
         query = torch.zeros_like(keys)
         query[..., unit] = 1
-        rows, last = token_rule(query, keys, values, betas, logs, scale=1.0, initial_state=past, output_final_state=True)
+        rows, last = token_rule(
+            query, keys, values, betas, logs, scale=1.0, initial_state=past, output_final_state=True
+        )
         after_frame = rows.unflatten(1, (T, D))[:, :, -1].movedim(1, 2)
         unit_query = torch.zeros(B, H, T, S, D, dtype=torch.float64)
         unit_query[..., unit] = 1
