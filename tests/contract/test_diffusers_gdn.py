@@ -1,12 +1,14 @@
 """Frame-wise GDN against diffusers' torch path (Apache-2.0), the public reading of the released blocks."""
 
+import importlib
+
 import pytest
 import torch
 
 from tests.unit.model.gdn_inputs import assert_close, gdn_inputs, values_and_gradients
 from wmkit.model.ops.frame_gdn import Backend, ChunkLayout, bidirectional_read, frame_gdn
 
-theirs = pytest.importorskip("diffusers.models.transformers.transformer_sana_wm", reason="pip install diffusers")
+theirs = importlib.import_module("diffusers.models.transformers.transformer_sana_wm")
 
 SIZE = (2, 2, 6, 5, 8, 8)  # their value channels are the key channels
 OURS: tuple[Backend, ...] = ("literal", "scan", "block")
@@ -72,6 +74,7 @@ def test_bidirectional_output_and_gradients(backend: Backend) -> None:
 @pytest.mark.parametrize("backend", OURS)
 def test_camera_numerator(backend: Backend) -> None:
     q, k, _, _, v, beta, decay = gdn_inputs(SIZE)[:7]
-    want = theirs.torch_chunk_cam_single_path_delta_rule(*(channels_first(x) for x in (q, k, v)), beta, decay)
+    tokens = [channels_first(x) for x in (q, k, v)]
+    want = theirs.torch_chunk_cam_single_path_delta_rule(*tokens, beta, decay)
     got = bidirectional_read(q, k, v, beta, decay, layout=ChunkLayout.causal(SIZE[2]), backend=backend)
     assert_close([got.detach()], [tokens_last(want).detach()], 1e-12)

@@ -25,6 +25,7 @@ from wmkit.model.camera_branches.protocol import TokenMaps
 from wmkit.model.config import ModelConfig
 from wmkit.model.embed import wide
 from wmkit.model.ops.frame_gdn import NORMALISER_EPS, ChunkLayout, bidirectional_read, frame_gdn, key_scale
+from wmkit.model.ops.token_gdn import token_gdn
 from wmkit.model.rope import rotate_pairs
 
 __all__ = ["FrameAttention", "Gates", "linear_attention", "renormed", "sees_ahead", "symmetric_conv"]
@@ -85,7 +86,7 @@ class FrameAttention(nn.Module):
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         C, H = config.width, config.heads
-        self.heads, self.softmax, self.linear = H, config.is_softmax(layer), config.mixer == "linear"
+        self.heads, self.softmax, self.mixer = H, config.is_softmax(layer), config.mixer
         self.renorm = config.camera_renorm == "rms"
         self.qkv = nn.Linear(C, 3 * C, bias=False)
         self.q_norm, self.k_norm = nn.RMSNorm(C, NORM_EPS), nn.RMSNorm(C, NORM_EPS)
@@ -166,9 +167,13 @@ class FrameAttention(nn.Module):
         q, k, v = self._heads(self.q_norm(q)), self._keys(k, self.conv_k, self.k_norm, scope), self._heads(v)
         if gates is None:
             return _merge(_softmax(rotate_pairs(q, angles_TSP), rotate_pairs(k, angles_TSP), v, scope))
-        q, k = q.relu(), k.relu() * key_scale(k.shape[-1], k.shape[-2])
+        # Tokens that write one after another must each stay within the bound; those of a frame do so together.
+        writers = 1 if self.mixer == "token-gdn" else k.shape[-2]
+        q, k = q.relu(), k.relu() * key_scale(k.shape[-1], writers)
         rotated = rotate_pairs(q, angles_TSP), rotate_pairs(k, angles_TSP)
-        if self.linear:
+        if self.mixer == "token-gdn":
+            return _merge(token_gdn(rotated, (q, k), v, gates.beta, gates.decay))
+        if self.mixer == "linear":
             return _merge(linear_attention(rotated, (q, k), v, scope.valid, scope.chunks))
         return _merge(frame_gdn(rotated, (q, k), v, gates.beta, gates.decay, layout=scope.chunks))
 
@@ -183,7 +188,7 @@ class FrameAttention(nn.Module):
             mapped_q, mapped_k, mapped_v = renormed(q, mapped_q), renormed(k, mapped_k), renormed(v, mapped_v)
         if gates is None:
             return _merge(maps.on_output(_softmax(mapped_q, mapped_k, mapped_v, scope)))
-        if self.linear:
+        if self.mixer == "linear":
             read = _sum_read(mapped_q, mapped_k, mapped_v, scope.valid, scope.chunks).to(v.dtype)
         else:
             beta = gates.beta / _key_gain(wide(k), wide(mapped_k))[..., None]

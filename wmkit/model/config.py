@@ -49,7 +49,7 @@ class TextConfig:
 
 CHOICES = {
     "camera_renorm": ("none", "rms"),
-    "mixer": ("frame-gdn", "linear"),
+    "mixer": ("frame-gdn", "linear", "token-gdn"),
     "compat": ("none", "sana-wm"),
     "prediction": ("velocity", "clean"),
 }
@@ -72,8 +72,9 @@ class ModelConfig:
                       code (NVlabs, all blocks) has it. "rms": each is shrunk back to its size before the map, as
                       diffusers 0.42.1 has it. The maps hold translations, so the two differ more the further the path
                       goes (see `attention.py`); released weights want "none".
-    mixer             what blocks without softmax do over time: "frame-gdn", or "linear", the ReLU linear attention
-                      that a GDN checkpoint is converted from.
+    mixer             what blocks without softmax do over time: "frame-gdn"; "linear", the ReLU linear attention that a
+                      GDN checkpoint is converted from; or, for ablation, "token-gdn", the rule token after token in the
+                      main half (the camera half stays frame-wise; no padding, no chunks).
     text              captions, or None: a model without cross-attention.
     compat            "sana-wm": cameras and timesteps packed as the released weights were trained (half a cell off,
                       latent frame 0 sees the cameras of its future, timesteps truncated to integers of 0 .. 1000), and
@@ -100,7 +101,7 @@ class ModelConfig:
     camera_attention: AttentionBranch | None = UcpeConfig()
     camera_map: MapBranch | None = PluckerConfig()
     camera_renorm: Literal["none", "rms"] = "none"
-    mixer: Literal["frame-gdn", "linear"] = "frame-gdn"
+    mixer: Literal["frame-gdn", "linear", "token-gdn"] = "frame-gdn"
     text: TextConfig | None = None
     compat: Compat = "none"
     prediction: Literal["velocity", "clean"] = "clean"

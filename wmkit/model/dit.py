@@ -89,6 +89,8 @@ class CameraDiT(nn.Module):
         chunks do not fit the latent.
         """
         grid = self.grid(latent)
+        if self.config.mixer == "token-gdn" and not (chunks is None and valid is None):
+            raise ConfigError("mixer token-gdn: expected whole clips without padding or chunks; use mixer frame-gdn")
         if chunks is not None and chunks.total != grid.frames:
             raise ConfigError(f"chunks: expected {grid.frames} latent frames in all, got {chunks.total}")
         if valid is not None:

@@ -116,6 +116,22 @@ def test_who_sees_ahead() -> None:
     assert not sees_ahead(LAYOUT, 9).any()
 
 
+def test_token_wise_mixer_is_another_rule_for_whole_clips() -> None:
+    """The ablation: the same weights, every gradient, another output; chunks and padding are refused."""
+    frame_wise = stirred(tiny_model(softmax_every=0))
+    token_wise = tiny_model(softmax_every=0, mixer="token-gdn")
+    token_wise.load_state_dict(frame_wise.state_dict())
+    latent, cameras = noisy_latent(B, T), moving_cameras(B, FRAMES)
+    assert not torch.allclose(velocity(token_wise, latent, cameras, None), velocity(frame_wise, latent, cameras, None))
+    token_wise(latent, sigmas(B, T), cameras).square().mean().backward()
+    for name, parameter in token_wise.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+    with pytest.raises(ConfigError, match="expected whole clips"):
+        velocity(token_wise, latent, cameras, LAYOUT)
+
+
 def test_layouts_that_do_not_fit_are_named() -> None:
     with pytest.raises(ConfigError, match=f"expected {T} latent frames in all, got 3"):
         velocity(tiny_model(), noisy_latent(B, T), moving_cameras(B, FRAMES), ChunkLayout(frames=(3,)))

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from tests.unit.model.gdn_inputs import assert_close, gdn_inputs
-from wmkit.model.ops.frame_gdn import ChunkLayout, bidirectional_read, stream_read
+from wmkit.errors import ConfigError
+from wmkit.model.ops.frame_gdn import NORMALISER_EPS, ChunkLayout, bidirectional_read, frame_gdn, stream_read
+from wmkit.model.ops.token_gdn import rule_read, token_gdn
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def test_a_frame_is_one_token_an_eigenvector(token_rule: Callable[..., tuple[tor
     and after the last one stands the state that the frame's queries read.
     """
     B, H, T, S, D, E = 1, 2, 6, 9, 5, 4
-    q, k, _, _, v, beta, decay, past, _ = (x.detach() for x in gdn_inputs((B, H, T, S, D, E)))
+    _, k, _, _, v, beta, decay, past, _ = (x.detach() for x in gdn_inputs((B, H, T, S, D, E)))
     weighted = k * beta[..., None]
     size, vectors = torch.linalg.eigh(weighted.mT @ k)
     values = vectors.mT @ (weighted.mT @ v) / size[..., None]
@@ -82,3 +84,31 @@ def test_several_tokens_with_overlapping_keys_are_another_rule(
     logs[:, ::6, 0] = decay[0, 0].log()
     theirs, _ = token_rule(*tokens, beta.movedim(1, 3).flatten(1, 2), logs, scale=1.0)
     assert not torch.allclose(ours[0, 0, :, -1], theirs[0, 5::6, 0].double(), rtol=1e-2)
+
+
+def test_token_wise_mixer_is_their_rule_in_both_directions(
+    token_rule: Callable[..., tuple[torch.Tensor, torch.Tensor]],
+) -> None:
+    q_rot, k_rot, q, k, v, beta, decay = (x.detach() for x in gdn_inputs((2, 2, 4, 3, 6, 5))[:7])
+    k_rot, k = k_rot * 2, k * 2  # keys that overlap: a frame at once would read something else
+    first = torch.ones_like(beta)
+    first[..., 0] = decay
+    num = rule_read(token_rule, q_rot, k_rot, v, beta, first)
+    den = rule_read(token_rule, q, k, torch.ones_like(v[..., :1]), beta, first)
+    want = num.double() / (den.double() + NORMALISER_EPS)
+    assert_close([token_gdn((q_rot, k_rot), (q, k), v, beta, decay)], [want], FLOAT32)
+    at_once = frame_gdn((q_rot, k_rot), (q, k), v, beta, decay)
+    assert (at_once - want).abs().max() > 1e-3 * want.abs().max()
+
+
+def test_token_wise_mixer_says_why_it_cannot_run() -> None:
+    q, k, _, _, v, beta, decay, *_ = (x.detach() for x in gdn_inputs((1, 1, 2, 2, 3, 3)))
+    with pytest.raises(ConfigError, match="backend fla needs a CUDA device, got cpu; use backend scan"):
+        token_gdn((q, k), (q, k), v, beta, decay, backend="fla")
+
+
+def test_gradients_of_the_token_wise_mixer() -> None:
+    inputs = gdn_inputs((1, 1, 2, 2, 2, 2))[:7]
+    assert torch.autograd.gradcheck(
+        lambda q_rot, k_rot, q, k, v, beta, decay: token_gdn((q_rot, k_rot), (q, k), v, beta, decay), inputs
+    )

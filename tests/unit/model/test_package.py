@@ -4,12 +4,15 @@ VAEs and text encoders of other libraries are imported inside the function that 
 """
 
 import ast
+import subprocess
 import sys
 
-from tests.unit.house.source_tree import PACKAGE, package_files, tree_of
+from tests.unit.house.source_tree import PACKAGE, ROOT, package_files, tree_of
 
 ALLOWED = {"torch", "numpy", "safetensors", "jaxtyping"}
 LAZY = {"diffusers", "transformers"}
+# A file of kernels has its compiler at the top, and is itself imported by the function that launches them.
+KERNELS = {"triton_kernels.py": {"triton"}}
 ALLOWED_OF_OURS = ("wmkit.errors", "wmkit.camera", "wmkit.model")
 
 
@@ -38,5 +41,12 @@ def test_model_imports_torch_numpy_safetensors_jaxtyping_and_two_of_our_modules(
                 if top == "wmkit":
                     assert name.startswith(ALLOWED_OF_OURS), f"{path.name} imports {name}"
                 else:
-                    known = ALLOWED | sys.stdlib_module_names | (LAZY if id(node) in lazy else set())
+                    known = ALLOWED | sys.stdlib_module_names | KERNELS.get(path.name, set())
+                    known |= LAZY if id(node) in lazy else set()
                     assert top in known, f"{path.name} imports {name}"
+
+
+def test_importing_the_model_loads_no_kernels() -> None:
+    code = "import sys, wmkit.model\nprint(*[name for name in sys.modules if name.endswith('triton_kernels')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == []

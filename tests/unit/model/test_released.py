@@ -228,7 +228,7 @@ def test_presets_survive_json_and_are_the_sizes_they_say() -> None:
     [
         ({"compat": "sana"}, "expected compat none or sana-wm"),
         ({"camera_renorm": "l2"}, "expected camera_renorm none or rms"),
-        ({"mixer": "mamba"}, "expected mixer frame-gdn or linear"),
+        ({"mixer": "mamba"}, "expected mixer frame-gdn or linear or token-gdn"),
         ({"text": {"chanels": 3}}, "model.text: expected null or an object"),
         ({"text": {"tokens": 1}}, "tokens >= 2"),
     ],

@@ -52,14 +52,15 @@ def block_chain(
 ) -> Float[Tensor, "N T D E"]:
     """The states of `serial_chain` in about 2 sqrt(T) steps: blocks of sqrt(T) frames, each with its own transition."""
     N, T, D, E = value_NTDE.shape
-    open_C = torch.tensor([not closed for closed in cut], dtype=link_NCDD.dtype, device=link_NCDD.device)
     # A frame's own transition; the first has none, and neither have the frames that fill the last block.
     length = max(1, math.isqrt(T))
     blocks = -(-T // length)
     move = link_NCDD.new_zeros(N, blocks * length, D, D)
     value = value_NTDE.new_zeros(N, blocks * length, D, E)
-    linked = link_NCDD * open_C[:, None, None]
-    move[:, 1:T] = linked.flip(1) if reverse else linked
+    move[:, 1:T] = link_NCDD.flip(1) if reverse else link_NCDD
+    for j, closed in enumerate(cut):
+        if closed:
+            move[:, T - 1 - j if reverse else j + 1] = 0
     value[:, :T] = value_NTDE.flip(1) if reverse else value_NTDE
     move, value = move.unflatten(1, (blocks, length)), value.unflatten(1, (blocks, length))
     # [state from nothing | product of the transitions] grow side by side.

@@ -22,6 +22,7 @@ from wmkit.model.ops.frame_gdn.layout import ChunkLayout
 from wmkit.model.ops.frame_gdn.op import normalise, outside_autocast
 from wmkit.model.ops.frame_gdn.paths import Backend, GdnPath, choose_backend, path_of
 from wmkit.model.ops.frame_gdn.states import read_states
+from wmkit.model.ops.frame_gdn.tokens import read_state
 
 __all__ = ["FrameShards", "parallel_frame_gdn", "parallel_read"]
 
@@ -109,7 +110,7 @@ def _parallel(
         for (q, transition, update), edge in zip(prepared, edges, strict=True):
             past, future = edge.chunk(2, dim=-1)
             states, _, _ = read_states(transition, update, (past, future), ends[shards.rank], path.chain)
-            reads.append(path.read(q, states.unflatten(0, q.shape[:2])))
+            reads.append(read_state(q, states.unflatten(0, q.shape[:2]), path.products))
     return reads
 
 

@@ -23,6 +23,7 @@ from wmkit.model.ops.frame_gdn.layout import ChunkLayout
 from wmkit.model.ops.frame_gdn.literal import read_literal
 from wmkit.model.ops.frame_gdn.paths import Backend, GdnPath, choose_backend, path_of
 from wmkit.model.ops.frame_gdn.states import read_states
+from wmkit.model.ops.frame_gdn.tokens import read_state
 
 __all__ = ["NORMALISER_EPS", "GdnState", "bidirectional_read", "frame_gdn", "key_scale", "normalise",
            "outside_autocast", "stream_frame_gdn", "stream_read"]  # fmt: skip
@@ -155,4 +156,4 @@ def _fast(
     q, transition, update = path.prepared(q, k, v, gates)
     edge = None if past is None else past.to(update.dtype).flatten(0, 1)
     states, last, _ = read_states(transition, update, (edge, None), layout.ends, path.chain)
-    return path.read(q, states.unflatten(0, q.shape[:2])), last.unflatten(0, q.shape[:2])
+    return read_state(q, states.unflatten(0, q.shape[:2]), path.products), last.unflatten(0, q.shape[:2])

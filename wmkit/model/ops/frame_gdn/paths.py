@@ -18,7 +18,8 @@ from torch import Tensor
 
 from wmkit.errors import ConfigError
 from wmkit.model.ops.frame_gdn.chain import Chain, block_chain, serial_chain
-from wmkit.model.ops.frame_gdn.scan import FrameWrites, frame_writes, read_state
+from wmkit.model.ops.frame_gdn.scan import TORCH_PRODUCTS
+from wmkit.model.ops.frame_gdn.tokens import TokenProducts, frame_writes
 
 __all__ = ["Backend", "GdnPath", "choose_backend", "path_of"]
 
@@ -27,11 +28,10 @@ Backend = Literal["auto", "literal", "scan", "block", "triton"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GdnPath:
-    """The three parts of a fast path: frames' writes (of k, v, beta, decay), the chain of states, and reads."""
+    """The parts of a fast path: products of tokens, the chain of states, and the type that tokens are taken in."""
 
-    writes: Callable[[Tensor, Tensor | None, Tensor, Tensor], FrameWrites]
+    products: TokenProducts
     chain: Chain
-    read: Callable[[Tensor, Tensor], Tensor]
     compute: Callable[[torch.dtype], torch.dtype]
 
     def prepared(
@@ -44,8 +44,8 @@ class GdnPath:
         dtype = self.compute(q.dtype)
         q, k, v = q.to(dtype), k.to(dtype), None if v is None else v.to(dtype)
         beta, decay = (x.to(torch.promote_types(dtype, torch.float32)) for x in gates)
-        writes = self.writes(k, v, beta, decay)
-        return q, writes.transition.flatten(0, 1), writes.update.flatten(0, 1)
+        transition, update = frame_writes(k, v, beta, decay, self.products)
+        return q, transition.flatten(0, 1), update.flatten(0, 1)
 
 
 def path_of(name: Backend) -> GdnPath:
@@ -57,7 +57,7 @@ def path_of(name: Backend) -> GdnPath:
 
         return triton_path()
     chain = block_chain if name == "block" else serial_chain
-    return GdnPath(writes=frame_writes, chain=chain, read=read_state, compute=_at_least_float32)
+    return GdnPath(products=TORCH_PRODUCTS, chain=chain, compute=_at_least_float32)
 
 
 def choose_backend(backend: Backend, x: Tensor) -> Literal["literal", "scan", "block", "triton"]:

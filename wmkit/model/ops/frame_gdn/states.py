@@ -84,6 +84,11 @@ def _edge_added(update: Tensor, transition: Tensor, edge: Tensor | None, frame: 
 
 
 def _zero_at(x: Tensor, ends: tuple[bool, ...]) -> Tensor:
-    """`x` without the frames that see no later one; the last frame alone is the common case, zero already or cut."""
-    inner = torch.tensor(ends, device=x.device)[:, None, None]
-    return x.masked_fill(inner, 0)
+    """`x` without the frames that see no later one; without an index tensor, which a GPU would have to wait for."""
+    if all(ends):
+        return torch.zeros_like(x)
+    x = x.clone()
+    for t, end in enumerate(ends):
+        if end:
+            x[:, t] = 0
+    return x

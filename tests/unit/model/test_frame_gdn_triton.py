@@ -1,0 +1,61 @@
+"""Triton kernels of the frame-wise GDN: under the interpreter on any CPU, compiled where there is a GPU; the choice."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from tests.unit.house.source_tree import ROOT
+from wmkit.errors import ConfigError
+from wmkit.model.ops.frame_gdn import paths
+
+WORKER = [sys.executable, "-m", "tests.unit.model.triton_worker"]
+
+
+def agreed(arguments: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [*WORKER, *arguments], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "kernels agree", done.stderr[-2000:]
+
+
+def test_interpreted_kernels_equal_the_equation_in_values_and_gradients() -> None:
+    pytest.importorskip("triton", reason="needs the extra wmkit[gpu]")
+    agreed([], {"TRITON_INTERPRET": "1"})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_compiled_kernels_equal_the_equation_in_values_and_gradients() -> None:
+    agreed(["cuda"], {"TRITON_INTERPRET": "0"})
+
+
+def test_auto_takes_the_kernels_on_a_gpu_once_they_have_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "find_spec", lambda name: object())
+    with FakeTensorMode():
+        x = torch.empty(1, device="cuda:1", dtype=torch.bfloat16)
+        wide = torch.empty(1, device="cuda:1", dtype=torch.float64)
+    asked: list[int] = []
+    for passed, name in ((True, "triton"), (False, "scan")):
+        monkeypatch.setattr(paths, "_checked", lambda device, passed=passed: asked.append(device) or passed)
+        assert paths.choose_backend("auto", x) == name
+    assert asked == [1, 1]
+    assert paths.choose_backend("auto", wide) == "scan"
+    assert paths.choose_backend("auto", torch.empty(1)) == "scan"
+    monkeypatch.setattr(paths, "find_spec", lambda name: None)
+    assert paths.choose_backend("auto", x) == "scan"
+    assert asked == [1, 1]
+
+
+def test_a_forced_backend_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(paths, "find_spec", lambda name: None)
+        with pytest.raises(ConfigError, match=r"needs the package triton .*; use backend scan"):
+            paths.choose_backend("triton", torch.empty(1))
+    monkeypatch.setattr(paths, "find_spec", lambda name: object())
+    with pytest.raises(ConfigError, match="float32 at most, got float64; use backend scan"):
+        paths.choose_backend("triton", torch.empty(1, dtype=torch.float64))
+    with pytest.raises(ConfigError, match="expected a backend of parts"):
+        paths.path_of("literal")
