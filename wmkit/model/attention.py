@@ -24,9 +24,17 @@ from torch.nn import functional as nnf
 from wmkit.model.camera_branches.protocol import TokenMaps
 from wmkit.model.config import ModelConfig
 from wmkit.model.embed import wide
-from wmkit.model.ops.frame_gdn import NORMALISER_EPS, ChunkLayout, bidirectional_read, frame_gdn, key_scale
+from wmkit.model.ops.frame_gdn import (
+    NORMALISER_EPS,
+    ChunkLayout,
+    frame_gdn,
+    key_scale,
+    stream_frame_gdn,
+    stream_read,
+)
 from wmkit.model.ops.token_gdn import token_gdn
 from wmkit.model.rope import rotate_pairs
+from wmkit.model.stream import Scope
 
 __all__ = ["FrameAttention", "Gates", "linear_attention", "renormed", "sees_ahead", "symmetric_conv"]
 
@@ -41,14 +49,6 @@ class Gates:
 
     beta: Float[Tensor, "B H T S"]
     decay: Float[Tensor, "B H T"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Scope:
-    """What a frame may read: `valid` (B, T) frames alone, None is all; ahead its own chunk alone, None is all."""
-
-    valid: Tensor | None
-    chunks: ChunkLayout | None
 
 
 def symmetric_conv(
@@ -132,17 +132,15 @@ class FrameAttention(nn.Module):
         x_BTSC: Float[Tensor, "B T S C"],
         angles_TSP: Float[Tensor, "T S P"],
         maps: TokenMaps | None,
-        valid_BT: Bool[Tensor, "B T"] | None = None,
-        chunks: ChunkLayout | None = None,
+        scope: Scope | None = None,
     ) -> Float[Tensor, "B T S C"]:
         """Gated, projected sum of the main and the camera half; `maps` None leaves the camera half out.
 
-        A frame reads all of the past, and of the future the rest of its chunk; `chunks` None: all of it. Frames with
-        `valid_BT` false are neither written nor attended to: what the others read is what it would be without them,
-        if they stand at the end.
+        `scope` says which frames a frame may read, None: all. Frames that are not valid are neither written nor
+        attended to: what the others read is what it would be without them, if they stand at the end.
         """
-        gates = None if self.softmax else self.gates(x_BTSC, valid_BT)
-        scope = _Scope(valid=valid_BT, chunks=chunks)
+        scope = Scope() if scope is None else scope
+        gates = None if self.softmax else self.gates(x_BTSC, scope.valid)
         raw_BTSC = self._main(x_BTSC, angles_TSP, gates, scope)
         if self.has_camera and maps is not None:
             raw_BTSC = raw_BTSC + self.out_proj_cam(self._camera(x_BTSC, maps, gates, scope))
@@ -162,11 +160,11 @@ class FrameAttention(nn.Module):
             decay_BTH = torch.where(valid_BT[:, :, None], decay_BTH, 1.0)
         return Gates(beta=beta_BTSH.permute(0, 3, 1, 2), decay=decay_BTH.permute(0, 2, 1))
 
-    def _main(self, x_BTSC: Tensor, angles_TSP: Tensor, gates: Gates | None, scope: "_Scope") -> Tensor:
+    def _main(self, x_BTSC: Tensor, angles_TSP: Tensor, gates: Gates | None, scope: Scope) -> Tensor:
         q, k, v = self.qkv(x_BTSC).chunk(3, dim=-1)
-        q, k, v = self._heads(self.q_norm(q)), self._keys(k, self.conv_k, self.k_norm, scope), self._heads(v)
+        q, k, v = self._heads(self.q_norm(q)), self._keys(k, False, scope), self._heads(v)
         if gates is None:
-            return _merge(_softmax(rotate_pairs(q, angles_TSP), rotate_pairs(k, angles_TSP), v, scope))
+            return _merge(_softmax(rotate_pairs(q, angles_TSP), rotate_pairs(k, angles_TSP), v, scope, camera=False))
         # Tokens that write one after another must each stay within the bound; those of a frame do so together.
         writers = 1 if self.mixer == "token-gdn" else k.shape[-2]
         q, k = q.relu(), k.relu() * key_scale(k.shape[-1], writers)
@@ -175,11 +173,15 @@ class FrameAttention(nn.Module):
             return _merge(token_gdn(rotated, (q, k), v, gates.beta, gates.decay))
         if self.mixer == "linear":
             return _merge(linear_attention(rotated, (q, k), v, scope.valid, scope.chunks))
+        if scope.tape is not None:
+            past = scope.tape.past.main
+            read, scope.tape.main = stream_frame_gdn(rotated, (q, k), v, gates.beta, gates.decay, past)
+            return _merge(read)
         return _merge(frame_gdn(rotated, (q, k), v, gates.beta, gates.decay, layout=scope.chunks))
 
-    def _camera(self, x_BTSC: Tensor, maps: TokenMaps, gates: Gates | None, scope: "_Scope") -> Tensor:
+    def _camera(self, x_BTSC: Tensor, maps: TokenMaps, gates: Gates | None, scope: Scope) -> Tensor:
         q = self._heads(self.q_norm_cam(self.q_proj_cam(x_BTSC)))
-        k = self._keys(self.k_proj_cam(x_BTSC), self.conv_k_cam, self.k_norm_cam, scope)
+        k = self._keys(self.k_proj_cam(x_BTSC), True, scope)
         v = self._heads(self.v_proj_cam(x_BTSC))
         if gates is not None:
             q, k = q.relu(), k.relu() * key_scale(k.shape[-1], k.shape[-2])
@@ -187,19 +189,24 @@ class FrameAttention(nn.Module):
         if self.renorm:
             mapped_q, mapped_k, mapped_v = renormed(q, mapped_q), renormed(k, mapped_k), renormed(v, mapped_v)
         if gates is None:
-            return _merge(maps.on_output(_softmax(mapped_q, mapped_k, mapped_v, scope)))
+            return _merge(maps.on_output(_softmax(mapped_q, mapped_k, mapped_v, scope, camera=True)))
         if self.mixer == "linear":
             read = _sum_read(mapped_q, mapped_k, mapped_v, scope.valid, scope.chunks).to(v.dtype)
         else:
-            beta = gates.beta / _key_gain(wide(k), wide(mapped_k))[..., None]
-            read = bidirectional_read(mapped_q, mapped_k, mapped_v, beta, gates.decay, layout=scope.chunks)
+            beta, pair = gates.beta / _key_gain(wide(k), wide(mapped_k))[..., None], (mapped_q, mapped_k)
+            past = None if scope.tape is None else scope.tape.past.camera
+            read, state = stream_read(pair, mapped_v, beta, gates.decay, past, layout=scope.chunks)
+            if scope.tape is not None:
+                scope.tape.camera = state
         return _merge(maps.on_output(read))
 
-    def _keys(self, k_BTSC: Tensor, conv: nn.Conv1d | None, norm: nn.RMSNorm, scope: "_Scope") -> Tensor:
+    def _keys(self, k_BTSC: Tensor, camera: bool, scope: Scope) -> Tensor:
+        conv, norm = (self.conv_k_cam, self.k_norm_cam) if camera else (self.conv_k, self.k_norm)
         if conv is None:
             return self._heads(norm(k_BTSC))
         seen_BTSC = k_BTSC if scope.valid is None else k_BTSC * scope.valid[:, :, None, None]
-        return self._heads(norm(symmetric_conv(seen_BTSC, conv.weight, scope.chunks)))
+        joined, before, chunks = scope.with_tail(seen_BTSC, camera, conv.weight.shape[2] - 1)
+        return self._heads(norm(symmetric_conv(joined, conv.weight, chunks)[:, before:]))
 
     def _heads(self, x_BTSC: Tensor) -> Tensor:
         return x_BTSC.unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2, 4)
@@ -249,9 +256,11 @@ def _merge(x_BHTSD: Tensor) -> Tensor:
     return x_BHTSD.permute(0, 2, 3, 1, 4).flatten(-2)
 
 
-def _softmax(q_BHTSD: Tensor, k_BHTSD: Tensor, v_BHTSD: Tensor, scope: "_Scope") -> Tensor:
+def _softmax(q_BHTSD: Tensor, k_BHTSD: Tensor, v_BHTSD: Tensor, scope: Scope, camera: bool) -> Tensor:
     q, k, v = (x.flatten(2, 3) for x in (q_BHTSD, k_BHTSD, v_BHTSD))
     T, S = q_BHTSD.shape[2:4]
+    if scope.tape is not None:
+        return nnf.scaled_dot_product_attention(q, *scope.with_chunks(k, v, camera)).unflatten(2, (T, S))
     mask = None if scope.valid is None else scope.valid.repeat_interleave(S, dim=1)[:, None, None]
     reads, begin = [], 0
     for count in (T,) if scope.chunks is None else scope.chunks.frames:

@@ -7,6 +7,9 @@ Shapes: B batch, T latent frames, C latent channels, h w latent rows and columns
 frames, W width.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -19,6 +22,7 @@ from wmkit.model.embed import TEXT_NORM_EPS, CaptionEmbed, CellEmbed, DeadCellEm
 from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.rays import CameraBatch, LatentGrid
 from wmkit.model.rope import rope_angles
+from wmkit.model.stream import BlockPast, Scope, StreamConfig, StreamState, Tape
 from wmkit.model.text import TextBatch
 
 __all__ = ["SIGMA_FLOOR", "CameraDiT"]
@@ -95,14 +99,52 @@ class CameraDiT(nn.Module):
             raise ConfigError(f"chunks: expected {grid.frames} latent frames in all, got {chunks.total}")
         if valid is not None:
             latent = latent.masked_fill(~valid[:, :, None, None, None], 0.0)
+        scopes = [Scope(valid=valid, chunks=chunks)] * len(self.blocks)
+        return self._pass(latent, sigma, (cameras, grid), text, scopes)
+
+    def stream(
+        self,
+        latent: Float[Tensor, "B T C h w"],
+        sigma: Float[Tensor, "B T"],
+        cameras: CameraBatch | None,
+        text: TextBatch | None = None,
+        state: StreamState | None = None,
+        config: StreamConfig | None = None,
+    ) -> tuple[Float[Tensor, "B T C h w"], StreamState]:
+        """Velocity of one chunk that follows `state` (None: the clip's first), and the state of the next chunk.
+
+        `cameras` are those of the whole clip up to this chunk's end. With everything kept (`config` None), chunk after
+        chunk is `forward` with those chunks. Raises as `forward` does.
+        """
+        if self.config.mixer != "frame-gdn":
+            raise ConfigError(f"stream: expected mixer frame-gdn, got {self.config.mixer}; it keeps no state")
+        pasts = [BlockPast()] * len(self.blocks) if state is None else state.blocks
+        start = 0 if state is None else state.frames
+        grid = replace(self.grid(latent), frames=start + latent.shape[1])
+        config = StreamConfig() if config is None else config
+        tapes = [Tape(past=past, config=config) for past in pasts]
+        velocity = self._pass(latent, sigma, (cameras, grid), text, [Scope(tape=tape) for tape in tapes])
+        return velocity, StreamState(frames=grid.frames, blocks=tuple(tape.next_past() for tape in tapes))
+
+    def _pass(
+        self,
+        latent: Tensor,
+        sigma: Tensor,
+        path: tuple[CameraBatch | None, LatentGrid],
+        text: TextBatch | None,
+        scopes: Sequence[Scope],
+    ) -> Tensor:
+        """Velocity of the last frames of the grid, as many as `latent` has."""
+        cameras, grid = path
+        begin = grid.frames - latent.shape[1]
         x_BThwW = self.x_embedder(latent)
         t_BTW = self.t_embedder(sigma)
         style_BT6W = self.t_block(t_BTW).unflatten(-1, (6, -1))
-        rays, maps = self._cameras(cameras, grid, latent)
+        rays, maps = self._cameras(cameras, grid, begin, latent.dtype)
         caption = self._caption(text, latent)
-        angles = rope_angles(grid, self.config.head_dim, self.config.rope_theta).to(latent.device)
-        for block in self.blocks:
-            x_BThwW = block(x_BThwW, style_BT6W, angles, maps, rays, caption, valid, chunks)
+        angles = rope_angles(grid, self.config.head_dim, self.config.rope_theta).to(latent.device)[begin:]
+        for block, scope in zip(self.blocks, scopes, strict=True):
+            x_BThwW = block(x_BThwW, style_BT6W, angles, maps, rays, caption, scope)
         output = self.final_layer(x_BThwW, t_BTW).permute(0, 1, 4, 2, 3)
         if self.config.prediction == "velocity":
             return output
@@ -116,14 +158,15 @@ class CameraDiT(nn.Module):
         return LatentGrid(frames=T, rows=h, columns=w, stride=self.config.latent_stride, compat=self.config.compat)
 
     def _cameras(
-        self, cameras: CameraBatch | None, grid: LatentGrid, latent: Tensor
+        self, cameras: CameraBatch | None, grid: LatentGrid, begin: int, dtype: torch.dtype
     ) -> tuple[Tensor | None, TokenMaps | None]:
-        """Embedded map (B, T, h, w, W) and attention maps of one pass, None where the config has no such branch."""
+        """Embedded map (B, T, h, w, W) and attention maps from frame `begin` on, None where there is no such branch."""
         rays, maps, config = None, None, self.config
         if cameras is not None and config.camera_map is not None and self.plucker_embedder is not None:
-            rays = self.plucker_embedder(config.camera_map.camera_map(cameras, grid).to(latent.dtype))
+            rays = self.plucker_embedder(config.camera_map.camera_map(cameras, grid)[:, begin:].to(dtype))
         if cameras is not None and config.camera_attention is not None:
             maps = config.camera_attention.token_maps(cameras, grid, config.head_dim, config.rope_theta)
+            maps = maps if begin == 0 else maps.after(begin)
         return rays, maps
 
     def _caption(self, text: TextBatch | None, latent: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -9,6 +9,7 @@ from wmkit.model import CameraBatch, CameraDiT
 from wmkit.model.attention import sees_ahead, symmetric_conv
 from wmkit.model.block import GatedConvMlp
 from wmkit.model.ops.frame_gdn import ChunkLayout
+from wmkit.model.stream import Scope
 
 B = 2
 LAYOUT = ChunkLayout(frames=(3, 2, 1, 2))
@@ -102,7 +103,7 @@ def test_mlp_pads_every_chunk_at_its_end() -> None:
     torch.manual_seed(0)
     mlp = GatedConvMlp(8, 16).double()
     x = torch.randn(2, T, 2, 3, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    got, begin = mlp(x, None, LAYOUT), 0
+    got, begin = mlp(x, Scope(chunks=LAYOUT)), 0
     for count in LAYOUT.frames:
         lead = min(begin, 1)
         alone = mlp(x[:, begin - lead : begin + count])

@@ -11,12 +11,13 @@ from tests.unit.model.tiny import HEIGHT, STRIDE, WIDTH, moving_cameras, noisy_l
 from wmkit.camera import Intrinsics, ScaleKind, Trajectory
 from wmkit.errors import ConfigError, InputError
 from wmkit.model import CameraBatch, CameraDiT, ModelConfig
-from wmkit.model.attention import FrameAttention, _Scope, linear_attention, renormed
+from wmkit.model.attention import FrameAttention, linear_attention, renormed
 from wmkit.model.config import TextConfig
 from wmkit.model.embed import sigma_embedding
 from wmkit.model.ops.frame_gdn import frame_gdn, key_scale
 from wmkit.model.presets import PRESETS, preset
 from wmkit.model.rays import LatentGrid, plucker_map, ray_directions, ray_from_world, relative_to_first
+from wmkit.model.stream import Scope
 from wmkit.model.text import HashedText, TextBatch
 
 B, T = 2, 4
@@ -137,7 +138,7 @@ def camera_half(length_m: float, renorm: str) -> torch.Tensor:
     maps = config.camera_attention.token_maps(cameras, grid, 112, 10_000.0)
     x = torch.randn(1, T, 6, 224, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.no_grad():
-        return attention._camera(x, maps, attention.gates(x), _Scope(valid=None, chunks=None))
+        return attention._camera(x, maps, attention.gates(x), Scope())
 
 
 def test_renormalisation_matters_more_the_longer_the_path() -> None:
