@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from wmkit.errors import InputError
@@ -62,7 +63,7 @@ def count_work(config: ModelConfig, grid: Grid) -> tuple[ModuleWork, ...]:
     """
     with torch.device("meta"):
         model = CameraDiT(config)
-    counter = FlopCounterMode(depth=None, display=False)
+    counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         model(*_inputs(config, grid))
     flop: Counter[str] = Counter()
@@ -104,19 +105,19 @@ def _part(name: str, config: ModelConfig) -> str:
 
 
 def _inputs(config: ModelConfig, grid: Grid) -> tuple[Any, ...]:
-    meta = {"device": "meta"}
-    latent = torch.empty(1, grid.frames, config.latent_channels, grid.rows, grid.columns, **meta)
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(shape, device="meta")
+
     video_frames = 1 + config.latent_stride * (grid.frames - 1)
     cameras = CameraBatch(
-        world_from_cam=torch.empty(1, video_frames, 4, 4, **meta),
-        intrinsics=torch.empty(1, video_frames, 4, **meta),
+        world_from_cam=empty(1, video_frames, 4, 4),
+        intrinsics=empty(1, video_frames, 4),
         width=grid.columns * config.latent_downscale,
         height=grid.rows * config.latent_downscale,
     )
     text = None
     if config.text is not None:
-        text = TextBatch(
-            states=torch.empty(1, grid.text_tokens, config.text.channels, **meta),
-            mask=torch.ones(1, grid.text_tokens, dtype=torch.bool, **meta),
-        )
-    return latent, torch.empty(1, grid.frames, **meta), cameras, text
+        mask = torch.ones(1, grid.text_tokens, dtype=torch.bool, device="meta")
+        text = TextBatch(states=empty(1, grid.text_tokens, config.text.channels), mask=mask)
+    latent = empty(1, grid.frames, config.latent_channels, grid.rows, grid.columns)
+    return latent, empty(1, grid.frames), cameras, text

@@ -10,12 +10,14 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from wmkit.errors import InputError
 
 __all__ = [
     "KNOWN_LICENCES",
     "Component",
+    "VaeKind",
     "check_source",
     "licence_of",
     "load_components",
@@ -23,6 +25,7 @@ __all__ = [
     "write_components",
 ]
 
+VaeKind = Literal["ltx2", "wan", "dc-ae"]
 KNOWN_LICENCES: dict[str, str] = {
     "ltx2": "LTX-2 Community License (revenue limit, use restrictions, covers models trained on its outputs)",
     "wan": "Apache-2.0",
@@ -89,23 +92,20 @@ def write_components(path: Path, components: Iterable[Component], note: Callable
 
 
 def load_components(
-    vae: str | None, vae_kind: str, text: str | None, out: Path, *, download: bool = False
+    vae: str | None, vae_kind: VaeKind, text: str | None, out: Path, *, download: bool = False
 ) -> list[Component]:
     """Load what is named, so that it is known to load, and store its licences in `out`.
 
     Raises InputError when nothing is named or something is not on this machine and `download` is off.
     """
     from wmkit.model.gemma import load_gemma
-    from wmkit.model.vae import VAE_KINDS, load_vae
+    from wmkit.model.vae import load_vae
 
     if vae is None and text is None:
         raise InputError("components: expected --vae or --text, got neither")
     found = []
     if vae is not None:
-        kind = next((name for name in VAE_KINDS if name == vae_kind), None)
-        if kind is None:
-            raise InputError(f"--vae-kind: expected one of {', '.join(VAE_KINDS)}, got {vae_kind!r}")
-        found.append(load_vae(kind, vae, download=download).component)
+        found.append(load_vae(vae_kind, vae, download=download).component)
     if text is not None:
         found.append(load_gemma(text, download=download).component)
     write_components(out, found)

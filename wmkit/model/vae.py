@@ -11,19 +11,18 @@ Shapes: B batch, N video frames, T latent frames, C latent channels, H W pixels,
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from wmkit.errors import ConfigError, InputError
-from wmkit.model.components import Component, check_source, licence_of, missing_component
+from wmkit.model.components import Component, VaeKind, check_source, licence_of, missing_component
 from wmkit.model.latent import LatentSpec
 
 __all__ = ["VAE_KINDS", "DiffusersVae", "VaeKind", "load_vae"]
 
-VaeKind = Literal["ltx2", "wan", "dc-ae"]
 VAE_KINDS: dict[VaeKind, str] = {"ltx2": "AutoencoderKLLTX2Video", "wan": "AutoencoderKLWan", "dc-ae": "AutoencoderDC"}
 
 
