@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
@@ -33,7 +34,6 @@ def test_compiled_kernels_equal_the_equation_in_values_and_gradients() -> None:
 
 
 def test_auto_takes_the_kernels_on_a_gpu_once_they_have_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "find_spec", lambda name: object())
     with FakeTensorMode():
         x = torch.empty(1, device="cuda:1", dtype=torch.bfloat16)
         wide = torch.empty(1, device="cuda:1", dtype=torch.float64)
@@ -41,12 +41,26 @@ def test_auto_takes_the_kernels_on_a_gpu_once_they_have_passed(monkeypatch: pyte
     for passed, name in ((True, "triton"), (False, "scan")):
         monkeypatch.setattr(paths, "_checked", lambda device, passed=passed: asked.append(device) or passed)
         assert paths.choose_backend("auto", x) == name
-    assert asked == [1, 1]
     assert paths.choose_backend("auto", wide) == "scan"
     assert paths.choose_backend("auto", torch.empty(1)) == "scan"
-    monkeypatch.setattr(paths, "find_spec", lambda name: None)
-    assert paths.choose_backend("auto", x) == "scan"
     assert asked == [1, 1]
+
+
+def test_kernels_that_fail_their_check_are_named_once_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str | None] = ["k differs from scan by 1.0e+00 in bfloat16", None]
+    path = types.SimpleNamespace(self_check=lambda device: said[device.index])
+    monkeypatch.setitem(sys.modules, "wmkit.model.ops.frame_gdn.triton_path", path)  # type: ignore[arg-type]
+    monkeypatch.setattr(paths, "find_spec", lambda name: object())
+    paths._checked.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="not used on cuda:0: k differs from scan"):
+            assert not paths._checked(0)
+        assert not paths._checked(0)  # a second warning would be an error
+        assert paths._checked(1)
+        monkeypatch.setattr(paths, "find_spec", lambda name: None)
+        assert not paths._checked(2)
+    finally:
+        paths._checked.cache_clear()
 
 
 def test_a_forced_backend_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

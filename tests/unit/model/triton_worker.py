@@ -12,7 +12,7 @@ from tests.unit.model.gdn_inputs import assert_close, gdn_inputs, values_and_gra
 from wmkit.model.ops.frame_gdn import Backend, ChunkLayout, GdnState, stream_frame_gdn, triton_path
 
 # Padding in every direction: tokens over one tile, channels that are no power of two, one frame, one token.
-SIZES = [(1, 2, 4, 70, 20, 18), (2, 1, 1, 3, 5, 5), (1, 1, 7, 1, 3, 1), (1, 2, 3, 40, 12, 40)]
+SIZES = [(1, 2, 3, 70, 20, 18), (2, 1, 1, 3, 5, 5), (1, 1, 4, 1, 3, 1), (1, 1, 2, 40, 12, 40)]
 
 
 def run(backend: Backend, layout: ChunkLayout, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -40,11 +40,11 @@ def main(device: str) -> None:
     for size in SIZES:
         # float32 throughout: a hundred roundings of 6e-8 in gradients.
         check(device, size, ChunkLayout.whole(size[2]), torch.float32, 1e-5)
-    check(device, (1, 1, 5, 3, 4, 4), ChunkLayout.first_plus_one(5, 1), torch.float32, 1e-5)
+    check(device, (1, 1, 4, 3, 4, 4), ChunkLayout.first_plus_one(4, 1), torch.float32, 1e-5)
     # Half-precision operands of every product: weighted keys, states as read, gradients; two or three in a row, each
     # 2^-9 (bfloat16) and 2^-12 (float16).
-    check(device, SIZES[0], ChunkLayout(frames=(3, 1)), torch.bfloat16, 2e-2)
-    check(device, SIZES[0], ChunkLayout(frames=(3, 1)), torch.float16, 3e-3)
+    check(device, SIZES[0], ChunkLayout(frames=(2, 1)), torch.bfloat16, 2e-2)
+    check(device, SIZES[0], ChunkLayout(frames=(2, 1)), torch.float16, 3e-3)
     assert triton_path.self_check(torch.device(device)) is None
     gram = triton_path.gram
     triton_path.gram = lambda *x: 1.01 * gram(*x)  # a compiler's mistake: one in a hundred is noticed
