@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,21 +17,26 @@ from wmkit.model.ops.frame_gdn import paths
 WORKER = [sys.executable, "-m", "tests.unit.model.triton_worker"]
 
 
-def agreed(arguments: list[str], environment: dict[str, str]) -> None:
+def says(line: str, arguments: list[str], environment: dict[str, str]) -> None:
     done = subprocess.run(
         [*WORKER, *arguments], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False
     )
-    assert done.stdout.strip() == "kernels agree", done.stderr[-2000:]
+    assert done.stdout.strip() == line, done.stderr[-2000:]
 
 
 def test_interpreted_kernels_equal_the_equation_in_values_and_gradients() -> None:
     pytest.importorskip("triton", reason="needs the extra wmkit[gpu]")
-    agreed([], {"TRITON_INTERPRET": "1"})
+    says("kernels agree", [], {"TRITON_INTERPRET": "1"})
+
+
+def test_kernels_compile_for_hopper_without_one(tmp_path: Path) -> None:
+    pytest.importorskip("triton", reason="needs the extra wmkit[gpu]")
+    says("kernels compile", ["compile"], {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)})
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_compiled_kernels_equal_the_equation_in_values_and_gradients() -> None:
-    agreed(["cuda"], {"TRITON_INTERPRET": "0"})
+    says("kernels agree", ["cuda"], {"TRITON_INTERPRET": "0"})
 
 
 def test_auto_takes_the_kernels_on_a_gpu_once_they_have_passed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Triton kernels against float64: python -m tests.unit.model.triton_worker [cuda]; prints a line when all agree.
 
+With `compile` in place of a device, the kernels are compiled for an H100, which needs none.
 A process of its own, because the interpreter is chosen by the environment before the kernels are imported, and the
 tests' shape checks would wrap the kernels.
 """
@@ -54,5 +55,43 @@ def main(device: str) -> None:
     print("kernels agree")
 
 
+H100_SHARED_BYTES = 227 * 1024  # what a block of threads may have (CUDA C++ Programming Guide, compute capability 9.0)
+
+
+def compile_for_h100() -> None:
+    """Released widths in bfloat16: code that is there, uses Hopper's matrix units and fits its shared memory."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from wmkit.model.ops.frame_gdn import triton_kernels
+
+    wide: dict[str, object] = {"D_PAD": 128, "E_PAD": 128, "BLOCK_S": 64}
+    tokens, sums = "*bf16", "*fp32"
+    cases = {
+        "_gram_kernel": ({"a": tokens, "b": tokens, "weight": sums, "out": sums}, wide | {"HAS_WEIGHT": True}),
+        "_times_matrix_kernel": (
+            {"x": tokens, "matrix": sums, "scale": sums, "other": tokens, "out": tokens, "dots": sums},
+            wide | {"HAS_SCALE": True, "HAS_OTHER": True},
+        ),
+        "_chain_kernel": (
+            {"link": sums, "value": sums, "passing": sums, "out": sums},
+            {"D_PAD": 128, "E_PAD": 32, "REVERSE": True, "HAS_CUT": True},
+        ),
+    }
+    for name, (pointers, constants) in cases.items():
+        kernel = getattr(triton_kernels, name)
+        types = {arg: "constexpr" if arg in constants else pointers.get(arg, "i32") for arg in kernel.arg_names}
+        values = {(kernel.arg_names.index(arg),): value for arg, value in constants.items()}
+        source = ASTSource(kernel, types, values)
+        built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=triton_kernels.LAUNCH)
+        assert "wgmma.mma_async" in built.asm["ptx"], name
+        assert built.metadata.shared <= H100_SHARED_BYTES, name
+    print("kernels compile")
+
+
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "cpu")
+    if sys.argv[1:] == ["compile"]:
+        compile_for_h100()
+    else:
+        main(sys.argv[1] if len(sys.argv) > 1 else "cpu")
