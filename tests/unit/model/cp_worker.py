@@ -3,10 +3,12 @@
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from torch import distributed as dist
 
 from tests.unit.model.gdn_inputs import gdn_inputs
+from wmkit.errors import ConfigError
 from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.ops.frame_gdn.context_parallel import FrameShards, parallel_frame_gdn, parallel_read
 
@@ -44,6 +46,10 @@ def main(rank: int, ranks: int, folder: Path) -> None:
             grads = torch.autograd.grad(loss, inputs)
             parts = (out, read, *grads)
             found |= {f"{name} {backend} {index}": part.detach().clone() for index, part in enumerate(parts)}
+    with pytest.raises(ConfigError, match=f"expected {ranks} counts of at least one frame"):
+        FrameShards(frames=(9,) * (ranks + 1))
+    with pytest.raises(ConfigError, match="expected chunks of 9 frames, got 8"):
+        shards.ends(ChunkLayout.whole(8))
     torch.save(found, folder / f"rank{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()

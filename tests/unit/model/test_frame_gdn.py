@@ -92,6 +92,17 @@ def test_short_floats_stay_close_to_float64(
         assert_close(got[1], want[1], gradient_tolerance)
 
 
+def test_float32_does_not_drift_over_a_minute_of_frames() -> None:
+    inputs = gdn_inputs((1, 1, 400, 4, 8, 8), dtype=torch.float32)
+    inputs[6] = (1 - inputs[6].detach() * 0.01).requires_grad_()  # decay near 1: a state that lasts
+    wide = [x.detach().double().requires_grad_() for x in inputs]
+    want = values_and_gradients(lambda *x: run("literal", ChunkLayout.whole(400), *x), wide)
+    got = values_and_gradients(lambda *x: run("scan", ChunkLayout.whole(400), *x), inputs)
+    # Transitions shrink what is wrong, so 400 steps cost a few roundings of 6e-8, as 8 do.
+    assert_close(got[0], want[0], 5e-6)
+    assert_close(got[1], want[1], 2e-5)
+
+
 def test_autocast_does_not_round_the_states() -> None:
     inputs = gdn_inputs((1, 2, 8, 64, 16, 16), dtype=torch.float32)
     plain = run("scan", ChunkLayout.whole(8), *inputs)

@@ -1,8 +1,9 @@
 """Triton kernels of the frame-wise GDN: weighted Gram matrices of tokens, tokens times a matrix, the chain of states.
 
 Written for H100 at T 121, S 880, D 112 (padded to 128), bfloat16 tokens, float32 sums and states. Only what Triton 3.6
-and 3.9 both have. Two habits keep clear of known wrong code on Hopper: no accumulator is transposed (operands are read
-through strides instead), and tiles of float32 tokens are half as long (longer ones spill registers).
+and 3.9 both have. No accumulator is transposed before a product, which some versions got wrong on Hopper: operands
+are read through strides instead. Compiled for sm_90 by Triton 3.6 at D_PAD 128 and 8 warps, the kernels of tokens
+spill no register; the chain spills 240 to 320 bytes a thread, the price of float32-exact products of its states.
 With TRITON_INTERPRET=1 in the environment before this is imported, the kernels run on the CPU, slowly.
 """
 
@@ -33,10 +34,11 @@ def gram(a: Tensor, b: Tensor, weight: Tensor | None) -> Tensor:
     E = b.shape[-1]
     out = torch.empty(B, H, T, D, E, dtype=torch.float32, device=a.device)
     given = a if weight is None else weight  # an unread pointer still has to be one
+    block = 32 if a.dtype == torch.float32 else 64
     with torch.cuda.device_of(a):
         _on(_gram_kernel, B * H * T)(
             a, b, given, out, H, T, S, D, E, *a.stride()[:4], *b.stride()[:4], *given.stride()[:4],
-            HAS_WEIGHT=weight is not None, D_PAD=_pad(D), E_PAD=_pad(E), BLOCK_S=_tile(a), **LAUNCH,
+            HAS_WEIGHT=weight is not None, D_PAD=_pad(D), E_PAD=_pad(E), BLOCK_S=block, **LAUNCH,
         )  # fmt: skip
     return out
 
@@ -55,7 +57,7 @@ def times_matrix(
     out = torch.empty(B, H, T, S, E, dtype=dtype, device=x.device)
     dots = None if other is None else torch.empty(B, H, T, S, dtype=torch.float32, device=x.device)
     given, against = x if scale is None else scale, x if other is None else _rows(other)
-    block = _tile(x)
+    block = 64  # float32 spills at 32: too few rows for a warp group's products
     with torch.cuda.device_of(x):
         _on(_times_matrix_kernel, B * H * T, triton.cdiv(S, block))(
             x, matrix, given, against, out, out if dots is None else dots, H, T, S, D, E,
@@ -95,10 +97,6 @@ def _rows(x: Tensor) -> Tensor:
 
 def _pad(channels: int) -> int:
     return max(16, triton.next_power_of_2(channels))
-
-
-def _tile(x: Tensor) -> int:
-    return 32 if x.dtype == torch.float32 else 64
 
 
 @triton.jit
