@@ -180,6 +180,15 @@ def test_frame_mask() -> None:
 
 
 @pytest.mark.usefixtures("unrounded")
+def test_their_frame_mask_leaves_padding_in_the_main_softmax() -> None:
+    """NVlabs masks such keys, and so do we: the padded clip differs from theirs, the whole one does not."""
+    valid = torch.tensor([[True, True, True, False], [True, True, True, True]])
+    ours, theirs = both(config_of(camera_renorm="rms", softmax_every=2), 2.0, valid=valid)
+    torch.testing.assert_close(ours[1], theirs[1], rtol=TOLERANCE, atol=TOLERANCE)
+    assert (ours[0, :3] - theirs[0, :3]).abs().max() > 10 * TOLERANCE
+
+
+@pytest.mark.usefixtures("unrounded")
 def test_timesteps_are_truncated_as_theirs() -> None:
     config = config_of(camera_renorm="rms")
     oracle = oracle_of(config)
