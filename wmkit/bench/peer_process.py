@@ -10,7 +10,7 @@ from pathlib import Path
 from wmkit.annotate.pipeline import StageClock
 from wmkit.annotate.pose.colmap_import import pycolmap
 
-__all__: list[str] = []
+__all__ = ["main"]
 
 
 def main(folder: Path) -> None:
