@@ -14,7 +14,7 @@ of a frame's own chunk and no further.
 Shapes: B batch, T frames, S tokens a frame, C width, H heads, D channels of a head.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -175,7 +175,8 @@ class FrameAttention(nn.Module):
             return _merge(linear_attention(rotated, (q, k), v, scope.valid, scope.chunks))
         if scope.tape is not None:
             past = scope.tape.past.main
-            read, scope.tape.main = stream_frame_gdn(rotated, (q, k), v, gates.beta, gates.decay, past)
+            read, state = stream_frame_gdn(rotated, (q, k), v, gates.beta, gates.decay, past)
+            scope.tape.left = replace(scope.tape.left, main=state)
             return _merge(read)
         return _merge(frame_gdn(rotated, (q, k), v, gates.beta, gates.decay, layout=scope.chunks))
 
@@ -197,7 +198,7 @@ class FrameAttention(nn.Module):
             past = None if scope.tape is None else scope.tape.past.camera
             read, state = stream_read(pair, mapped_v, beta, gates.decay, past, layout=scope.chunks)
             if scope.tape is not None:
-                scope.tape.camera = state
+                scope.tape.left = replace(scope.tape.left, camera=state)
         return _merge(maps.on_output(read))
 
     def _keys(self, k_BTSC: Tensor, camera: bool, scope: Scope) -> Tensor:

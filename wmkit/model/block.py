@@ -3,6 +3,8 @@
 Shapes: B batch, T frames, S = h w tokens a frame, C width.
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -112,7 +114,7 @@ class GatedConvMlp(nn.Module):
             seen_T = sees_ahead(scope.chunks, 1).to(y_BThwC.device)
             following = following.masked_fill(~seen_T[:, None, None, None], 0.0)
         if scope.tape is not None:
-            scope.tape.mlp = y_BThwC[:, -1:]
+            scope.tape.left = replace(scope.tape.left, mlp=y_BThwC[:, -1:])
         return nnf.linear(previous, before) + nnf.linear(y_BThwC, centre) + nnf.linear(following, after)
 
 

@@ -11,7 +11,7 @@ All other names are the same in the three. `pos_embed` is a table that the relea
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from wmkit.errors import ConfigError, InputError
+from wmkit.json_object import read_json
 from wmkit.model.camera_branches import PluckerConfig, UcpeConfig
 from wmkit.model.config import ModelConfig, TextConfig
 from wmkit.model.dit import CameraDiT
-from wmkit.model.weights_files import TensorSpec, WeightsSource, read_json, write_shards
+from wmkit.model.weights_files import TensorSpec, WeightsSource, write_shards
 
 __all__ = ["LAYOUTS", "Conversion", "KeyReport", "Layout", "convert", "diffusers_config", "from_diffusers_config",
            "key_report", "load_released"]  # fmt: skip
@@ -139,24 +140,23 @@ def convert(
     if out.exists():
         raise InputError(f"{out}: expected a folder that does not exist yet; name another, or remove it")
     opened = _open(source, config)
-    weights, stored, report, found, config = opened.weights, opened.stored, opened.report, opened.found, opened.config
-    plain = _config_json(config, to)
-    if not report.fits:
-        return Conversion(source=source, found=found, to=to, files=(), report=report)
+    plain = _config_json(opened.config, to)
+    done = Conversion(source=source, found=opened.found, to=to, files=(), report=opened.report)
+    if not opened.report.fits:
+        return done
     scratch = out.with_name(f".{out.name}.tmp")
     if scratch.exists():  # of a conversion that was killed
         shutil.rmtree(scratch)
     try:
         scratch.mkdir(parents=True)
-        tensors = ((_name_in(name, to), weights.tensor(_name_in(name, found))) for name in stored)
+        tensors = ((_name_in(name, to), tensor) for name, tensor in opened.tensors())
         files = write_shards(tensors, scratch, STEMS[to], shard_bytes)
         if plain is not None:
             (scratch / "config.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
         scratch.rename(out)
     except OSError as error:
         raise InputError(f"{out}: expected to write there, got: {error.strerror}") from error
-    written = tuple(out / file.name for file in files)
-    return Conversion(source=source, found=found, to=to, files=written, report=report)
+    return replace(done, files=tuple(out / file.name for file in files))
 
 
 def load_released(source: Path, config: ModelConfig | None = None) -> CameraDiT:
@@ -165,14 +165,12 @@ def load_released(source: Path, config: ModelConfig | None = None) -> CameraDiT:
     Weights that do not fit the config are an InputError.
     """
     opened = _open(source, config)
-    weights, stored, report, found, config = opened.weights, opened.stored, opened.report, opened.found, opened.config
-    if not report.fits:
-        first = "; ".join(report.lines()[:3])
-        raise InputError(f"{source}: expected the config's tensors, got {report.counts()}: {first}")
+    if not opened.report.fits:
+        first = "; ".join(opened.report.lines()[:3])
+        raise InputError(f"{source}: expected the config's tensors, got {opened.report.counts()}: {first}")
     with torch.device("meta"):
-        model = CameraDiT(config)
-    tensors: dict[str, Tensor] = {name: weights.tensor(_name_in(name, found)) for name in stored}
-    model.load_state_dict(tensors, assign=True)
+        model = CameraDiT(opened.config)
+    model.load_state_dict(dict(opened.tensors()), assign=True)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not name.startswith("raymap_embedder."))
     return model.eval()
@@ -273,6 +271,11 @@ class _Opened:
     config: ModelConfig
     stored: Mapping[str, TensorSpec]
     report: KeyReport
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor under our name, read one at a time."""
+        for name in self.stored:
+            yield name, self.weights.tensor(_name_in(name, self.found))
 
 
 def _open(source: Path, config: ModelConfig | None) -> _Opened:

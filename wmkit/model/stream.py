@@ -7,7 +7,7 @@ start from the same past, and the last pass, with the clean chunk at sigma 0, gi
 Shapes: B batch, T frames, S tokens a frame, C width, H heads, N kept tokens, D channels of a head, h w rows, columns.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -75,25 +75,12 @@ class Tape:
 
     past: BlockPast
     config: StreamConfig
-    main: GdnState | None = None
-    camera: Tensor | None = None
-    keys: Tensor | None = None
-    keys_camera: Tensor | None = None
-    chunks: tuple[KeysAndValues, ...] = ()
-    chunks_camera: tuple[KeysAndValues, ...] = ()
-    mlp: Tensor | None = None
+    left: BlockPast = field(default_factory=BlockPast)
 
     def next_past(self) -> BlockPast:
         """The past of the next chunk."""
-        return BlockPast(
-            main=self.main,
-            camera=self.camera,
-            keys=self.keys,
-            keys_camera=self.keys_camera,
-            chunks=self.config.kept(self.chunks),
-            chunks_camera=self.config.kept(self.chunks_camera),
-            mlp=self.mlp,
-        )
+        kept = self.config.kept
+        return replace(self.left, chunks=kept(self.left.chunks), chunks_camera=kept(self.left.chunks_camera))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,10 +108,8 @@ class Scope:
         tail = self.tape.past.keys_camera if camera else self.tape.past.keys
         joined = x_BTSC if tail is None else torch.cat([tail, x_BTSC], dim=1)
         kept = joined[:, max(joined.shape[1] - frames, 0) :]
-        if camera:
-            self.tape.keys_camera = kept
-        else:
-            self.tape.keys = kept
+        left = self.tape.left
+        self.tape.left = replace(left, keys_camera=kept) if camera else replace(left, keys=kept)
         before = joined.shape[1] - x_BTSC.shape[1]
         layout = ChunkLayout(frames=(before, x_BTSC.shape[1])) if before else None
         return joined, before, layout
@@ -136,8 +121,6 @@ class Scope:
         # The sink stays the first entry as chunks are dropped, since `kept` puts it there.
         before = self.tape.past.chunks_camera if camera else self.tape.past.chunks
         chunks = (*before, (k, v))
-        if camera:
-            self.tape.chunks_camera = chunks
-        else:
-            self.tape.chunks = chunks
+        left = self.tape.left
+        self.tape.left = replace(left, chunks_camera=chunks) if camera else replace(left, chunks=chunks)
         return torch.cat([part for part, _ in chunks], dim=2), torch.cat([part for _, part in chunks], dim=2)

@@ -13,8 +13,9 @@ from pathlib import Path
 from torch import Tensor
 
 from wmkit.errors import ConfigError, InputError
+from wmkit.json_object import read_json
 
-__all__ = ["TensorSpec", "WeightsSource", "read_json", "write_shards"]
+__all__ = ["TensorSpec", "WeightsSource", "write_shards"]
 
 PICKLED = {".pt", ".pth", ".bin", ".ckpt", ".pkl"}
 
@@ -58,19 +59,6 @@ class WeightsSource:
 
         with safe_open(self.specs[name].file, framework="pt") as file:
             return file.get_tensor(name)
-
-
-def read_json(path: Path) -> dict[str, object]:
-    """A JSON object; InputError when the file is absent or holds something else."""
-    try:
-        plain = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable file, got: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON, got: {error}") from error
-    if not isinstance(plain, dict):
-        raise InputError(f"{path}: expected a JSON object, got {type(plain).__name__}")
-    return plain
 
 
 def write_shards(tensors: Iterator[tuple[str, Tensor]], folder: Path, stem: str, shard_bytes: int) -> list[Path]:
