@@ -2,13 +2,14 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test lint slow clean
+.PHONY: help setup demo test lint slow gpu clean
 
 help:
 	@echo "make demo   four synthetic clips: annotate, report, train a minute, sample, evaluate"
 	@echo "make test   lint, types, import contracts, tests (without the slow ones)"
 	@echo "make slow   the tests that take minutes"
 	@echo "make lint   lint, types and import contracts alone"
+	@echo "make gpu    figures of this machine's GPU as JSON lines; needs torch alone, makes no .venv"
 	@echo "make clean  remove what the tools left behind; .venv stays"
 
 setup: # PYTHON=... names an interpreter; without it the first of 3.11 or newer is taken
@@ -31,6 +32,9 @@ lint: setup
 	$(BIN)/basedpyright || rc=1; \
 	$(BIN)/lint-imports --no-cache --no-logo || rc=1; \
 	exit $$rc
+
+gpu: # with the machine's own python: .venv has the CPU build of torch
+	@PYTHONPATH=. $(or $(PYTHON),python3) benchmarks/gpu_figures.py
 
 clean:
 	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -19,7 +19,8 @@ from tests.unit.model.tiny import (
 )
 from wmkit.errors import ConfigError
 from wmkit.model import CameraBatch, ModelConfig
-from wmkit.model.camera_branches import ATTENTION_BRANCHES, MAP_BRANCHES, TokenMaps
+from wmkit.model.camera_branches import ATTENTION_BRANCHES, CAMERA_CHOICES, MAP_BRANCHES, TokenMaps
+from wmkit.model.camera_branches.prope import PropeConfig, normalised_projection
 from wmkit.model.rays import LatentGrid, relative_to_first
 from wmkit.model.rope import rope_angles
 
@@ -61,6 +62,8 @@ MAPS = [*[kind() for kind in MAP_BRANCHES.values()], OriginMap()]
 CHOICES: list[dict[str, Any]] = [{"camera_attention": part, "camera_map": None} for part in ATTENTION]
 CHOICES += [{"camera_attention": None, "camera_map": part} for part in MAPS]
 NAMES = [type(part).__name__ for part in ATTENTION + MAPS]
+CHOICES.append(dict(zip(("camera_attention", "camera_map"), CAMERA_CHOICES["both"], strict=True)))
+NAMES.append("both")
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=NAMES)
@@ -126,8 +129,68 @@ def test_reading_back_the_own_token_is_the_identity(part: object) -> None:
 def test_named_branches_survive_json_and_others_say_so() -> None:
     for choice in CHOICES:
         config = tiny_config(**choice)
-        if type(choice["camera_attention"] or choice["camera_map"]) in (RotationAttention, OriginMap):
+        if {type(part) for part in choice.values()} & {RotationAttention, OriginMap}:
             with pytest.raises(ConfigError, match="has no name in JSON"):
                 config.to_dict()
         else:
             assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("part", ATTENTION, ids=lambda part: type(part).__name__)
+def test_scores_see_relative_cameras_alone(part: object) -> None:
+    """Another world, the same cameras: every score and what is read stay."""
+    grid = LatentGrid(frames=T, rows=2, columns=3, stride=STRIDE)
+    cameras = moving_cameras(B, FRAMES)
+    # Not relative to the first frame on purpose: the branch itself must cancel the world.
+    moved = CameraBatch(
+        world_from_cam=moving_cameras(B, 1, seed=5).world_from_cam @ cameras.world_from_cam,
+        intrinsics=cameras.intrinsics,
+        width=cameras.width,
+        height=cameras.height,
+    )
+    q, k = torch.randn(2, B, 2, T, 6, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def scores(batch: CameraBatch) -> torch.Tensor:
+        maps = part.token_maps(batch, grid, 16, 10_000.0)  # type: ignore[attr-defined]
+        return maps.on_query(q).flatten(2, 3) @ maps.on_key(k).flatten(2, 3).mT
+
+    torch.testing.assert_close(scores(moved), scores(cameras))
+    assert (scores(cameras) - q.flatten(2, 3) @ k.flatten(2, 3).mT).abs().max() > 1
+
+
+def test_the_papers_ablations_are_all_there() -> None:
+    """Table 4: none, Plücker, PRoPE, UCPE, UCPE and Plücker; each builds, and only what it names has weights."""
+    assert list(CAMERA_CHOICES) == ["none", "plucker", "prope", "ucpe", "both"]
+    counts = {}
+    for name, (attention, camera_map) in CAMERA_CHOICES.items():
+        model = tiny_model(camera_attention=attention, camera_map=camera_map)
+        counts[name] = sum(parameter.numel() for parameter in model.parameters())
+    assert counts["none"] < counts["plucker"] < counts["ucpe"] == counts["prope"] < counts["both"]
+    assert counts["both"] - counts["ucpe"] == counts["plucker"] - counts["none"]
+
+
+def test_prope_is_the_cameras_projection() -> None:
+    """A point seen by two cameras: P_i takes it to its place in picture i, from -0.5 to 0.5 across."""
+    cameras = moving_cameras(1, FRAMES)
+    grid = LatentGrid(frames=T, rows=2, columns=3, stride=STRIDE)
+    maps = PropeConfig().token_maps(cameras, grid, 16, 10_000.0)
+    world_from_cam = relative_to_first(cameras.world_from_cam)[:, ::STRIDE]
+    point = torch.tensor([0.3, -0.2, 4.0, 1.0], dtype=torch.float64)
+    for t in range(T):
+        in_camera = torch.linalg.inv(world_from_cam[0, t]) @ point
+        fx, fy, cx, cy = cameras.intrinsics[0, t * STRIDE]
+        want = torch.stack(
+            [
+                (fx * in_camera[0] / in_camera[2] + cx) / cameras.width - 0.5,
+                (fy * in_camera[1] / in_camera[2] + cy) / cameras.height - 0.5,
+            ]
+        )
+        projected = maps.output[0, t, 3] @ point
+        torch.testing.assert_close(projected[:2] / projected[2], want)
+        torch.testing.assert_close(maps.key[0, t, 1] @ projected, point)
+    lifted, unlifted = normalised_projection(cameras.intrinsics, (cameras.width, cameras.height))
+    torch.testing.assert_close(lifted @ unlifted, torch.eye(4, dtype=torch.float64).expand_as(lifted))
+    # Twice the pixels is the same camera.
+    torch.testing.assert_close(
+        normalised_projection(2 * cameras.intrinsics, (2 * cameras.width, 2 * cameras.height))[0], lifted
+    )

@@ -19,9 +19,12 @@ from wmkit.annotate.export import EXPORT_FORMATS
 from wmkit.annotate.pipeline import config_hash
 from wmkit.annotate.run import RunSummary
 from wmkit.bench.peer import PEERS
-from wmkit.cli import bench, corpus
+from wmkit.cli import bench, corpus, model
 from wmkit.errors import ClipError, ConfigError, CorruptShardError, InputError
 from wmkit.executor import EXECUTORS
+from wmkit.model.convert import LAYOUTS
+from wmkit.model.presets import PRESETS
+from wmkit.model.vae import VAE_KINDS
 from wmkit.video import DECODERS, VideoConfig
 
 SURFACE = Path(__file__).with_name("cli_surface.json")
@@ -60,6 +63,9 @@ def test_choices_are_those_of_the_parts_behind_them() -> None:
     assert set(get_args(corpus.ExecutorName)) == set(EXECUTORS)
     assert set(get_args(corpus.ExportFormat)) == set(EXPORT_FORMATS)
     assert set(get_args(bench.PeerName)) == set(PEERS)
+    assert get_args(model.LayoutName) == LAYOUTS
+    assert get_args(model.PresetName) == tuple(PRESETS)
+    assert get_args(model.VaeName) == tuple(VAE_KINDS)
     assert set(surface(typer.main.get_command(cli.app))["wmkit annotate"]) >= corpus.RERUN_FLAGS
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from wmkit.camera import CameraPrior, Intrinsics
 from wmkit.errors import ClipError, InputError
 from wmkit.formats.intrinsics import intrinsics_of_file
-from wmkit.formats.text import read_json
+from wmkit.json_object import read_json
 from wmkit.video import FrameSource
 from wmkit.video.camera_metadata import lens_metadata
 

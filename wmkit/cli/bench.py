@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from wmkit.cli.model import PresetName
 from wmkit.cli.shared import JsonFlag, stdout_for, tell
 
 __all__ = ["PeerName", "verbs"]
@@ -54,6 +55,34 @@ def bench_scale_intervals(
         result = bench_scale(options, lambda line: print(line, file=sys.stderr))
     tell(result.to_json(), result.lines(), json_output)
     return result.exit_code
+
+
+@verbs.command("model")
+def bench_model_cost(
+    preset: Annotated[PresetName, typer.Option(help="Whose parameters and PFLOP are counted.")] = "sana-wm-2.6b",
+    grid: Annotated[str, typer.Option(metavar="TxHxW", help="Latent frames, rows, columns.")] = "121x22x40",
+    block_preset: Annotated[PresetName, typer.Option(help="Whose block is timed.")] = "sana-wm-66m",
+    block_grid: Annotated[str, typer.Option(metavar="TxHxW", help="Of the timed block.")] = "8x11x20",
+    rounds: Annotated[int, typer.Option(help="Timed passes.")] = 3,
+    count_only: Annotated[bool, typer.Option("--count-only", help="Time nothing.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
+    json_output: JsonFlag = False,
+) -> None:
+    """Parameters and PFLOP of a preset by part; a block's CPU time and memory beside diffusers' block."""
+    from wmkit.bench.model import ModelBenchOptions, bench_model
+    from wmkit.bench.model_work import Grid
+
+    options = ModelBenchOptions(
+        preset=preset,
+        grid=Grid.parse(grid),
+        block_preset=None if count_only else block_preset,
+        block_grid=Grid.parse(block_grid, text_tokens=100),
+        rounds=rounds,
+        out=out,
+    )
+    with stdout_for(json_output):
+        result = bench_model(options, lambda line: print(line, file=sys.stderr))
+    tell(result.to_json(), result.lines(), json_output)
 
 
 @verbs.command()

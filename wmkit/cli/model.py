@@ -1,4 +1,4 @@
-"""Verbs of the world model: train, sample, eval; and the demo of the whole line."""
+"""Verbs of the world model: train, sample, eval, convert, components; and the demo of the whole line."""
 
 import sys
 from pathlib import Path
@@ -8,9 +8,12 @@ import typer
 
 from wmkit.cli.shared import JsonFlag, stdout_for, tell
 
-__all__ = ["verbs"]
+__all__ = ["LayoutName", "PresetName", "VaeName", "verbs"]
 
 RecipeName = Literal["tiny-cpu"]
+LayoutName = Literal["nvlabs", "diffusers", "wmkit"]
+VaeName = Literal["ltx2", "wan", "dc-ae"]
+PresetName = Literal["sana-wm-2.6b", "sana-wm-650m", "sana-wm-66m", "tiny"]
 
 verbs = typer.Typer()
 
@@ -83,6 +86,45 @@ def evaluate(
         result = eval_video(video, trajectory)
     tell(result.to_json(), result.lines(), json_output)
     return result.exit_code
+
+
+@verbs.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A .safetensors file, or a folder of one model's.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make.")],
+    to: Annotated[LayoutName, typer.Option(help="Whose names and files.")] = "wmkit",
+    preset: Annotated[PresetName | None, typer.Option(help="[default: by the config.json beside SOURCE]")] = None,
+    shard_gb: Annotated[float, typer.Option(help="Largest file, 10^9 bytes.")] = 5.0,
+    json_output: JsonFlag = False,
+) -> int:
+    """Rewrite released weights from one layout to another, bit for bit; weights that do not fit make exit 1."""
+    from wmkit.model.convert import convert as convert_weights
+    from wmkit.model.presets import preset as preset_named
+
+    with stdout_for(json_output):
+        config = None if preset is None else preset_named(preset)
+        done = convert_weights(source, out, to, config, round(shard_gb * 1e9))
+    tell(done.to_json(), done.lines(), json_output)
+    return done.exit_code
+
+
+@verbs.command()
+def components(
+    vae: Annotated[str | None, typer.Option(metavar="SOURCE", help="A VAE's folder; see --download.")] = None,
+    vae_kind: Annotated[VaeName, typer.Option(help="What it is.")] = "ltx2",
+    text: Annotated[str | None, typer.Option(metavar="SOURCE", help="Gemma-2's folder; see --download.")] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="SOURCE may also be a repository's name: fetch it. Never otherwise.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Where the licences are stored.")] = Path("components.json"),
+    json_output: JsonFlag = False,
+) -> None:
+    """Load other makers' models that released weights need, say what they are, and store their licences."""
+    from wmkit.model.components import load_components
+
+    with stdout_for(json_output):
+        found = load_components(vae, vae_kind, text, out, download=download)
+    tell([row.to_json() for row in found], [row.line() for row in found], json_output)
 
 
 @verbs.command()

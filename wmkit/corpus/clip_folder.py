@@ -28,7 +28,6 @@ config and packages give the same bytes.
 """
 
 import io
-import json
 import math
 import zipfile
 from collections.abc import Mapping
@@ -61,6 +60,7 @@ from wmkit.clip import (
     Verdict,
 )
 from wmkit.errors import InputError
+from wmkit.json_object import read_json
 
 __all__ = ["annotation_files", "points_bytes", "points_from_bytes", "read_annotation", "read_record"]
 
@@ -112,15 +112,9 @@ def annotation_files(annotation: Annotation) -> dict[str, bytes]:
 def read_record(folder: Path) -> dict[str, Any]:
     """annotation.json as a dict; InputError when it is absent or no JSON object."""
     path = folder / ANNOTATION
-    try:
-        record = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{folder}: expected a clip folder with {ANNOTATION}, found none") from None
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON, got {error}; delete the clip's folder and annotate again") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{path}: expected a JSON object, got {type(record).__name__}")
-    return record
+    if not path.exists():
+        raise InputError(f"{folder}: expected a clip folder with {ANNOTATION}, found none")
+    return read_json(path, "delete the clip's folder and annotate again")
 
 
 def read_annotation(folder: Path) -> Annotation:

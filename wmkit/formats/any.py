@@ -25,9 +25,10 @@ from wmkit.formats.kitti import read_kitti
 from wmkit.formats.nerfstudio import read_nerfstudio
 from wmkit.formats.poses_json import read_poses_json
 from wmkit.formats.re10k import read_re10k
-from wmkit.formats.text import read_json, read_lines
+from wmkit.formats.text import read_lines
 from wmkit.formats.track import CameraTrack, naming_file, nearest_rotation, rigid_matrices
 from wmkit.formats.tum import read_tum
+from wmkit.json_object import read_json
 
 __all__ = ["quaternion_order", "read_trajectory"]
 

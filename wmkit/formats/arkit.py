@@ -19,8 +19,8 @@ import numpy as np
 from wmkit.camera import Array
 from wmkit.errors import InputError
 from wmkit.formats.nerfstudio import OPENCV_FROM_OPENGL
-from wmkit.formats.text import read_json
 from wmkit.formats.track import CameraTrack, matrix_from_quaternion, naming_file, nearest_rotation, rigid_matrices
+from wmkit.json_object import read_json
 
 __all__ = ["TRANSFORM_KEYS", "read_arkit", "read_record3d"]
 

@@ -15,8 +15,9 @@ import numpy as np
 from wmkit.camera import Array, Lens
 from wmkit.clip import Points
 from wmkit.errors import InputError
-from wmkit.formats.text import numbers, read_json, write_lines
+from wmkit.formats.text import numbers, write_lines
 from wmkit.formats.track import CameraTrack, naming_file, nearest_rotation, rigid_matrices
+from wmkit.json_object import read_json
 
 __all__ = ["read_nerfstudio", "write_nerfstudio"]
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from wmkit.errors import InputError
-from wmkit.formats.text import read_json, write_lines
+from wmkit.formats.text import write_lines
 from wmkit.formats.track import CameraTrack, naming_file, nearest_rotation, rigid_matrices
+from wmkit.json_object import read_json
 
 __all__ = ["read_poses_json", "write_poses_json"]
 

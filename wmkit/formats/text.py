@@ -1,6 +1,5 @@
 """Reading and writing the text the formats share: numbers that survive a round trip, errors that name the line."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 from wmkit.camera import Array
 from wmkit.errors import InputError
 
-__all__ = ["number", "numbers", "parse_numbers", "read_json", "read_lines", "read_table", "write_lines"]
+__all__ = ["number", "numbers", "parse_numbers", "read_lines", "read_table", "write_lines"]
 
 
 def number(value: float) -> str:
@@ -69,15 +68,3 @@ def parse_numbers(path: Path, line: int, fields: list[str]) -> list[float]:
     if not np.isfinite(row).all():
         raise InputError(f"{path}:{line}: expected finite numbers, got {' '.join(fields)[:80]!r}")
     return row
-
-
-def read_json(path: Path) -> dict[str, object]:
-    """A JSON object; InputError naming file and line when it is anything else."""
-    text = "\n".join(line for _, line in read_lines(path))
-    try:
-        loaded = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}: expected JSON, got: {error.msg}") from error
-    if not isinstance(loaded, dict):
-        raise InputError(f"{path}: expected a JSON object, got {type(loaded).__name__}")
-    return loaded

@@ -1,24 +1,28 @@
-"""One block of the model: modulated attention, ray mixing, modulated gated MLP. Names are the released ones.
+"""One block of the model: modulated attention, ray mixing, text, modulated gated MLP. Names are the released ones.
 
 Shapes: B batch, T frames, S = h w tokens a frame, C width.
 """
 
+from dataclasses import replace
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from wmkit.model.attention import FrameAttention
+from wmkit.model.attention import FrameAttention, sees_ahead
 from wmkit.model.camera_branches.protocol import TokenMaps
 from wmkit.model.config import ModelConfig
+from wmkit.model.cross_attention import CrossAttention
+from wmkit.model.stream import Scope
 
 __all__ = ["Block", "GatedConvMlp", "modulate"]
 
 
 class Block(nn.Module):
-    """x += gate * attention(modulated x); x += rays; x += gate * MLP(modulated x), modulated per frame by sigma.
+    """x += gate * attention(modulated x); x += rays; x += text(x); x += gate * MLP(modulated x).
 
-    The released block attends to text between the rays and the MLP; that joins with the text encoder.
+    Modulated per frame by sigma. Without text in the config there is no cross-attention.
     """
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
@@ -27,6 +31,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(C, eps=1e-6, elementwise_affine=False)
         self.attn = FrameAttention(config, layer)
         self.plucker_proj = None if config.camera_map is None else nn.Linear(C, C)
+        self.cross_attn = None if config.text is None else CrossAttention(C, config.heads)
         self.norm2 = nn.LayerNorm(C, eps=1e-6, elementwise_affine=False)
         self.mlp = GatedConvMlp(C, config.hidden)
         self.scale_shift_table = nn.Parameter(torch.zeros(6, C))
@@ -44,16 +49,24 @@ class Block(nn.Module):
         angles_TSP: Float[Tensor, "T S P"],
         maps: TokenMaps | None,
         rays_BThwC: Float[Tensor, "B T h w C"] | None,
+        text: tuple[Float[Tensor, "B L C"], Bool[Tensor, "B L"]] | None = None,
+        scope: Scope | None = None,
     ) -> Float[Tensor, "B T h w C"]:
-        """Tokens of the next layer. `style_BT6C` is the shared adaLN-single signal, the table this block's own part."""
+        """Tokens of the next layer. `style_BT6C` is the shared adaLN-single signal, the table this block's own part.
+
+        `text` is embedded captions and their mask; `scope` which frames a frame may read, None: all.
+        """
         parts = (style_BT6C + self.scale_shift_table)[:, :, None, None].unbind(-2)
         shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = parts
         size = x_BThwC.shape[2:4]
-        attended = self.attn(modulate(self.norm1(x_BThwC), shift_attn, scale_attn).flatten(2, 3), angles_TSP, maps)
+        styled = modulate(self.norm1(x_BThwC), shift_attn, scale_attn).flatten(2, 3)
+        attended = self.attn(styled, angles_TSP, maps, scope)
         x_BThwC = x_BThwC + gate_attn * attended.unflatten(2, size)
         if self.plucker_proj is not None and rays_BThwC is not None:
             x_BThwC = x_BThwC + self.plucker_proj(rays_BThwC)
-        return x_BThwC + gate_mlp * self.mlp(modulate(self.norm2(x_BThwC), shift_mlp, scale_mlp))
+        if self.cross_attn is not None and text is not None:
+            x_BThwC = x_BThwC + self.cross_attn(x_BThwC.flatten(1, 3), *text).reshape(x_BThwC.shape)
+        return x_BThwC + gate_mlp * self.mlp(modulate(self.norm2(x_BThwC), shift_mlp, scale_mlp), scope)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -75,15 +88,34 @@ class GatedConvMlp(nn.Module):
         """The convolution over time starts at zero, so frames start independent."""
         nn.init.zeros_(self.t_conv.weight)
 
-    def forward(self, x_BThwC: Float[Tensor, "B T h w C"]) -> Float[Tensor, "B T h w C"]:
-        """Same shape; rows, columns and neighbouring frames mix."""
+    def forward(self, x_BThwC: Float[Tensor, "B T h w C"], scope: Scope | None = None) -> Float[Tensor, "B T h w C"]:
+        """Same shape; rows, columns and neighbouring valid frames mix, the next frame only within a chunk."""
+        scope = Scope() if scope is None else scope
         B, T, h, w, _ = x_BThwC.shape
         up = nnf.silu(_pointwise(self.inverted_conv.conv, x_BThwC))
         local = self.depth_conv.conv(up.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         value, gate = local.unflatten(0, (B, T)).chunk(2, dim=-1)
         y_BThwC = _pointwise(self.point_conv.conv, value * nnf.silu(gate))
+        if scope.valid is not None:
+            y_BThwC = y_BThwC * scope.valid[:, :, None, None, None]
+        if scope.chunks is not None or scope.tape is not None:
+            return y_BThwC + self._over_time_in_chunks(y_BThwC, scope)
         over_time = self.t_conv(y_BThwC.flatten(2, 3).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return y_BThwC + over_time.unflatten(2, (h, w))
+
+    def _over_time_in_chunks(self, y_BThwC: Tensor, scope: Scope) -> Tensor:
+        """The same convolution as three products, so that what lies beyond a chunk's end is never touched."""
+        before, centre, after = self.t_conv.weight[..., 0].unbind(-1)
+        nothing = torch.zeros_like(y_BThwC[:, :1])
+        latest = nothing if scope.tape is None or scope.tape.past.mlp is None else scope.tape.past.mlp
+        previous = torch.cat([latest, y_BThwC[:, :-1]], dim=1)
+        following = torch.cat([y_BThwC[:, 1:], nothing], dim=1)
+        if scope.chunks is not None:
+            seen_T = sees_ahead(scope.chunks, 1).to(y_BThwC.device)
+            following = following.masked_fill(~seen_T[:, None, None, None], 0.0)
+        if scope.tape is not None:
+            scope.tape.left = replace(scope.tape.left, mlp=y_BThwC[:, -1:])
+        return nnf.linear(previous, before) + nnf.linear(y_BThwC, centre) + nnf.linear(following, after)
 
 
 class _Conv(nn.Module):

@@ -1,10 +1,10 @@
 """Everything that fixes the shape of a model, as one frozen value that survives JSON.
 
-Released size (arXiv 2605.15178): latent_channels 128, width 2240, depth 20, heads 20, stride 8. The defaults are
-the small instance that trains on a CPU.
+The defaults are the small instance that trains on a CPU; `wmkit.model.presets` names others, the released size
+among them (arXiv 2605.15178).
 """
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from wmkit.errors import ConfigError
@@ -16,8 +16,43 @@ from wmkit.model.camera_branches import (
     PluckerConfig,
     UcpeConfig,
 )
+from wmkit.model.rays import Compat
 
-__all__ = ["ModelConfig"]
+__all__ = ["ModelConfig", "TextConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextConfig:
+    """Text that every block attends to.
+
+    channels      of the text encoder's states: 2304 is Gemma-2-2b.
+    tokens        longest caption.
+    norm_scale    initial weight of the norm over embedded captions (released y_norm_scale_factor).
+    null_caption  whether the model owns `y_embedder.y_embedding` (tokens, channels), what no text is for it. The
+                  released models encode an empty prompt instead; some of their files carry the tensor all the same.
+
+    Raises ConfigError when a number is out of range.
+    """
+
+    channels: int = 2304
+    tokens: int = 300
+    norm_scale: float = 0.01
+    null_caption: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or self.tokens < 2 or not self.norm_scale > 0:
+            raise ConfigError(
+                f"model.text: expected channels >= 1, tokens >= 2 and norm_scale > 0, got {self.channels}, "
+                f"{self.tokens} and {self.norm_scale}"
+            )
+
+
+CHOICES = {
+    "camera_renorm": ("none", "rms"),
+    "mixer": ("frame-gdn", "linear", "token-gdn"),
+    "compat": ("none", "sana-wm"),
+    "prediction": ("velocity", "clean"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +68,18 @@ class ModelConfig:
     frequency_channels  size of the sinusoidal embedding of sigma.
     rope_theta        base of the rotary frequencies.
     camera_attention  attention branch or None; camera_map: map branch or None.
+    camera_renorm     "none": queries, keys and values keep the size that the camera maps give them, as the released
+                      code (NVlabs, all blocks) has it. "rms": each is shrunk back to its size before the map, as
+                      diffusers 0.42.1 has it. The maps hold translations, so the two differ more the further the path
+                      goes (see `attention.py`); released weights want "none".
+    mixer             what blocks without softmax do over time: "frame-gdn"; "linear", the ReLU linear attention that a
+                      GDN checkpoint is converted from; or, for ablation, "token-gdn", the rule token after token in the
+                      main half (the camera half stays frame-wise; no padding, no chunks).
+    text              captions, or None: a model without cross-attention.
+    compat            "sana-wm": cameras and timesteps packed as the released weights were trained (half a cell off,
+                      latent frame 0 sees the cameras of its future, timesteps truncated to integers of 0 .. 1000), and
+                      the tensors of the released file that nothing reads (`raymap_embedder`, `recall_gate`) are kept.
+                      "none": our own conventions, for new training; see `rays.py` and `dit.py`.
     prediction        what the last layer says: "velocity" (as released) or "clean", the x0 that velocity is derived
                       from. A token of fewer channels than its latent cannot carry the noise that a velocity
                       contains, but it can carry the picture (arXiv 2511.13720): so "clean" for pixel latents.
@@ -53,6 +100,10 @@ class ModelConfig:
     rope_theta: float = 10_000.0
     camera_attention: AttentionBranch | None = UcpeConfig()
     camera_map: MapBranch | None = PluckerConfig()
+    camera_renorm: Literal["none", "rms"] = "none"
+    mixer: Literal["frame-gdn", "linear", "token-gdn"] = "frame-gdn"
+    text: TextConfig | None = None
+    compat: Compat = "none"
     prediction: Literal["velocity", "clean"] = "clean"
 
     def __post_init__(self) -> None:
@@ -77,8 +128,9 @@ class ModelConfig:
             )
         if self.frequency_channels % 2 or self.frequency_channels < 4:
             raise ConfigError(f"model: expected an even frequency_channels >= 4, got {self.frequency_channels}")
-        if self.prediction not in ("velocity", "clean"):
-            raise ConfigError(f"model: expected prediction velocity or clean, got {self.prediction}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"model: expected {name} {' or '.join(choices)}, got {getattr(self, name)}")
 
     @property
     def head_dim(self) -> int:
@@ -95,15 +147,16 @@ class ModelConfig:
         return self.softmax_every > 0 and layer % self.softmax_every == self.softmax_every - 1
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; a branch becomes {"kind": name, ...its fields}, no branch null."""
+        """JSON-able; a branch becomes {"kind": name, ...its fields}, no branch null; text likewise."""
         plain: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         plain["camera_attention"] = _branch_to_dict(self.camera_attention, ATTENTION_BRANCHES)
         plain["camera_map"] = _branch_to_dict(self.camera_map, MAP_BRANCHES)
+        plain["text"] = None if self.text is None else asdict(self.text)
         return plain
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "ModelConfig":
-        """The config of `to_dict`; raises ConfigError on a key or branch it does not know."""
+        """The config of `to_dict`; absent keys have their defaults. ConfigError on a key or branch it does not know."""
         values = dict(plain)
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
@@ -114,7 +167,16 @@ class ModelConfig:
             values["camera_attention"] = _branch_from_dict(values["camera_attention"], ATTENTION_BRANCHES)
         if "camera_map" in values:
             values["camera_map"] = _branch_from_dict(values["camera_map"], MAP_BRANCHES)
+        if values.get("text") is not None:
+            values["text"] = _text_from_dict(values["text"])
         return cls(**values)
+
+
+def _text_from_dict(plain: Any) -> TextConfig:
+    known = {field.name for field in fields(TextConfig)}
+    if not isinstance(plain, dict) or set(plain) - known:
+        raise ConfigError(f"model.text: expected null or an object of {sorted(known)}, got {plain!r}")
+    return TextConfig(**plain)
 
 
 def _branch_to_dict(branch: object, kinds: dict[str, type]) -> dict[str, Any] | None:

@@ -1,25 +1,31 @@
-"""The camera-controlled diffusion transformer: noisy latents, a noise level a frame and cameras in, velocity out.
+"""The camera-controlled diffusion transformer: noisy latents, a noise level a frame, cameras and text in, velocity out.
 
-Architecture: SANA-WM (arXiv 2605.15178) without text. Flow matching: x_sigma = (1 - sigma) x0 + sigma eps, velocity =
-eps - x0; the first latent frame comes clean, with sigma 0. Parameter names are the released ones.
+Architecture: SANA-WM (arXiv 2605.15178). Flow matching: x_sigma = (1 - sigma) x0 + sigma eps, velocity = eps - x0; the
+first latent frame comes clean, with sigma 0. Parameter names and shapes are the released ones; `compat="sana-wm"` also
+truncates timesteps and packs cameras as the released weights expect them (`embed.py`, `rays.py`).
 Shapes: B batch, T latent frames, C latent channels, h w latent rows and columns, F = 1 + stride (T - 1) video
 frames, W width.
 """
 
-import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional as nnf
 
-from wmkit.errors import InputError
+from wmkit.errors import ConfigError, InputError
 from wmkit.model.block import Block, modulate
+from wmkit.model.camera_branches.protocol import TokenMaps
 from wmkit.model.config import ModelConfig
+from wmkit.model.embed import TEXT_NORM_EPS, CaptionEmbed, CellEmbed, DeadCellEmbed, SigmaEmbed
+from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.rays import CameraBatch, LatentGrid
 from wmkit.model.rope import rope_angles
+from wmkit.model.stream import BlockPast, Scope, StreamConfig, StreamState, Tape
+from wmkit.model.text import TextBatch
 
-__all__ = ["SIGMA_FLOOR", "CameraDiT", "sigma_embedding"]
+__all__ = ["SIGMA_FLOOR", "CameraDiT"]
 
 SIGMA_FLOOR = 0.05  # least divisor of (x - x0) / sigma when the model predicts x0 (arXiv 2511.13720 clips likewise)
 
@@ -30,12 +36,14 @@ class CameraDiT(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        W = config.width
-        self.x_embedder = _CellEmbed(config.latent_channels, W)
-        self.t_embedder = _SigmaEmbed(config.frequency_channels, W)
+        W, text, branch = config.width, config.text, config.camera_map
+        self.x_embedder = CellEmbed(config.latent_channels, W)
+        self.t_embedder = SigmaEmbed(config.frequency_channels, W, config.compat)
         self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(W, 6 * W))
-        branch = config.camera_map
-        self.plucker_embedder = None if branch is None else _CellEmbed(branch.channels(config.latent_stride), W)
+        self.y_embedder = None if text is None else CaptionEmbed(text, W)
+        self.attention_y_norm = None if text is None else nn.RMSNorm(W, TEXT_NORM_EPS)
+        self.plucker_embedder = None if branch is None else CellEmbed(branch.channels(config.latent_stride), W)
+        self.raymap_embedder = DeadCellEmbed(W) if config.compat == "sana-wm" else None
         self.blocks = nn.ModuleList([Block(config, layer) for layer in range(config.depth)])
         self.final_layer = _FinalLayer(W, config.latent_channels)
         self.reset_parameters()
@@ -56,32 +64,87 @@ class CameraDiT(nn.Module):
         for block in self.blocks:
             assert isinstance(block, Block)
             block.reset_parameters()
-        if self.plucker_embedder is not None:
-            nn.init.zeros_(self.plucker_embedder.proj.weight)
-            nn.init.zeros_(self.plucker_embedder.bias)
+        if self.y_embedder is not None and self.attention_y_norm is not None and self.config.text is not None:
+            self.y_embedder.reset_parameters()
+            nn.init.constant_(self.attention_y_norm.weight, self.config.text.norm_scale)
+        for dead_or_zero in (self.plucker_embedder, self.raymap_embedder):
+            if dead_or_zero is not None and dead_or_zero.proj.bias is not None:
+                nn.init.zeros_(dead_or_zero.proj.weight)
+                nn.init.zeros_(dead_or_zero.proj.bias)
         nn.init.normal_(self.final_layer.scale_shift_table, std=self.config.width**-0.5)
         nn.init.zeros_(self.final_layer.linear.weight)
 
     def forward(
-        self, latent: Float[Tensor, "B T C h w"], sigma: Float[Tensor, "B T"], cameras: CameraBatch
+        self,
+        latent: Float[Tensor, "B T C h w"],
+        sigma: Float[Tensor, "B T"],
+        cameras: CameraBatch | None,
+        text: TextBatch | None = None,
+        valid: Bool[Tensor, "B T"] | None = None,
+        chunks: ChunkLayout | None = None,
     ) -> Float[Tensor, "B T C h w"]:
         """Velocity at every latent cell; on frames of sigma 0 it is finite and means nothing.
 
-        Raises InputError when the latent does not fit the config, ConfigError when the cameras do not fit the latent.
+        `cameras` None leaves the camera branches out. `text` None is no caption: for a model without text, or one
+        that owns a null caption. Frames with `valid` false are padding at the end: the others' velocity is as it
+        would be without them. `chunks` None is bidirectional; otherwise a frame sees the past and its own chunk, as
+        in the released chunk-causal model (`ChunkLayout.first_plus_one`).
+        Raises InputError when the latent or the text does not fit the config, ConfigError when the cameras or the
+        chunks do not fit the latent.
         """
         grid = self.grid(latent)
+        if self.config.mixer == "token-gdn" and not (chunks is None and valid is None):
+            raise ConfigError("mixer token-gdn: expected whole clips without padding or chunks; use mixer frame-gdn")
+        if chunks is not None and chunks.total != grid.frames:
+            raise ConfigError(f"chunks: expected {grid.frames} latent frames in all, got {chunks.total}")
+        if valid is not None:
+            latent = latent.masked_fill(~valid[:, :, None, None, None], 0.0)
+        scopes = [Scope(valid=valid, chunks=chunks)] * len(self.blocks)
+        return self._pass(latent, sigma, (cameras, grid), text, scopes)
+
+    def stream(
+        self,
+        latent: Float[Tensor, "B T C h w"],
+        sigma: Float[Tensor, "B T"],
+        cameras: CameraBatch | None,
+        text: TextBatch | None = None,
+        state: StreamState | None = None,
+        config: StreamConfig | None = None,
+    ) -> tuple[Float[Tensor, "B T C h w"], StreamState]:
+        """Velocity of one chunk that follows `state` (None: the clip's first), and the state of the next chunk.
+
+        `cameras` are those of the whole clip up to this chunk's end. With everything kept (`config` None), chunk after
+        chunk is `forward` with those chunks. Raises as `forward` does.
+        """
+        if self.config.mixer != "frame-gdn":
+            raise ConfigError(f"stream: expected mixer frame-gdn, got {self.config.mixer}; it keeps no state")
+        pasts = [BlockPast()] * len(self.blocks) if state is None else state.blocks
+        start = 0 if state is None else state.frames
+        grid = replace(self.grid(latent), frames=start + latent.shape[1])
+        config = StreamConfig() if config is None else config
+        tapes = [Tape(past=past, config=config) for past in pasts]
+        velocity = self._pass(latent, sigma, (cameras, grid), text, [Scope(tape=tape) for tape in tapes])
+        return velocity, StreamState(frames=grid.frames, blocks=tuple(tape.next_past() for tape in tapes))
+
+    def _pass(
+        self,
+        latent: Tensor,
+        sigma: Tensor,
+        path: tuple[CameraBatch | None, LatentGrid],
+        text: TextBatch | None,
+        scopes: Sequence[Scope],
+    ) -> Tensor:
+        """Velocity of the last frames of the grid, as many as `latent` has."""
+        cameras, grid = path
+        begin = grid.frames - latent.shape[1]
         x_BThwW = self.x_embedder(latent)
-        t_BTW = self.t_embedder(sigma.to(latent.dtype))
+        t_BTW = self.t_embedder(sigma)
         style_BT6W = self.t_block(t_BTW).unflatten(-1, (6, -1))
-        rays, maps = None, None
-        if self.config.camera_map is not None and self.plucker_embedder is not None:
-            rays = self.plucker_embedder(self.config.camera_map.camera_map(cameras, grid).to(latent.dtype))
-        head_dim, theta = self.config.head_dim, self.config.rope_theta
-        if self.config.camera_attention is not None:
-            maps = self.config.camera_attention.token_maps(cameras, grid, head_dim, theta)
-        angles = rope_angles(grid, head_dim, theta).to(latent.device)
-        for block in self.blocks:
-            x_BThwW = block(x_BThwW, style_BT6W, angles, maps, rays)
+        rays, maps = self._cameras(cameras, grid, begin, latent.dtype)
+        caption = self._caption(text, latent)
+        angles = rope_angles(grid, self.config.head_dim, self.config.rope_theta).to(latent.device)[begin:]
+        for block, scope in zip(self.blocks, scopes, strict=True):
+            x_BThwW = block(x_BThwW, style_BT6W, angles, maps, rays, caption, scope)
         output = self.final_layer(x_BThwW, t_BTW).permute(0, 1, 4, 2, 3)
         if self.config.prediction == "velocity":
             return output
@@ -92,42 +155,39 @@ class CameraDiT(nn.Module):
         _, T, C, h, w = latent.shape
         if self.config.latent_channels != C:
             raise InputError(f"latent: expected {self.config.latent_channels} channels, got {C}")
-        return LatentGrid(frames=T, rows=h, columns=w, stride=self.config.latent_stride)
+        return LatentGrid(frames=T, rows=h, columns=w, stride=self.config.latent_stride, compat=self.config.compat)
 
+    def _cameras(
+        self, cameras: CameraBatch | None, grid: LatentGrid, begin: int, dtype: torch.dtype
+    ) -> tuple[Tensor | None, TokenMaps | None]:
+        """Embedded map (B, T, h, w, W) and attention maps from frame `begin` on, None where there is no such branch."""
+        rays, maps, config = None, None, self.config
+        if cameras is not None and config.camera_map is not None and self.plucker_embedder is not None:
+            rays = self.plucker_embedder(config.camera_map.camera_map(cameras, grid)[:, begin:].to(dtype))
+        if cameras is not None and config.camera_attention is not None:
+            maps = config.camera_attention.token_maps(cameras, grid, config.head_dim, config.rope_theta)
+            maps = maps if begin == 0 else maps.after(begin)
+        return rays, maps
 
-def sigma_embedding(sigma: Float[Tensor, "*lead"], channels: int) -> Float[Tensor, "*lead c"]:
-    """Sinusoids of the timestep 1000 sigma: cosines, then sines, frequencies from 1 down to 1e-4."""
-    half = channels // 2
-    frequency = torch.exp(-math.log(10_000) * torch.arange(half, dtype=sigma.dtype, device=sigma.device) / half)
-    angles = 1000 * sigma[..., None] * frequency
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)
-
-
-class _SigmaEmbed(nn.Module):
-    def __init__(self, frequencies: int, width: int) -> None:
-        super().__init__()
-        self.frequencies = frequencies
-        self.linear_1, self.linear_2 = nn.Linear(frequencies, width), nn.Linear(width, width)
-
-    def forward(self, sigma_BT: Tensor) -> Tensor:
-        return self.linear_2(nnf.silu(self.linear_1(sigma_embedding(sigma_BT, self.frequencies))))
-
-
-class _CellEmbed(nn.Module):
-    """Linear map of every latent cell's channels; a Conv3d of one cell, as the released weights store it."""
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv3d(channels, width, 1)
-
-    @property
-    def bias(self) -> Tensor:
-        if self.proj.bias is None:
-            raise InputError("cell embedding: expected a bias")
-        return self.proj.bias
-
-    def forward(self, x_BTChw: Tensor) -> Tensor:
-        return nnf.linear(x_BTChw.permute(0, 1, 3, 4, 2), self.proj.weight.flatten(1), self.proj.bias)
+    def _caption(self, text: TextBatch | None, latent: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Embedded, normalised captions (B, L, W) and their mask (B, L)."""
+        config = self.config.text
+        if config is None or self.y_embedder is None or self.attention_y_norm is None:
+            if text is not None:
+                raise InputError("text: expected none, this model has no text; leave it out or set model.text")
+            return None
+        if text is None:
+            null = self.y_embedder.y_embedding
+            if null is None:
+                raise InputError("text: expected captions, got none; encode an empty text, or set text.null_caption")
+            states = null.expand(latent.shape[0], -1, -1)
+            text = TextBatch(states=states, mask=torch.ones(states.shape[:2], dtype=torch.bool, device=states.device))
+        if text.states.shape[0] != latent.shape[0] or text.states.shape[2] != config.channels:
+            raise InputError(
+                f"text: expected {latent.shape[0]} captions of {config.channels} channels, got "
+                f"{text.states.shape[0]} of {text.states.shape[2]}"
+            )
+        return self.attention_y_norm(self.y_embedder(text.states.to(latent.dtype))), text.mask
 
 
 class _FinalLayer(nn.Module):

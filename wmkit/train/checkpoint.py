@@ -24,6 +24,7 @@ from torch import Tensor
 
 from wmkit.atomic import fsync_folder, write_synced
 from wmkit.errors import ConfigError, InputError
+from wmkit.json_object import read_json
 from wmkit.model.config import ModelConfig
 from wmkit.model.dit import CameraDiT
 from wmkit.train.config import TrainConfig
@@ -132,13 +133,13 @@ def find_checkpoint(path: Path) -> Path:
 def read_config(checkpoint: Path) -> TrainConfig:
     """The config of a checkpoint folder; InputError when it cannot be read, ConfigError when it is of another shape."""
     path = checkpoint / CONFIG
-    return TrainConfig.from_json(_read_json(path), str(path))
+    return TrainConfig.from_json(read_json(path, "use another checkpoint"), str(path))
 
 
 def read_state(checkpoint: Path) -> RunState:
     """How far a checkpoint folder is; InputError when its state.json is not one of ours."""
     path = checkpoint / STATE
-    plain = _read_json(path)
+    plain = read_json(path, "use another checkpoint")
     try:
         return RunState(step=int(plain["step"]), data=DataFacts(**plain["data"]), torch=str(plain["torch"]))
     except (KeyError, TypeError, ValueError) as error:
@@ -219,15 +220,3 @@ def _step_of(folder: Path) -> int:
 
 def _json_bytes(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        plain = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: expected the file of a checkpoint, got: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON, got: {error}; use another checkpoint") from error
-    if not isinstance(plain, dict):
-        raise InputError(f"{path}: expected a JSON object, got {type(plain).__name__}")
-    return plain

@@ -22,7 +22,7 @@ from wmkit.errors import ConfigError, InputError
 from wmkit.model import CameraBatch, CameraDiT, ModelConfig, PixelUnshuffle
 from wmkit.model.attention import FrameAttention, symmetric_conv
 from wmkit.model.block import Block
-from wmkit.model.dit import sigma_embedding
+from wmkit.model.embed import sigma_embedding
 
 B, T = 2, 3
 FRAMES = 1 + STRIDE * (T - 1)

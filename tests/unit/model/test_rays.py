@@ -1,8 +1,5 @@
 """Rays, ray frames and Plücker maps against points in space."""
 
-from collections.abc import Iterator
-
-import jaxtyping
 import pytest
 import torch
 
@@ -120,14 +117,6 @@ def test_inverse_of_rigid_transforms() -> None:
     poses = moving_cameras(2, 3).world_from_cam
     eye = torch.eye(4, dtype=torch.float64).expand_as(poses)
     torch.testing.assert_close(invert_rigid(poses) @ poses, eye, rtol=0, atol=1e-14)
-
-
-@pytest.fixture
-def without_shape_checks() -> Iterator[None]:
-    """As it runs outside of tests, where annotations are not checked."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("without_shape_checks")

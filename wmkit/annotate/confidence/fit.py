@@ -24,7 +24,7 @@ TERMS: tuple[Term, ...] = (
     Term(feature="inlier_ratio_low", transform="rest", better=1, floor=0.01),
     Term(feature="weakest_link", transform="log", better=1, floor=1.0),
     Term(feature="parallax_deg", transform="log", better=1, floor=0.1),
-    Term(feature="depth_spread", transform="log", better=1, floor=0.0),
+    Term(feature="depth_spread", transform="log", better=1, floor=0.01),
     Term(feature="fastest_turn_deg", transform="log", better=-1, floor=0.1),
     Term(feature="posed_share", transform="plain", better=1, floor=0.0),
     Term(feature="path_depth", transform="log", better=1, floor=0.01),

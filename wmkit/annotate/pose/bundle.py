@@ -9,9 +9,18 @@ from wmkit.annotate.pose.colmap_import import pycolmap
 from wmkit.annotate.pose.scene import Scene
 from wmkit.camera import Array
 
-__all__ = ["COMPARING_PX", "bundle_adjust", "bundle_adjust_camera", "focal_penalty", "to_reconstruction"]
+__all__ = [
+    "COMPARING_PX",
+    "FINAL_TOLERANCE",
+    "bundle_adjust",
+    "bundle_adjust_camera",
+    "focal_penalty",
+    "to_reconstruction",
+]
 
 COMPARING_PX = 1.0  # loss of adjustments whose outcomes are compared
+TOLERANCE = 1e-4  # an adjustment ends when a step takes away less than this share of the cost: enough to compare by ...
+FINAL_TOLERANCE = 1e-6  # ... and of what poses or a lens rest on: a turn trades against a shift at next to no cost
 FIRST_GAUGE = 10**8  # image ids of the prior's images begin here, beyond every frame's
 PRIOR_PX = 0.5  # a focal length one sigma off is worth an error of this many px: that of an ordinary observation ...
 PRIOR_WEIGHT = 20  # ... of this many points: errors along a track and of its neighbours are alike, a prior's is its own
@@ -25,16 +34,18 @@ def bundle_adjust(
     iterations: int = 50,
     held: Sequence[int] = (),
     floating: bool = False,
+    tolerance: float = TOLERANCE,
 ) -> Scene:
     """The scene with poses, points and focal length at the minimum of the Cauchy reprojection loss.
 
     Frames share one focal length unless the scene zooms; frames that see nothing then take theirs from
     those around them. The poses of the frames `held` stay; two of them or more fix where the scene lies and how
-    large it is. `floating`: nothing does, for a scene whose cameras begin too close together to measure it by.
+    large it is. `floating`: nothing does, for a scene whose cameras begin too close together to measure it by. It ends
+    when a step takes away less than a share `tolerance` of the cost.
     """
     shared = not scene.zooms
     model, track_of_point = to_reconstruction(scene, "SIMPLE_PINHOLE", shared=shared)
-    _solve(model, loss_px, fixed_focal, iterations, held, scene.focal_prior, floating)
+    _solve(model, loss_px, tolerance, fixed_focal, iterations, held, scene.focal_prior, floating)
     seeing = np.unique(scene.obs_frame[scene.usable])
     focal = scene.focal.copy()
     found = np.array([model.camera(model.image(frame + 1).camera_id).params[0] for frame in seeing.tolist()])
@@ -56,13 +67,14 @@ def bundle_adjust_camera(
     model, track_of_point = to_reconstruction(scene, camera_model, shared=True)
     if start:
         model.camera(1).params = list(start)
-    _solve(model, loss_px, False, iterations, (), scene.focal_prior)
+    _solve(model, loss_px, FINAL_TOLERANCE, False, iterations, (), scene.focal_prior)
     return _moved(scene, model, track_of_point), np.array(model.camera(1).params)
 
 
 def _solve(
     model: "pycolmap.Reconstruction",
     loss_px: float,
+    tolerance: float,
     fixed_focal: bool,
     iterations: int,
     held: Sequence[int],
@@ -75,9 +87,9 @@ def _solve(
     options.refine_focal_length = not fixed_focal
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = loss_px
+    options.ceres.solver_options.function_tolerance = tolerance
     options.ceres.solver_options.num_threads = 1
     options.ceres.solver_options.max_num_iterations = iterations
-    options.ceres.solver_options.function_tolerance = 1e-6
     config = pycolmap.BundleAdjustmentConfig()
     for image_id in seeing:
         config.add_image(image_id)

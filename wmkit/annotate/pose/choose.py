@@ -11,9 +11,8 @@ import numpy as np
 
 from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
 from wmkit.annotate.pose.links import Pair
-from wmkit.annotate.pose.majority import best_majority
 from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyframes
-from wmkit.annotate.pose.restart import RestartConfig, best_beginning, robust_cost, thinned
+from wmkit.annotate.pose.restart import RestartConfig, best_beginning, majority_beginning, robust_cost
 from wmkit.annotate.pose.scene import Scene, resect, scene_from_model, triangulate
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array
@@ -50,12 +49,7 @@ def better_map(job: MapJob, raw: Scene, restart: RestartConfig) -> Scene:
         return raw
     begun = best_beginning(raw, restart, fixed_focal=job.start.fixed)
     best = raw if begun is raw else least_unexplained([raw, begun], job, restart)
-    thin = thinned(best, restart)
-    agreed = best_majority(thin, restart.majority, fixed_focal=job.start.fixed) if thin.posed.sum() > 2 else None
-    if agreed is None:
-        return best
-    whole = replace(best, cam_from_world=agreed.cam_from_world, focal=agreed.focal, xyz=agreed.xyz)
-    return triangulate(whole, restart.point_px, restart.min_angle_deg)
+    return majority_beginning(best, restart, fixed_focal=job.start.fixed)
 
 
 def looked_again(

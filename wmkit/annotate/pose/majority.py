@@ -45,7 +45,8 @@ def best_majority(scene: Scene, config: MajorityConfig, *, fixed_focal: bool) ->
     Looked for from all tracks and from parts: what moves is in one place more often than not, so every part leaves a
     region of the picture out.
     """
-    here = bundle_adjust(scene, COMPARING_PX, fixed_focal=fixed_focal, iterations=config.iterations)
+    adjusted = bundle_adjust(scene, COMPARING_PX, fixed_focal=fixed_focal, iterations=config.iterations)
+    here = _with_cameras(scene, adjusted)
     before = left_over(here, config)
     if before < config.sound:
         return None
@@ -53,7 +54,7 @@ def best_majority(scene: Scene, config: MajorityConfig, *, fixed_focal: bool) ->
     least = left_over(best, config)
     if least > (1 - config.least_gain) * before:
         return None
-    for part in _parts(here, config, fixed_focal):
+    for part in _parts(adjusted, config, fixed_focal):
         found = concentrated(_with_cameras(scene, part), config, fixed_focal=fixed_focal)
         left = left_over(found, config)
         if left < least:
@@ -63,7 +64,7 @@ def best_majority(scene: Scene, config: MajorityConfig, *, fixed_focal: bool) ->
 
 def concentrated(scene: Scene, config: MajorityConfig, *, fixed_focal: bool) -> Scene:
     """The scene with the cameras that suit the tracks that suit them best, and all points where these put them."""
-    here = _points_anew(scene)
+    here = scene
     for _ in range(config.steps):
         track, error_px = _track_errors(here)
         if len(track) == 0:
@@ -72,14 +73,14 @@ def concentrated(scene: Scene, config: MajorityConfig, *, fixed_focal: bool) -> 
         agreeing[track[error_px <= np.quantile(error_px, config.share)]] = True
         core = here.keep(agreeing[here.obs_track])
         core = bundle_adjust(core, COMPARING_PX, fixed_focal=fixed_focal, iterations=config.iterations)
-        here = _points_anew(_with_cameras(scene, core))
+        here = _with_cameras(scene, core)
     return here
 
 
 def left_over(scene: Scene, config: MajorityConfig) -> float:
     """Mean over all observations of the squared error, as a share of `explained_px` squared and 1 at most."""
     most = config.explained_px
-    error_px = np.minimum(np.nan_to_num(_points_anew(scene).error_px(), nan=most), most)
+    error_px = np.minimum(np.nan_to_num(scene.error_px(), nan=most), most)
     return float(((error_px / most) ** 2).mean())
 
 
@@ -100,12 +101,10 @@ def _parts(scene: Scene, config: MajorityConfig, fixed_focal: bool) -> Iterator[
 
 
 def _with_cameras(scene: Scene, other: Scene) -> Scene:
-    return replace(scene, cam_from_world=other.cam_from_world, focal=other.focal)
-
-
-def _points_anew(scene: Scene) -> Scene:
-    """Points where the cameras alone put them, by most of their observations."""
-    return triangulate(replace(scene, xyz=np.full_like(scene.xyz, np.nan)), FAR_PX, 0.0, robust=True)
+    """The scene under another's cameras, points where these alone put them, by most of their observations."""
+    nowhere = np.full_like(scene.xyz, np.nan)
+    moved = replace(scene, cam_from_world=other.cam_from_world, focal=other.focal, xyz=nowhere)
+    return triangulate(moved, FAR_PX, 0.0, robust=True)
 
 
 def _track_errors(scene: Scene) -> tuple[Indices, Array]:

@@ -3,11 +3,11 @@
 import numpy as np
 
 from wmkit.annotate.pose.scene import Scene, widest_angle_deg
-from wmkit.annotate.pose.seams import rotation_angle_deg
 from wmkit.annotate.pose.second import Disagreement
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Trajectory
 from wmkit.clip import PoseQuality
+from wmkit.metrics import rotation_angle_rad
 
 __all__ = ["measure_quality"]
 
@@ -107,7 +107,8 @@ def _fastest_turn_deg(trajectory: Trajectory) -> float:
     rotation = trajectory.world_from_cam[trajectory.posed][:, :3, :3]
     if len(rotation) < 2:
         return float("nan")
-    return float(rotation_angle_deg(rotation[1:], rotation[:-1]).max())
+    turned = rotation[1:] @ np.swapaxes(rotation[:-1], 1, 2)
+    return float(np.degrees(rotation_angle_rad(turned).max()))
 
 
 def _high(values: np.ndarray) -> float:

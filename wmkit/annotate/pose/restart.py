@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 
 from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust, focal_penalty
-from wmkit.annotate.pose.majority import MajorityConfig
+from wmkit.annotate.pose.majority import MajorityConfig, best_majority
 from wmkit.annotate.pose.mapping import Start
 from wmkit.annotate.pose.rotation import turn_between
 from wmkit.annotate.pose.scene import Indices, Scene, longest_tracks, span, triangulate
@@ -30,9 +30,9 @@ __all__ = [
     "RestartConfig",
     "best_beginning",
     "flat_map",
+    "majority_beginning",
     "reversed_twin",
     "robust_cost",
-    "thinned",
     "turning_focal",
     "turning_start",
     "usual_beginning",
@@ -87,7 +87,7 @@ def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) ->
 
     Of another beginning the keyframes that took part have poses; the others are to be resected.
     """
-    thin = thinned(scene, config)
+    thin = _thinned(scene, config)
     if thin.posed.sum() < 3 or thin.zooms or thin.focal_prior is None:
         return scene
     here = bundle_adjust(thin, COMPARING_PX, fixed_focal=fixed_focal, iterations=config.iterations[1])
@@ -105,7 +105,19 @@ def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) ->
                 best, best_cost = other, found
     if best is None:
         return scene
-    whole = replace(best, obs_frame=scene.obs_frame, obs_track=scene.obs_track, obs_xy=scene.obs_xy)
+    return _whole(best, scene, config)
+
+
+def majority_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) -> Scene:
+    """The scene, or the cameras that notably more of its longest tracks agree on, with all their points."""
+    thin = _thinned(scene, config)
+    agreed = best_majority(thin, config.majority, fixed_focal=fixed_focal) if thin.posed.sum() > 2 else None
+    return scene if agreed is None else _whole(agreed, scene, config)
+
+
+def _whole(thin: Scene, scene: Scene, config: RestartConfig) -> Scene:
+    """The cameras of `thin` and all observations of the scene that it is a part of."""
+    whole = replace(scene, cam_from_world=thin.cam_from_world, focal=thin.focal, xyz=thin.xyz)
     return triangulate(whole, config.point_px, config.min_angle_deg)
 
 
@@ -133,13 +145,13 @@ def flat_map(tracks: Tracks, keyframes: tuple[int, ...], start: Start, config: R
         size=(tracks.width, tracks.height),
         focal_prior=start.focal_prior,
     )
-    thin = thinned(scene, config)
+    thin = _thinned(scene, config)
     if thin.posed.sum() < 3:
         return thin
     return min(_flat_beginnings(thin, config, start.fixed), key=lambda found: _cost(found, config, start.fixed))
 
 
-def thinned(scene: Scene, config: RestartConfig) -> Scene:
+def _thinned(scene: Scene, config: RestartConfig) -> Scene:
     """A few of the posed keyframes and mapped tracks where they hold together, else more.
 
     A fast turn leaves no track for long.

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from wmkit.annotate.pose.scene import Scene
 from wmkit.camera import Array, invert_rigid
+from wmkit.metrics import rotation_angle_rad
 
-__all__ = ["Seam", "SeamConfig", "Similarity", "align", "mean_rotation", "rotation_angle_deg"]
+__all__ = ["Seam", "SeamConfig", "Similarity", "align", "mean_rotation"]
 
 ROUNDS = 10  # of reweighting: rotations of a seam agree to a fraction of a degree, or the seam is refused
 
@@ -100,7 +101,7 @@ def align(a: Scene, b: Scene, config: SeamConfig) -> tuple[Similarity, Seam, flo
     off = np.linalg.norm(in_a[:, :3, 3] - found.points(in_b[:, :3, 3]), axis=1) / depth
     seam = Seam(
         frames=int(both.sum()),
-        rotation_deg=float(np.sqrt((rotation_angle_deg(turn, rotation) ** 2).mean())),
+        rotation_deg=float(np.degrees(np.sqrt((rotation_angle_rad(turn @ rotation.T) ** 2).mean()))),
         position=float(np.sqrt((off**2).mean())),
     )
     if seam.rotation_deg > config.rotation_deg or seam.position > config.position:
@@ -116,12 +117,5 @@ def mean_rotation(rotations: Array, weight: NDArray[np.float64] | None = None) -
     for _ in range(1 if fixed else ROUNDS):
         u, _, vt = np.linalg.svd((weight[:, None, None] * rotations).sum(axis=0))
         mean = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
-        weight = 1 / np.maximum(rotation_angle_deg(rotations, mean), 1e-3)
+        weight = 1 / np.maximum(np.degrees(rotation_angle_rad(rotations @ mean.T)), 1e-3)
     return mean
-
-
-def rotation_angle_deg(rotations: Array, other: Array) -> Array:
-    """(n,) angle between each of (n, 3, 3) and `other` (3, 3), or as many."""
-    relative = rotations @ np.swapaxes(other, -1, -2)
-    sine = np.linalg.norm(relative - np.swapaxes(relative, 1, 2), axis=(1, 2)) / np.sqrt(8)
-    return np.degrees(np.arctan2(sine, (np.trace(relative, axis1=1, axis2=2) - 1) / 2))

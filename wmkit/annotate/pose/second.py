@@ -20,6 +20,7 @@ from wmkit.annotate.pose.sliding import thinned
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.windows import WindowConfig, map_chain
 from wmkit.camera import Array, invert_rigid
+from wmkit.metrics import rotation_angle_rad
 
 __all__ = ["Disagreement", "Second", "SecondConfig", "compare", "second_estimate", "settled"]
 
@@ -166,10 +167,7 @@ def compare(first: Array, second: Array, path_length: float) -> tuple[Array, Arr
     a, b = invert_rigid(first[both]), invert_rigid(second[both])
     u, _, vt = np.linalg.svd((a[:, :3, :3] @ np.swapaxes(b[:, :3, :3], 1, 2)).sum(axis=0))
     turn = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
-    relative = np.swapaxes(a[:, :3, :3], 1, 2) @ (turn @ b[:, :3, :3])
-    sine = np.linalg.norm(relative - np.swapaxes(relative, 1, 2), axis=(1, 2)) / np.sqrt(8)
-    cosine = (np.trace(relative, axis1=1, axis2=2) - 1) / 2
-    rotation_deg[both] = np.degrees(np.arctan2(sine, cosine))
+    rotation_deg[both] = np.degrees(rotation_angle_rad(np.swapaxes(a[:, :3, :3], 1, 2) @ (turn @ b[:, :3, :3])))
     from_b = b[:, :3, 3] @ turn.T
     a_centred, b_centred = a[:, :3, 3] - a[:, :3, 3].mean(axis=0), from_b - from_b.mean(axis=0)
     spread = float((b_centred**2).sum())

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.annotate.pose.bundle import bundle_adjust
+from wmkit.annotate.pose.bundle import FINAL_TOLERANCE, bundle_adjust
 from wmkit.annotate.pose.scene import Indices, Scene
 from wmkit.annotate.pose.windows import WindowConfig, cut
 
@@ -22,7 +22,7 @@ def adjust_keyframes(
     """`core`, the scene at its keyframes, adjusted: in one piece up to `longest` keyframes, else in windows."""
     posed = keyframes[core.posed[keyframes]]
     if len(posed) <= config.longest:
-        return bundle_adjust(core, loss_px, fixed_focal=fixed_focal, iterations=iterations)
+        return bundle_adjust(core, loss_px, fixed_focal=fixed_focal, iterations=iterations, tolerance=FINAL_TOLERANCE)
     thin = thinned(core, config.observations, config.size)
     rough = bundle_adjust(thin, loss_px, fixed_focal=fixed_focal, iterations=iterations)
     scene = replace(
@@ -40,7 +40,10 @@ def adjust_keyframes(
         local = scene.at_frames(frames, min_length=2)
         if local.usable.any():
             held = [*before.tolist(), *after.tolist()]
-            scene = _with(scene, bundle_adjust(local, loss_px, fixed_focal=True, iterations=iterations, held=held))
+            local = bundle_adjust(
+                local, loss_px, fixed_focal=True, iterations=iterations, held=held, tolerance=FINAL_TOLERANCE
+            )
+            scene = _with(scene, local)
     return scene
 
 

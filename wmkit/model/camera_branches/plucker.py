@@ -2,7 +2,7 @@
 
 SANA-WM (arXiv 2605.15178) section 3, fine branch. Its embedding is the one zero-initialised factor, so the branch
 adds nothing at step 0 and still learns. Own convention: rays through cell centres, and latent frame 0 sees video
-frame 0 alone (the released model uses cell corners and video frames 0-7).
+frame 0 alone. `compat="sana-wm"` of the model has the released one: cell corners and video frames 0-7 (`rays.py`).
 """
 
 from dataclasses import dataclass

@@ -30,6 +30,15 @@ class TokenMaps:
     output: Float[Tensor, "B T S 4 4"]
     angles: Float[Tensor, "T S P"]
 
+    def after(self, frames: int) -> "TokenMaps":
+        """The maps without the first `frames` frames."""
+        return TokenMaps(
+            query=self.query[:, frames:],
+            key=self.key[:, frames:],
+            output=self.output[:, frames:],
+            angles=self.angles[frames:],
+        )
+
     def on_query(self, x: Float[Tensor, "B H T S D"]) -> Float[Tensor, "B H T S D"]:
         """Map queries."""
         return _apply(x, self.query, self.angles)
@@ -67,6 +76,8 @@ class MapBranch(Protocol):
 
 def _apply(x_BHTSD: Tensor, matrix_BTS44: Tensor, angles_TSP: Tensor) -> Tensor:
     geometric, rotary = x_BHTSD.chunk(2, dim=-1)
-    groups_BHTSG4 = geometric.unflatten(-1, (-1, 4))
-    mapped = groups_BHTSG4 @ matrix_BTS44[:, None].mT.to(x_BHTSD.dtype)
-    return torch.cat([mapped.flatten(-2), rotate_pairs(rotary, angles_TSP)], dim=-1)
+    # In the wider of the two dtypes: metres in bfloat16 are good to a part in 256 alone.
+    dtype = torch.promote_types(x_BHTSD.dtype, matrix_BTS44.dtype)
+    groups_BHTSG4 = geometric.unflatten(-1, (-1, 4)).to(dtype)
+    mapped = groups_BHTSG4 @ matrix_BTS44[:, None].mT.to(dtype)
+    return torch.cat([mapped.flatten(-2).to(x_BHTSD.dtype), rotate_pairs(rotary, angles_TSP)], dim=-1)

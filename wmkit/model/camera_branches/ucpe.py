@@ -3,6 +3,7 @@
 SANA-WM (arXiv 2605.15178) section 3, coarse branch; the ray frame is that of unified camera positional encoding
 with a pinhole. With D = ray_from_world of a token: Q -> Dᵀ Q, K and V -> D⁻¹ (K, V), output -> D O, hence
 q_iᵀ D_i D_j⁻¹ k_j: the world cancels. The first half of a head is geometric in groups of 4, the second is RoPE.
+Own convention: rays through cell centres; `compat="sana-wm"` of the model has the released cell corners (`rays.py`).
 """
 
 from dataclasses import dataclass

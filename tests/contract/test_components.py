@@ -1,0 +1,268 @@
+"""Latent codecs and text encoders: tiny random instances of the real classes, from folders, without a network."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+from diffusers.models.autoencoders.autoencoder_kl_ltx2 import AutoencoderKLLTX2Video
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from diffusers.pipelines.sana_wm.pipeline_sana_wm import DEFAULT_CHI_PROMPT, SanaWMPipeline
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast
+
+from wmkit.cli import main
+from wmkit.errors import ConfigError, InputError
+from wmkit.model import HashedText, PixelUnshuffle
+from wmkit.model.components import licence_of, write_components
+from wmkit.model.gemma import INSTRUCTION, GemmaText, load_gemma
+from wmkit.model.latent import LatentCodec
+from wmkit.model.text import TextEncoder
+from wmkit.model.vae import VAE_KINDS, DiffusersVae, VaeKind, load_vae
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that would reach for the network fails at once instead."""
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError(f"reached for the network: {arguments}")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+
+
+def tiny_module(kind: VaeKind, **changes: Any) -> Any:
+    torch.manual_seed(0)
+    if kind == "ltx2":
+        sizes: dict[str, Any] = {
+            "latent_channels": 16,
+            "block_out_channels": (8, 16, 32, 64),
+            "decoder_block_out_channels": (8, 16, 32),
+            "layers_per_block": (1,) * 5,
+            "decoder_layers_per_block": (1,) * 4,
+            "patch_size": 4,
+            "decoder_causal": False,
+            "decoder_spatial_padding_mode": "zeros",
+            # Without these two the attributes read 64 and 16 while the tensors are 32 and 8.
+            "spatial_compression_ratio": 32,
+            "temporal_compression_ratio": 8,
+        }
+        module = AutoencoderKLLTX2Video(**{**sizes, **changes})
+        module.latents_mean.normal_()
+        module.latents_std.uniform_(0.5, 2)
+        return module
+    if kind == "wan":
+        statistics = {"latents_mean": [0.5, -0.25, 0.0, 1.0], "latents_std": [2.0, 0.5, 1.0, 4.0]}
+        return AutoencoderKLWan(base_dim=8, z_dim=4, num_res_blocks=1, **{**statistics, **changes})
+    blocks = {
+        "encoder_block_out_channels": (8, 16, 16),
+        "decoder_block_out_channels": (8, 16, 16),
+        "encoder_layers_per_block": (1, 1, 1),
+        "decoder_layers_per_block": (1, 1, 1),
+        "encoder_qkv_multiscales": ((), (), ()),
+        "decoder_qkv_multiscales": ((), (), ()),
+    }
+    return AutoencoderDC(latent_channels=4, scaling_factor=0.41407, **{**blocks, **changes})
+
+
+SIZES: dict[VaeKind, tuple[int, int, int]] = {"ltx2": (16, 8, 32), "wan": (4, 4, 8), "dc-ae": (4, 1, 4)}
+
+
+@pytest.fixture(params=sorted(VAE_KINDS))
+def vae(request: pytest.FixtureRequest, tmp_path: Path) -> DiffusersVae:
+    """Written as diffusers writes it, and loaded from there."""
+    tiny_module(request.param).save_pretrained(tmp_path / "vae")
+    told: list[str] = []
+    loaded = load_vae(request.param, tmp_path, note=told.append)
+    assert len(told) == 1
+    assert told[0].startswith(f"{request.param}: ")
+    return loaded
+
+
+def video_of(codec: LatentCodec, latent_frames: int = 2) -> torch.Tensor:
+    spec = codec.spec()
+    frames = 1 + spec.stride * (latent_frames - 1)
+    shape = (2, frames, 3, 2 * spec.downscale, 3 * spec.downscale)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def check_codec(codec: LatentCodec) -> None:
+    spec, video = codec.spec(), video_of(codec)
+    latent = codec.encode(video)
+    assert tuple(latent.shape) == (2, 2, spec.channels, 2, 3)
+    assert torch.equal(codec.encode(video), latent), "no random draw"
+    back = codec.decode(latent)
+    assert back.shape == video.shape
+    assert back.isfinite().all()
+    # float32 with statistics of about 1.
+    torch.testing.assert_close(codec.normalise(codec.normalise(latent), inverse=True), latent, rtol=1e-5, atol=1e-5)
+    for bad in (video[:, :1].repeat(1, 2 + spec.stride, 1, 1, 1) if spec.stride > 1 else None, video[..., :-1]):
+        if bad is not None:
+            with pytest.raises(InputError, match=r"^video: expected"):
+                codec.encode(bad)
+    with pytest.raises(InputError, match=f"expected {spec.channels} channels"):
+        codec.decode(latent[:, :, :-1])
+    assert spec.licence
+
+
+def test_the_real_classes_are_codecs(vae: DiffusersVae) -> None:
+    assert isinstance(vae, LatentCodec)
+    spec = vae.spec()
+    assert (spec.channels, spec.stride, spec.downscale) == SIZES[vae.kind]
+    check_codec(vae)
+
+
+def test_pixels_are_a_codec_too() -> None:
+    codec = PixelUnshuffle(downscale=4, stride=2)
+    assert isinstance(codec, LatentCodec)
+    check_codec(codec)
+
+
+def test_ltx2_latents_are_the_pipelines(tmp_path: Path) -> None:
+    """diffusers' own pipeline normalises the first frame and undoes it before decoding: the same numbers."""
+    module = tiny_module("ltx2")
+    codec = DiffusersVae(kind="ltx2", module=module, component=licence_of("ltx2", str(tmp_path)))
+    frame = video_of(codec, 1)
+    pipeline: Any = SimpleNamespace(vae=module, _execution_device="cpu")
+    with torch.no_grad():
+        want = SanaWMPipeline._encode_first_frame(pipeline, frame[:, 0], torch.device("cpu"), torch.float32)
+    latent = codec.normalise(codec.encode(frame))
+    torch.testing.assert_close(latent.transpose(1, 2), want)
+    with torch.no_grad():
+        decoded = SanaWMPipeline._decode_latents(pipeline, want)
+    again = codec.decode(codec.normalise(latent, inverse=True))
+    torch.testing.assert_close(again.transpose(1, 2), decoded, rtol=1e-4, atol=1e-5)
+
+
+def test_a_config_that_promises_other_sizes_is_told() -> None:
+    module = tiny_module("ltx2", spatial_compression_ratio=None, temporal_compression_ratio=None)
+    codec = DiffusersVae(kind="ltx2", module=module, component=licence_of("ltx2", "."))
+    with pytest.raises(ConfigError, match=r"its config promises a latent of .* set spatial_compression_ratio"):
+        codec.encode(video_of(codec))
+
+
+def test_wan_is_normalised_by_its_config() -> None:
+    codec = DiffusersVae(kind="wan", module=tiny_module("wan"), component=licence_of("wan", "."))
+    latent = torch.zeros(1, 1, 4, 1, 1)
+    assert codec.normalise(latent).flatten().tolist() == [-0.25, 0.5, 0.0, -0.25]
+    assert codec.normalise(latent, inverse=True).flatten().tolist() == [0.5, -0.25, 0.0, 1.0]
+
+
+def test_nothing_is_fetched_unasked(tmp_path: Path) -> None:
+    for load in (lambda: load_vae("ltx2", "someone/some-vae"), lambda: load_gemma("someone/some-gemma")):
+        with pytest.raises(InputError, match=r"expected someone/some-.* allow the download with --download"):
+            load()
+    with pytest.raises(InputError, match="name a folder"):
+        load_vae("wan", tmp_path)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_kinds_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected one of ltx2, wan, dc-ae"):
+        load_vae("vq", tmp_path)  # type: ignore[arg-type]
+
+
+def test_licences_are_told_and_stored(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text('---\ntags: [a]\nlicense: "ltx-2-community"\n---\n# A card\n')
+    by_card, by_table = licence_of("ltx2", str(tmp_path)), licence_of("gemma-2", str(tmp_path / "absent"))
+    assert (by_card.licence, by_card.licence_from) == ("ltx-2-community", "model card")
+    assert by_table.licence_from == "wmkit's table"
+    told: list[str] = []
+    write_components(tmp_path / "components.json", [by_card, by_table], told.append)
+    assert len(told) == 2
+    stored = json.loads((tmp_path / "components.json").read_text())
+    assert [row["licence"] for row in stored] == [by_card.licence, by_table.licence]
+
+
+def test_command_line_tells_stores_and_fetches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_module("wan").save_pretrained(tmp_path / "vae")
+    out = tmp_path / "components.json"
+    assert main(["components", "--vae", str(tmp_path), "--vae-kind", "wan", "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads(out.read_text())
+    assert [(row["kind"], row["licence"]) for row in told] == [("wan", "Apache-2.0")]
+    assert main(["components", "--text", "someone/some-gemma", "--out", str(out)]) == 2
+    assert "allow the download with --download" in capsys.readouterr().err
+    assert main(["components"]) == 2
+
+
+# ---- text ----
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """Words of the instruction and a few more, each a token; <bos> in front, as Gemma's."""
+    words = pre_tokenizers.Whitespace().pre_tokenize_str(INSTRUCTION + " a red room with two doors and a window")
+    names = ["<pad>", "<bos>", "<unk>", *dict.fromkeys(word for word, _ in words)]
+    tokenizer = Tokenizer(models.WordLevel({name: index for index, name in enumerate(names)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", unk_token="<unk>", padding_side="left"
+    )
+
+
+def tiny_gemma(vocabulary: int) -> Gemma2ForCausalLM:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    sizes |= {"num_attention_heads": 4}
+    config = Gemma2Config(vocab_size=vocabulary, num_key_value_heads=2, head_dim=8, pad_token_id=0, **sizes)
+    return Gemma2ForCausalLM(config).eval()
+
+
+@pytest.fixture
+def gemma(tmp_path: Path) -> tuple[GemmaText, Gemma2ForCausalLM, PreTrainedTokenizerFast]:
+    tokenizer = tiny_tokenizer()
+    language_model = tiny_gemma(len(tokenizer))
+    language_model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    return load_gemma(tmp_path, tokens=12), language_model, tokenizer
+
+
+TEXTS = ("a red room", "a window", "a red room with two doors and a window and a red room with two doors", "")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_prompts_are_handled_as_the_released_pipeline_does(
+    gemma: tuple[GemmaText, Gemma2ForCausalLM, PreTrainedTokenizerFast], text: str
+) -> None:
+    encoder, language_model, tokenizer = gemma
+    pipeline: Any = SimpleNamespace(tokenizer=tokenizer, text_encoder=language_model, _execution_device="cpu")
+    with torch.no_grad():
+        states, mask, negative, negative_mask = SanaWMPipeline.encode_prompt(
+            pipeline, text, "a red", max_sequence_length=12, chi_prompt=DEFAULT_CHI_PROMPT
+        )
+    ours = encoder.encode([text])
+    torch.testing.assert_close(ours.states, states[:, 0])
+    assert torch.equal(ours.mask, mask.bool())
+    plain = GemmaText(
+        tokenizer=tokenizer, module=encoder.module, component=encoder.component, tokens=12, instruction=""
+    ).encode(["a red"])
+    torch.testing.assert_close(plain.states, negative[:, 0])
+    assert torch.equal(plain.mask, negative_mask.bool())
+
+
+def test_the_instruction_is_the_published_one() -> None:
+    assert "\n".join(DEFAULT_CHI_PROMPT) == INSTRUCTION
+
+
+def test_a_batch_is_its_texts_one_by_one(
+    gemma: tuple[GemmaText, Gemma2ForCausalLM, PreTrainedTokenizerFast],
+) -> None:
+    encoder = gemma[0]
+    together = encoder.encode(TEXTS)
+    assert together.states.shape == (len(TEXTS), 12, encoder.channels)
+    for row, text in enumerate(TEXTS):
+        alone = encoder.encode([text])
+        torch.testing.assert_close(together.states[row][together.mask[row]], alone.states[0][alone.mask[0]])
+    with pytest.raises(InputError, match="at least one text"):
+        encoder.encode([])
+
+
+def test_both_encoders_are_encoders(gemma: tuple[GemmaText, Gemma2ForCausalLM, PreTrainedTokenizerFast]) -> None:
+    assert isinstance(gemma[0], TextEncoder)
+    assert isinstance(HashedText(), TextEncoder)

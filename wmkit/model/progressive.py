@@ -1,0 +1,72 @@
+"""One training stage's weights as the start of the next: linear attention -> frame-wise GDN -> hybrid -> cameras.
+
+SANA-WM's schedule (arXiv 2605.15178, Table 7) changes the architecture between stages and keeps the weights. What each
+step does to the output at its first moment (measured by tests/unit/model/test_progressive.py):
+- to frame-wise GDN: the gates start nearly open (beta 0.9933, decay 0.9933) and the keys' convolution as the identity,
+  so the output moves by what is forgotten and erased in T frames: 0.6 % at heads of 112 channels and 5 frames, 4 %
+  at heads of 16;
+- to hybrid: a softmax block reads the same q, k, v by another rule, so the output does move (14 % there, one block of
+  four); every weight stays, but the keys' convolutions of such blocks go;
+- to cameras: exactly zero, both branches begin with one zero factor.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from wmkit.errors import ConfigError
+from wmkit.model.attention import FrameAttention
+from wmkit.model.dit import CameraDiT
+
+__all__ = ["adopt"]
+
+
+@torch.no_grad()
+def adopt(model: CameraDiT, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Put an earlier stage's weights into a fresh `model`; the names that stay at their initial values.
+
+    New may be camera branches and nothing else; their queries, keys, values, norms and convolutions begin as copies of
+    the main ones (released `init_cam_from_base`). Gone may be the key convolutions of blocks that are softmax now.
+    Raises ConfigError for any other difference of names or shapes.
+    """
+    own = model.state_dict()
+    new = sorted(set(own) - set(weights))
+    gone = sorted(set(weights) - set(own))
+    odd = [name for name in new if not _is_camera(name)] + [name for name in gone if not _is_key_convolution(name)]
+    odd += [name for name in sorted(set(own) & set(weights)) if own[name].shape != weights[name].shape]
+    if odd:
+        raise ConfigError(
+            f"stage: expected weights of the same model but for cameras and softmax blocks, {odd[0]} differs "
+            f"({len(odd)} in all); use the earlier stage's sizes"
+        )
+    model.load_state_dict({**own, **{name: weights[name] for name in weights if name in own}})
+    for prefix, module in model.named_modules():
+        if isinstance(module, FrameAttention) and module.has_camera and f"{prefix}.q_proj_cam.weight" in new:
+            _begin_camera_as_main(module)
+    return tuple(new)
+
+
+def _begin_camera_as_main(attention: FrameAttention) -> None:
+    for linear, part in zip(
+        (attention.q_proj_cam, attention.k_proj_cam, attention.v_proj_cam),
+        attention.qkv.weight.chunk(3),
+        strict=True,
+    ):
+        linear.weight.copy_(part)
+    pairs: list[tuple[nn.Module | None, nn.Module | None]] = [
+        (attention.q_norm_cam, attention.q_norm),
+        (attention.k_norm_cam, attention.k_norm),
+        (attention.conv_k_cam, attention.conv_k),
+    ]
+    for camera, main in pairs:
+        if camera is not None and main is not None:
+            camera.load_state_dict(main.state_dict())
+
+
+def _is_camera(name: str) -> bool:
+    return "_cam." in name or "plucker" in name
+
+
+def _is_key_convolution(name: str) -> bool:
+    return name.endswith((".attn.conv_k.weight", ".attn.conv_k_cam.weight"))
