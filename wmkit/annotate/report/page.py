@@ -50,7 +50,7 @@ def write_report(corpus: Path, max_cards: int = MAX_CARDS, thresholds: Path | st
     drawn = {row.filter: row for row in limits.rows}
     choice = choose_cards(latest, max_cards, opened.config_hash)
     counted = totals(latest.values())
-    script = _part("script.js")
+    script = _part("review.js") + _part("script.js")
     page = (
         _environment()
         .get_template("template.html")
