@@ -1,7 +1,6 @@
 """`annotate --dry-run`: what it says is what a run then does and what the ledger holds; and it writes nothing."""
 
 import json
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,11 +75,12 @@ def test_a_corpus_is_estimated_from_its_own_finished_clips(inputs: Path, tmp_pat
     assert (plan.sources, plan.done, plan.to_do, plan.frames) == (6, 3, 3, 3 * FRAMES)
     assert (plan.costs_from, plan.costs_clips, plan.not_known) == ("corpus", 3, [])
     corpus = Corpus.open(tmp_path / "corpus")
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = {}
     rows = [row for row in corpus.ledger() if row.done]
     for row in rows:
         for stage, seconds in row.timings.items():
-            spent["filters" if stage.startswith("filter") else stage] += seconds
+            name = "filters" if stage.startswith("filter") else stage
+            spent[name] = spent.get(name, 0.0) + seconds
     # As many frames and clips are to be done as were: the same core-seconds again.
     assert plan.core_h == pytest.approx({stage: seconds / 3600 for stage, seconds in spent.items()})
     sizes = [file.stat().st_size for row in rows for file in corpus.folder(row.clip_id).iterdir()]

@@ -34,9 +34,10 @@ class Borderline:
 
 
 def borderline(columns: LedgerColumns, thresholds: Thresholds) -> tuple[Borderline, ...]:
-    """For every row that was measured on a clip with a trajectory, two clips a side.
+    """For every row that was measured on clips with a trajectory, two clips a side.
 
-    A value that very many share (a share of exactly 0, a count) is as near for all of them; the first by id stand in.
+    A side whose nearest value is most clips' own (no cut, no black frame) has nothing borderline and is left out; of
+    equally near clips the first by id are taken.
     """
     posed = columns.is_status(Status.OK)
     ids, sources = columns.table["clip_id"], columns.table["source"]
@@ -54,6 +55,8 @@ def borderline(columns: LedgerColumns, thresholds: Thresholds) -> tuple[Borderli
         for side in (True, False):
             own = np.flatnonzero(passes == side)
             nearest = own[np.argsort(distance[own], kind="stable")[:A_SIDE]]
+            if len(nearest) and np.count_nonzero(value == value[nearest[0]]) > max(1, len(value) // 2):
+                continue
             near += [
                 Near(
                     clip_id=ids[int(places[index])].as_py(),
@@ -63,8 +66,9 @@ def borderline(columns: LedgerColumns, thresholds: Thresholds) -> tuple[Borderli
                 )
                 for index in nearest
             ]
-        unit = column.units[column.unit[places[0]]]
-        found.append(Borderline(row=row, unit=unit, near=tuple(near)))
+        if near:
+            unit = column.units[column.unit[places[0]]]
+            found.append(Borderline(row=row, unit=unit, near=tuple(near)))
     return tuple(found)
 
 

@@ -15,7 +15,7 @@ __all__ = ["Honesty", "honesty", "honesty_svg"]
 
 VERDICT = "p_good"
 BINS = 20
-WIDTH, LEFT, RIGHT = 380.0, 40.0, 12.0
+WIDTH, LEFT, RIGHT = 380.0, 56.0, 12.0
 CURVE_TOP, CURVE_HEIGHT, GAP, BARS_HEIGHT, BOTTOM = 10.0, 200.0, 26.0, 70.0, 34.0
 
 

@@ -52,6 +52,13 @@ def test_nothing_measured_is_nothing_near() -> None:
     assert by_turns(()) == []
 
 
+def test_what_most_clips_have_is_not_borderline() -> None:
+    blur = dict.fromkeys(range(6), 0.0) | {6: 0.7, 7: 0.9}
+    (line,) = borderline(columns_of({}, blur), LIMITS)
+    assert [near.value for near in line.near] == [0.7, 0.9], "six of eight are 0"
+    assert borderline(columns_of({}, dict.fromkeys(range(6), 0.0)), LIMITS) == ()
+
+
 def test_it_is_the_nearest_of_many() -> None:
     rng = np.random.default_rng(0)
     values = dict(enumerate(rng.uniform(0, 1, 500).tolist()))

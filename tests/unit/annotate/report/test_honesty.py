@@ -81,7 +81,7 @@ def test_an_honest_curve_lies_on_the_diagonal_and_bars_count_the_clips() -> None
     svg = honesty_svg(np.array([0.02, 0.02, 0.97]), dataclasses.replace(held_out, bins=reliability_bins(p, truth)))
     (line,) = re.findall(r'class="track" d="M([^"]*)"', svg)
     points = np.array([[float(word) for word in pair.split()] for pair in line.split("L")])
-    share = (points - [40.0, 210.0]) / [328.0, -200.0]  # the box of the curve, px
+    share = (points - [56.0, 210.0]) / [312.0, -200.0]  # the box of the curve, px
     np.testing.assert_allclose(share[:, 0], share[:, 1], atol=0.04)  # 2,000 a bin: four of their own sigmas
     heights = [float(text) for text in re.findall(r'class="bar"[^>]*height="([\d.]+)"', svg)]
     assert heights == [70.0, 35.0]
