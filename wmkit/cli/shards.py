@@ -28,6 +28,7 @@ def build_shards(
     ] = None,
     scale: Annotated[ScaleChoice, typer.Option(help="metric drops clips whose scale is unknown.")] = "any",
     video: Annotated[VideoChoice, typer.Option(help="copy takes the source file, if used as it is.")] = "encode",
+    workers: Annotated[int | None, typer.Option(help="Samples made at once. [default: one a core]")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what passes; write nothing.")] = False,
     json_output: JsonFlag = False,
 ) -> int:
@@ -36,7 +37,7 @@ def build_shards(
     from wmkit.dataset.writer import BuildOptions, try_thresholds
     from wmkit.dataset.writer import build_shards as build
 
-    options = BuildOptions(thresholds=thresholds, scores=scores, scale=scale, video=video)
+    options = BuildOptions(thresholds=thresholds, scores=scores, scale=scale, video=video, workers=workers)
     if dry_run:
         tried = try_thresholds(corpus, options)
         tell(tried.to_json(), tried.lines(), json_output)

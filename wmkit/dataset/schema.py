@@ -56,7 +56,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 SHARDS_NAME, INDEX_NAME, BUILDING_NAME = "shards.json", "index.parquet", "building.json"
-PARTS = ("mp4", "json", "trajectory.npy", "intrinsics.npy")  # in the order they lie in a shard
+PARTS = ("intrinsics.npy", "json", "mp4", "trajectory.npy")  # sorted, and in this order they lie in a shard
 CONVENTIONS = {
     "axes": "OpenCV: x right, y down, z forward",
     "trajectory.npy": "(N, 4, 4) world_from_cam: maps a point in camera coordinates to world coordinates; NaN rows "

@@ -38,6 +38,7 @@ class BuildOptions:
     video        "copy" puts the source file itself in the shard; refused unless every transform is the identity.
     split        first part of the shards' names.
     shard_bytes  a shard ends before the sample that would make it larger; a larger sample has a shard of its own.
+    workers      samples in work at once, one core each; None is one a core. Changes no byte.
     """
 
     thresholds: Path | str | None = None
@@ -46,12 +47,15 @@ class BuildOptions:
     video: Literal["encode", "copy"] = "encode"
     split: str = "train"
     shard_bytes: int = 1 << 30
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if not self.split or set(self.split) & set("./\\") or self.split.startswith("_"):
             raise InputError(f"split: expected a word without dots, slashes or a leading _, got {self.split!r}")
         if self.shard_bytes < 1:
             raise InputError(f"shard_bytes: expected at least 1, got {self.shard_bytes}")
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"--workers: expected at least 1, got {self.workers}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +185,7 @@ def _prepared(
     store: Corpus, candidates: Sequence[Candidate], options: BuildOptions, scratch: Path
 ) -> Iterator[Prepared | Dropped]:
     """Samples in the order of `candidates`, a few of them in work at a time; an encoder is one thread."""
-    workers = min(len(os.sched_getaffinity(0)), len(candidates))
+    workers = min(options.workers or len(os.sched_getaffinity(0)), len(candidates))
     with ThreadPoolExecutor(workers) as threads:
         waiting: deque[Future[Prepared | Dropped]] = deque()
         try:
