@@ -51,13 +51,30 @@ def build_shards(
 @verbs.command()
 def verify(
     shards: Annotated[Path, typer.Argument(metavar="SHARDS", help="Shards folder to read whole.")] = Path("shards"),
+    full: Annotated[bool, typer.Option("--full", help="Decode every frame too.")] = False,
     json_output: JsonFlag = False,
 ) -> int:
-    """Check every byte and frame of a shards folder against its index; damage makes exit 1."""
+    """Check every byte of a shards folder against its index; damage makes exit 1."""
     from wmkit.dataset.progress import counter_for
     from wmkit.dataset.verify import verify_shards
 
     with stdout_for(json_output):
-        result = verify_shards(shards, counter_for(sys.stderr, "samples"))
+        result = verify_shards(shards, counter_for(sys.stderr, "samples"), full=full)
+    tell(result.to_json(), result.lines(), json_output)
+    return result.exit_code
+
+
+@verbs.command()
+def repair(
+    shards: Annotated[Path, typer.Argument(metavar="SHARDS", help="Shards folder to mend.")] = Path("shards"),
+    corpus: Annotated[Path, typer.Option(help="The corpus it was built from.")] = Path("corpus"),
+    json_output: JsonFlag = False,
+) -> int:
+    """Make damaged shards again from the corpus, or the index from the shards: the same bytes, or exit 1."""
+    from wmkit.dataset.progress import counter_for
+    from wmkit.dataset.repair import repair_shards
+
+    with stdout_for(json_output):
+        result = repair_shards(shards, corpus, counter_for(sys.stderr, "shards"))
     tell(result.to_json(), result.lines(), json_output)
     return result.exit_code
