@@ -28,6 +28,7 @@ def build_shards(
     ] = None,
     scale: Annotated[ScaleChoice, typer.Option(help="metric drops clips whose scale is unknown.")] = "any",
     video: Annotated[VideoChoice, typer.Option(help="copy takes the source file, if used as it is.")] = "encode",
+    workers: Annotated[int | None, typer.Option(help="Samples made at once. [default: one a core]")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what passes; write nothing.")] = False,
     json_output: JsonFlag = False,
 ) -> int:
@@ -36,7 +37,7 @@ def build_shards(
     from wmkit.dataset.writer import BuildOptions, try_thresholds
     from wmkit.dataset.writer import build_shards as build
 
-    options = BuildOptions(thresholds=thresholds, scores=scores, scale=scale, video=video)
+    options = BuildOptions(thresholds=thresholds, scores=scores, scale=scale, video=video, workers=workers)
     if dry_run:
         tried = try_thresholds(corpus, options)
         tell(tried.to_json(), tried.lines(), json_output)
@@ -50,13 +51,30 @@ def build_shards(
 @verbs.command()
 def verify(
     shards: Annotated[Path, typer.Argument(metavar="SHARDS", help="Shards folder to read whole.")] = Path("shards"),
+    full: Annotated[bool, typer.Option("--full", help="Decode every frame too.")] = False,
     json_output: JsonFlag = False,
 ) -> int:
-    """Check every byte and frame of a shards folder against its index; damage makes exit 1."""
+    """Check every byte of a shards folder against its index; damage makes exit 1."""
     from wmkit.dataset.progress import counter_for
     from wmkit.dataset.verify import verify_shards
 
     with stdout_for(json_output):
-        result = verify_shards(shards, counter_for(sys.stderr, "samples"))
+        result = verify_shards(shards, counter_for(sys.stderr, "samples"), full=full)
+    tell(result.to_json(), result.lines(), json_output)
+    return result.exit_code
+
+
+@verbs.command()
+def repair(
+    shards: Annotated[Path, typer.Argument(metavar="SHARDS", help="Shards folder to mend.")] = Path("shards"),
+    corpus: Annotated[Path, typer.Option(help="The corpus it was built from.")] = Path("corpus"),
+    json_output: JsonFlag = False,
+) -> int:
+    """Make damaged shards again from the corpus, or the index from the shards: the same bytes, or exit 1."""
+    from wmkit.dataset.progress import counter_for
+    from wmkit.dataset.repair import repair_shards
+
+    with stdout_for(json_output):
+        result = repair_shards(shards, corpus, counter_for(sys.stderr, "shards"))
     tell(result.to_json(), result.lines(), json_output)
     return result.exit_code

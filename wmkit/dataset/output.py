@@ -36,6 +36,7 @@ __all__ = [
     "earlier_result",
     "file_sha256",
     "finish",
+    "hold",
     "unseal",
 ]
 
@@ -97,12 +98,11 @@ def earlier_result(out: Path, plan: Plan) -> Built | None:
 
 
 @contextmanager
-def begin(out: Path, recipe: Recipe) -> Iterator[Path]:
-    """Hold `out` for one build and yield a scratch folder in it; building.json marks it until `finish`.
+def hold(out: Path) -> Iterator[Path]:
+    """Keep every other build and repair out of `out` and yield a scratch folder in it.
 
-    InputError when another build holds it, OSError when the disk refuses.
+    InputError when another one holds it, OSError when the disk refuses.
     """
-    out.mkdir(parents=True, exist_ok=True)
     with open(out / _LOCK, "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,17 +112,30 @@ def begin(out: Path, recipe: Recipe) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
         for left in out.glob(".*.tmp"):  # files of a killed build
             left.unlink()
-        write_atomic(out / BUILDING_NAME, json_bytes(asdict(recipe)))
         scratch.mkdir()
         try:
             yield scratch
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+            (out / _LOCK).unlink(missing_ok=True)
+
+
+@contextmanager
+def begin(out: Path, recipe: Recipe) -> Iterator[Path]:
+    """Hold `out` for one build and yield a scratch folder in it; building.json marks it until `finish`.
+
+    InputError when another build holds it, OSError when the disk refuses.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with hold(out) as scratch:
+        write_atomic(out / BUILDING_NAME, json_bytes(asdict(recipe)))
+        try:
+            yield scratch
+        finally:
             if (out / SHARDS_NAME).exists() or not any(out.glob(f"{recipe.split}-*.tar")):
                 (out / BUILDING_NAME).unlink(missing_ok=True)
-            (out / _LOCK).unlink(missing_ok=True)
-            with suppress(OSError):
-                out.rmdir()  # nothing passed: no folder is better than an empty one
+    with suppress(OSError):
+        out.rmdir()  # nothing passed: no folder is better than an empty one
 
 
 def unseal(out: Path) -> None:
@@ -163,7 +176,7 @@ def finish(out: Path, recipe: Recipe, built: Built, dropped: Sequence[Dropped]) 
 
 def _of_a_start(entry: Path) -> bool:
     """Whether a build that was killed before building.json appeared may have left this."""
-    return entry.name == _LOCK or entry.name.startswith(f".{BUILDING_NAME}.")
+    return entry.name in (_LOCK, _SCRATCH) or entry.name.startswith(f".{BUILDING_NAME}.")
 
 
 def file_sha256(path: Path) -> str:

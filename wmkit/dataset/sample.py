@@ -1,8 +1,11 @@
 """One clip of a corpus as the parts of one sample."""
 
 import io
+import os
 import tempfile
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +23,7 @@ from wmkit.dataset.plan import Candidate, Dropped
 from wmkit.errors import ClipError, InputError
 from wmkit.video import FrameSource
 
-__all__ = ["Prepared", "check_copy", "prepare_sample"]
+__all__ = ["Prepared", "VideoMode", "check_copy", "prepare_sample", "prepare_samples"]
 
 VideoMode = Literal["encode", "copy"]
 
@@ -68,6 +71,25 @@ def prepare_sample(store: Corpus, candidate: Candidate, video: VideoMode, scratc
         "intrinsics.npy": _npy(annotation.intrinsics_rows),
     }
     return Prepared(key=candidate.clip_id, parts=parts, width=width, height=height, trajectory=trajectory)
+
+
+def prepare_samples(
+    store: Corpus, candidates: Sequence[Candidate], video: VideoMode, scratch: Path, workers: int | None = None
+) -> Iterator[Prepared | Dropped]:
+    """Samples in the order of `candidates`, `workers` (None: one a core) of them in work; an encoder is one thread."""
+    workers = min(workers or len(os.sched_getaffinity(0)), len(candidates))
+    with ThreadPoolExecutor(workers) as threads:
+        waiting: deque[Future[Prepared | Dropped]] = deque()
+        try:
+            for candidate in candidates:
+                waiting.append(threads.submit(prepare_sample, store, candidate, video, scratch))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def check_copy(store: Corpus, candidate: Candidate) -> None:

@@ -56,7 +56,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 SHARDS_NAME, INDEX_NAME, BUILDING_NAME = "shards.json", "index.parquet", "building.json"
-PARTS = ("mp4", "json", "trajectory.npy", "intrinsics.npy")  # in the order they lie in a shard
+PARTS = ("intrinsics.npy", "json", "mp4", "trajectory.npy")  # sorted, and in this order they lie in a shard
 CONVENTIONS = {
     "axes": "OpenCV: x right, y down, z forward",
     "trajectory.npy": "(N, 4, 4) world_from_cam: maps a point in camera coordinates to world coordinates; NaN rows "
@@ -229,12 +229,16 @@ def read_part(folder: Path, sample: Sample, name: str) -> bytes:
 def head_shards(path: Path, head: Mapping[str, Any]) -> tuple[Shard, ...]:
     """The shards that the head of the folder `path` lists; CorruptShardError when it lists none it could mean."""
     try:
-        return tuple(
+        shards = tuple(
             Shard(name=row["name"], size=row["bytes"], sha256=row["sha256"], samples=row["samples"])
             for row in head["shards"]
         )
-    except (KeyError, TypeError):
+        names = [shard.name for shard in shards]
+        if len(set(names)) != len(names) or any(Path(name).name != name for name in names):
+            raise ValueError(names)
+    except (KeyError, TypeError, ValueError):
         raise CorruptShardError(f"{path / SHARDS_NAME}: expected a list of shards; build the shards again") from None
+    return shards
 
 
 def read_index(folder: Path, head: Mapping[str, Any]) -> tuple[Sample, ...]:
@@ -247,6 +251,10 @@ def read_index(folder: Path, head: Mapping[str, Any]) -> tuple[Sample, ...]:
         table = pq.ParquetFile(pa.BufferReader(data)).read().cast(INDEX_SCHEMA)
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise CorruptShardError(f"{path}: expected a readable index, got {error}; build the shards again") from None
+    listed = {shard.name for shard in head_shards(folder, head)}
+    strangers = set(table.column("shard").to_pylist()) - listed
+    if strangers:  # a name that leads elsewhere is never opened
+        raise CorruptShardError(f"{path}: expected samples of the shards in {SHARDS_NAME}, got {min(strangers)!r}")
     return tuple(
         Sample(
             **{

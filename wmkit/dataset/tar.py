@@ -1,23 +1,46 @@
 """One WebDataset tar, written so that its bytes depend on its members alone and half a file never has its name."""
 
+import errno
 import hashlib
 import os
-import tarfile
 from pathlib import Path
+
+import xxhash
 
 from wmkit.atomic import fsync_folder
 from wmkit.dataset.schema import Shard
+from wmkit.errors import CorruptShardError, InputError
 
-__all__ = ["BLOCK", "ShardFile", "member_header", "padded"]
+__all__ = ["BLOCK", "END", "ShardFile", "member_header", "padded"]
 
 BLOCK = 512
+END = bytes(2 * BLOCK)  # what a tar ends with
+
+_MAX_NAME, _MAX_SIZE = 100, 8**11  # bytes; what the fields of a USTAR header have room for
+_READ = 1 << 18  # bytes; stays in a core's own cache
+
+_OWNER = b"0000644\0" + b"0000000\0" * 2
+_TIME = b"00000000000\0"
+# A regular file without link, user, group, device and prefix.
+_AFTER_CHECKSUM = (b"0" + bytes(100) + b"ustar\x0000").ljust(BLOCK - 156, b"\0")
+_FIXED_SUM = sum(_OWNER + _TIME + b" " * 8 + _AFTER_CHECKSUM)
 
 
 def member_header(name: str, size: int) -> bytes:
-    """The USTAR header block of a regular file: no time, no owner, mode 0644."""
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = size, 0o644
-    return info.tobuf(tarfile.USTAR_FORMAT)
+    """The USTAR header block of a regular file: no time, no owner, mode 0644; the bytes that `tarfile` makes.
+
+    InputError when name or size (bytes) do not fit into one.
+    """
+    encoded = name.encode()
+    if not encoded or len(encoded) > _MAX_NAME or not 0 <= size < _MAX_SIZE:
+        raise InputError(
+            f"{name[:_MAX_NAME]}: expected a name of 1 to {_MAX_NAME} bytes and a part below 8 GiB, "
+            f"got {len(encoded)} and {size} bytes; a video as large as that has to be encoded"
+        )
+    digits = b"%011o\0" % size
+    total = _FIXED_SUM + sum(encoded) + sum(digits)
+    head = encoded.ljust(_MAX_NAME, b"\0") + _OWNER + digits + _TIME
+    return head + b"%06o\0 " % total + _AFTER_CHECKSUM
 
 
 def padded(size: int) -> int:
@@ -28,40 +51,67 @@ def padded(size: int) -> int:
 class ShardFile:
     """A tar being written beside `path`; it gets its name by one rename in `close`, or never."""
 
-    __slots__ = ("_digest", "_file", "_path", "_scratch", "offset")
+    __slots__ = ("_descriptor", "_path", "_scratch", "_written", "offset")
 
     def __init__(self, path: Path) -> None:
         """Opens the scratch file; OSError when the disk refuses."""
         self._path = path
         self._scratch = path.with_name(f".{path.name}.tmp")
-        self._file = open(self._scratch, "wb")  # noqa: SIM115 - closed by `close` or `discard`
-        self._digest = hashlib.sha256()
+        self._descriptor = os.open(self._scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._written = xxhash.xxh3_128()
         self.offset = 0
 
     def add(self, name: str, data: bytes) -> int:
         """Append one member and return the offset of its payload in bytes."""
-        self._write(member_header(name, len(data)))
-        start = self.offset
-        self._write(data)
-        self._write(bytes(-len(data) % BLOCK))
-        return start
+        self._write(member_header(name, len(data)), data, bytes(-len(data) % BLOCK))
+        return self.offset - padded(len(data)) + BLOCK
 
-    def close(self, samples: int) -> Shard:
-        """End the tar, wait for the disk, give it its name."""
-        self._write(bytes(2 * BLOCK))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+    def close(self, samples: int, sha256: str | None = None) -> Shard:
+        """End the tar, wait for the disk, read back what it has, and only then give it its name.
+
+        sha256  of the shard that this has to become, byte for byte.
+
+        OSError when the disk refuses or gives back other bytes, CorruptShardError when they are not the wanted ones.
+        """
+        self._write(END)
+        os.fsync(self._descriptor)
+        digest = self._read_back()
+        if sha256 is not None and digest != sha256:
+            raise CorruptShardError(f"{self._path}: expected to make the bytes of sha256 {sha256}, got {digest}")
+        self._release()
         os.replace(self._scratch, self._path)
         fsync_folder(self._path.parent)
-        return Shard(name=self._path.name, size=self.offset, sha256=self._digest.hexdigest(), samples=samples)
+        return Shard(name=self._path.name, size=self.offset, sha256=digest, samples=samples)
 
     def discard(self) -> None:
         """Remove what was written so far; the shard never gets its name."""
-        self._file.close()
+        self._release()
         self._scratch.unlink(missing_ok=True)
 
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._digest.update(data)
-        self.offset += len(data)
+    def _write(self, *blocks: bytes) -> None:
+        for block in blocks:
+            self._written.update(block)
+            self.offset += len(block)
+        done = os.writev(self._descriptor, blocks)
+        rest = memoryview(b"" if done == sum(map(len, blocks)) else b"".join(blocks)[done:])
+        while rest:  # one call writes 2 GiB at most, and less when the disk is nearly full
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def _read_back(self) -> str:
+        """sha256 of what the disk holds."""
+        # Synced pages may leave the cache, so that what is read is the disk's and not memory's.
+        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        found, digest, at = xxhash.xxh3_128(), hashlib.sha256(), 0
+        buffer = memoryview(bytearray(_READ))
+        while count := os.preadv(self._descriptor, [buffer], at):
+            found.update(buffer[:count])
+            digest.update(buffer[:count])
+            at += count
+        if found.digest() != self._written.digest():
+            raise OSError(errno.EIO, f"{self._path}: the disk gives back other bytes than were written")
+        return digest.hexdigest()
+
+    def _release(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

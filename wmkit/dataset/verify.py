@@ -1,8 +1,8 @@
-"""`verify_shards`: read everything a shards folder holds and name what is not what its index promises."""
+"""`verify_shards`: read everything a shards folder holds and name what is not what its head and index promise."""
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from wmkit.dataset.decode import count_frames, load_array
+from wmkit.dataset.members import grouped, read_members
 from wmkit.dataset.output import file_sha256
 from wmkit.dataset.schema import (
     INDEX_NAME,
@@ -26,7 +27,7 @@ from wmkit.dataset.schema import (
 from wmkit.dataset.tar import BLOCK, member_header
 from wmkit.errors import CorruptShardError
 
-__all__ = ["Damage", "VerifyReport", "verify_shards"]
+__all__ = ["Damage", "VerifyReport", "shard_damage", "verify_shards"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +69,17 @@ class VerifyReport:
         if not self.damage:
             return [f"{self.path}: whole ({sum_})"]
         hit = len({entry.sample for entry in self.damage if entry.sample})
-        verdict = f"{self.path}: DAMAGED, {hit} of {self.samples} samples hit ({sum_}); run wmkit build-shards again"
+        verdict = f"{self.path}: DAMAGED, {hit} of {self.samples} samples hit ({sum_}); run wmkit repair"
         return [*(f"{entry}" for entry in self.damage), verdict]
 
 
-def verify_shards(path: Path, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-    """Check sizes and sha256 of all shards, tar header and XXH3 of every part, and that the parts agree.
+def verify_shards(
+    path: Path, progress: Callable[[int, int], None] | None = None, *, full: bool = False
+) -> VerifyReport:
+    """Check every byte of the shards and the index, that a plain reader finds the samples, and that the parts agree.
 
     progress  called with (samples done, samples), from this thread.
+    full      decode every frame too.
 
     Damage is in the report. Raises InputError when `path` is no shards folder, ConfigError when it is another
     version's, CorruptShardError when shards.json itself cannot be read.
@@ -88,9 +92,12 @@ def verify_shards(path: Path, progress: Callable[[int, int], None] | None = None
     except CorruptShardError as error:
         samples, damage = (), [Damage(file=INDEX_NAME, sample="", what=str(error))]
     for shard in shards:
-        damage += _shard_damage(path, shard)
+        wrong = shard_damage(path, shard) or _members_damage(path / shard.name, samples)
+        damage += [Damage(file=shard.name, sample="", what=wrong)] if wrong else []
     for done, sample in enumerate(samples, start=1):
-        damage += [Damage(file=sample.shard, sample=sample.key, what=what) for what in _sample_damage(path, sample)]
+        damage += [
+            Damage(file=sample.shard, sample=sample.key, what=what) for what in _sample_damage(path, sample, full)
+        ]
         if progress is not None:
             progress(done, len(samples))
     damage += _counts_damage(path, shards, samples) if INDEX_NAME not in {entry.file for entry in damage} else []
@@ -104,20 +111,48 @@ def verify_shards(path: Path, progress: Callable[[int, int], None] | None = None
     )
 
 
-def _shard_damage(path: Path, shard: Shard) -> list[Damage]:
+def shard_damage(path: Path, shard: Shard) -> str | None:
+    """What is wrong with the bytes of a shard in the folder `path`, None when they are those of its head."""
     file = path / shard.name
     if not file.is_file():
-        return [Damage(file=shard.name, sample="", what="expected a shard, found none")]
+        return "expected a shard, found none"
     size = file.stat().st_size
     if size != shard.size:
-        return [Damage(file=shard.name, sample="", what=f"expected {shard.size} bytes, got {size}")]
+        return f"expected {shard.size} bytes, got {size}"
     if file_sha256(file) != shard.sha256:
-        return [Damage(file=shard.name, sample="", what=f"expected the sha256 of {SHARDS_NAME}, got another")]
-    return []
+        return f"expected the sha256 of {SHARDS_NAME}, got another"
+    return None
+
+
+def _members_damage(file: Path, samples: Sequence[Sample]) -> str | None:
+    """Where the tar, as a plain reader walks it, is not what the index says; without an index, where it is no tar."""
+    try:
+        found = grouped(file, read_members(file))
+    except CorruptShardError as error:
+        return str(error)
+    if not samples:
+        return None
+    listed = [
+        (sample.key, [(part.name, part.offset, part.size) for part in sample.parts])
+        for sample in samples
+        if sample.shard == file.name
+    ]
+    there = [
+        (key, [(name, member.offset, member.size) for name, member in parts.items()]) for key, parts in found.items()
+    ]
+    if listed == there:
+        return None
+    first = next((pair for pair in zip(listed, there, strict=False) if pair[0] != pair[1]), None)
+    if first is None:
+        return f"expected the {len(listed)} samples of {INDEX_NAME}, a plain reader finds {len(there)}"
+    return f"expected sample {first[0][0]} as {INDEX_NAME} has it, a plain reader finds {first[1][0]} or other parts"
 
 
 def _counts_damage(path: Path, shards: tuple[Shard, ...], samples: tuple[Sample, ...]) -> Iterator[Damage]:
-    """Shards that nobody lists, and shards whose number of samples is not the index's."""
+    """Keys that are there twice, shards that nobody lists, and shards whose number of samples is not the index's."""
+    for key, count in Counter(sample.key for sample in samples).items():
+        if count > 1:
+            yield Damage(file=INDEX_NAME, sample=key, what=f"expected one sample of this key, got {count}")
     held = Counter(sample.shard for sample in samples)
     for shard in shards:
         if held[shard.name] != shard.samples:
@@ -129,8 +164,8 @@ def _counts_damage(path: Path, shards: tuple[Shard, ...], samples: tuple[Sample,
             yield Damage(file=file.name, sample="", what=f"expected only shards that {SHARDS_NAME} lists")
 
 
-def _sample_damage(path: Path, sample: Sample) -> list[str]:
-    """What is wrong with one sample, a line each; of damaged parts the first."""
+def _sample_damage(path: Path, sample: Sample, full: bool) -> list[str]:
+    """What is wrong with one sample, a line each; of damaged parts the first. `full`: every frame is decoded."""
     for part in sample.parts:
         wrong = part_bytes(path, sample, part)[1] or _header_damage(path, sample, part)
         if wrong is not None:
@@ -139,7 +174,7 @@ def _sample_damage(path: Path, sample: Sample) -> list[str]:
         record = json.loads(read_part(path, sample, "json"))
         poses = load_array(path, sample, "trajectory.npy", (sample.frames, 4, 4))
         load_array(path, sample, "intrinsics.npy", (sample.frames, 4))
-        frames = count_frames(path, sample)
+        frames = count_frames(path, sample) if full else sample.frames
     except (CorruptShardError, ValueError) as error:
         return [str(error)]
     found = []

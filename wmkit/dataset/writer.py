@@ -6,10 +6,7 @@ bytes do not depend on how many threads there are.
 """
 
 import contextlib
-import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,15 +14,15 @@ from typing import Any, Literal
 from wmkit.camera import ScaleKind
 from wmkit.corpus import Corpus
 from wmkit.dataset.output import Built, Recipe, begin, check_output, earlier_result, finish, unseal
-from wmkit.dataset.plan import Candidate, Dropped, Plan, PlanSummary, count_reasons, idle_words, plan_clips
-from wmkit.dataset.sample import Prepared, check_copy, prepare_sample
+from wmkit.dataset.plan import Dropped, Plan, PlanSummary, count_reasons, idle_words, plan_clips
+from wmkit.dataset.sample import Prepared, check_copy, prepare_samples
 from wmkit.dataset.schema import PARTS, Part, Sample, Shard, checksum
 from wmkit.dataset.scores import read_scores
 from wmkit.dataset.tar import ShardFile, padded
 from wmkit.errors import InputError
 from wmkit.thresholds import read_thresholds
 
-__all__ = ["BuildOptions", "BuildSummary", "build_shards", "try_thresholds"]
+__all__ = ["BuildOptions", "BuildSummary", "add_parts", "build_shards", "try_thresholds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +35,7 @@ class BuildOptions:
     video        "copy" puts the source file itself in the shard; refused unless every transform is the identity.
     split        first part of the shards' names.
     shard_bytes  a shard ends before the sample that would make it larger; a larger sample has a shard of its own.
+    workers      samples in work at once, one core each; None is one a core. Changes no byte.
     """
 
     thresholds: Path | str | None = None
@@ -46,12 +44,15 @@ class BuildOptions:
     video: Literal["encode", "copy"] = "encode"
     split: str = "train"
     shard_bytes: int = 1 << 30
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if not self.split or set(self.split) & set("./\\") or self.split.startswith("_"):
             raise InputError(f"split: expected a word without dots, slashes or a leading _, got {self.split!r}")
         if self.shard_bytes < 1:
             raise InputError(f"shard_bytes: expected at least 1, got {self.shard_bytes}")
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"--workers: expected at least 1, got {self.workers}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +153,16 @@ def build_shards(
         raise InputError(f"{out}: expected a folder that can be written, got {error.strerror or error}") from error
 
 
+def add_parts(file: ShardFile, sample: Prepared) -> tuple[Part, ...]:
+    """Append the parts of one sample, in their order; where each of them lies now."""
+    parts = []
+    for name in PARTS:
+        data = sample.parts[name]
+        offset = file.add(f"{sample.key}.{name}", data)
+        parts.append(Part(name=name, offset=offset, size=len(data), xxh3=checksum(data)))
+    return tuple(parts)
+
+
 def _build(
     store: Corpus,
     plan: Plan,
@@ -162,7 +173,8 @@ def _build(
 ) -> BuildSummary:
     with begin(out, recipe) as scratch, contextlib.closing(_Writer(out, options)) as writer:
         dropped: list[Dropped] = []
-        for done, result in enumerate(_prepared(store, plan.passed, options, scratch), start=1):
+        made = prepare_samples(store, plan.passed, options.video, scratch, options.workers)
+        for done, result in enumerate(made, start=1):
             if isinstance(result, Dropped):
                 dropped.append(result)
             else:
@@ -175,25 +187,6 @@ def _build(
         if built[1]:
             finish(out, recipe, built, dropped)
     return _summary(out, plan, dropped, built, unchanged=False)
-
-
-def _prepared(
-    store: Corpus, candidates: Sequence[Candidate], options: BuildOptions, scratch: Path
-) -> Iterator[Prepared | Dropped]:
-    """Samples in the order of `candidates`, a few of them in work at a time; an encoder is one thread."""
-    workers = min(len(os.sched_getaffinity(0)), len(candidates))
-    with ThreadPoolExecutor(workers) as threads:
-        waiting: deque[Future[Prepared | Dropped]] = deque()
-        try:
-            for candidate in candidates:
-                waiting.append(threads.submit(prepare_sample, store, candidate, options.video, scratch))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 class _Writer:
@@ -214,11 +207,7 @@ class _Writer:
         if self._file is None:
             self._name = f"{self._options.split}-{len(self.shards):06d}.tar"
             self._file = ShardFile(self._out / self._name)
-        parts = []
-        for name in PARTS:
-            data = sample.parts[name]
-            offset = self._file.add(f"{sample.key}.{name}", data)
-            parts.append(Part(name=name, offset=offset, size=len(data), xxh3=checksum(data)))
+        parts = add_parts(self._file, sample)
         self._held += 1
         self.samples.append(
             Sample(
@@ -229,7 +218,7 @@ class _Writer:
                 height=sample.height,
                 scale=ScaleKind(sample.trajectory.scale),
                 posed=sample.trajectory.posed,
-                parts=tuple(parts),
+                parts=parts,
             )
         )
 
