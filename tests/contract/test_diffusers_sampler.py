@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
-from diffusers.pipelines.sana_wm import SanaWMPipeline
+from diffusers.pipelines.sana_wm.pipeline_sana_wm import SanaWMPipeline
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
 from tests.contract.test_diffusers_parity import FRAMES, HEIGHT, WIDTH, T, config_of, oracle_of, ours_of, path_of
@@ -48,14 +48,15 @@ def test_samples_are_equal(guidance: float, monkeypatch: pytest.MonkeyPatch) -> 
     assert config.text is not None
     oracle = oracle_of(config)
     scheduler = FlowMatchEulerDiscreteScheduler(shift=9.8)
-    pipeline = Pipeline(tokenizer=None, text_encoder=None, vae=None, transformer=oracle, scheduler=scheduler)
+    absent: Any = None
+    pipeline = Pipeline(tokenizer=absent, text_encoder=absent, vae=absent, transformer=oracle, scheduler=scheduler)
     pipeline.set_progress_bar_config(disable=True)
     poses, rows = path_of(2.0)
     rows = np.tile(rows[:1], (FRAMES, 1))
     shape = (1, config.latent_channels, T, HEIGHT // 32, WIDTH // 32)
     pipeline.picture = torch.randn(shape, generator=torch.Generator().manual_seed(5))[:, :, :1]
     text, negative = captions(1, config.text.channels), captions(2, config.text.channels)
-    theirs = pipeline(
+    made: Any = pipeline(
         Image.new("RGB", (WIDTH, HEIGHT)),
         "",
         c2w=poses,
@@ -71,7 +72,8 @@ def test_samples_are_equal(guidance: float, monkeypatch: pytest.MonkeyPatch) -> 
         negative_prompt_embeds=negative.states[:, None],
         negative_prompt_attention_mask=negative.mask.long(),
         output_type="latent",
-    ).frames.transpose(1, 2)
+    )
+    theirs = made.frames.transpose(1, 2)
     cameras = CameraBatch(
         world_from_cam=torch.tensor(poses, dtype=torch.float32)[None],
         intrinsics=torch.tensor(rows, dtype=torch.float32)[None],

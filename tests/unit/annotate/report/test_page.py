@@ -254,7 +254,7 @@ def test_p_good_is_on_the_page_with_its_reliability(tmp_path: Path) -> None:
     head["config"]["confidence"] = {"calibration": shipped_calibration()}
     (corpus.path / "corpus.json").write_text(json.dumps(head))
     page, _ = page_of(corpus)
-    assert f"{cases.cases} cases of known truth" in page.text
+    assert f"{cases.cases:,} cases of known truth" in page.text
     assert "0.5 passes" in page.text
     assert "0.25 rejected" in page.text
 
