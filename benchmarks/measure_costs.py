@@ -21,7 +21,8 @@ def main() -> int:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--out", type=Path, default=SHIPPED_COSTS)
     options = parser.parse_args()
-    costs = costs_of_corpus(Corpus.open(options.corpus), config_hash(default_config()))
+    corpus = Corpus.open(options.corpus)
+    costs = costs_of_corpus(corpus, corpus.columns(), config_hash(default_config()))
     if costs is None:
         print(f"error: {options.corpus}: expected clips finished under the default config, found none", file=sys.stderr)
         return 2

@@ -14,7 +14,9 @@ from wmkit.annotate.pose import TrackSfmConfig
 from wmkit.annotate.sources import is_current
 from wmkit.camera import Array
 from wmkit.corpus import Corpus
+from wmkit.corpus.columns import LedgerColumns
 from wmkit.errors import ClipError
+from wmkit.spread import evenly_spread
 from wmkit.video import ClipFile, FoundClip, discover, open_source
 
 __all__ = ["DryRun", "plan_annotate"]
@@ -88,11 +90,12 @@ def plan_annotate(paths: Sequence[str | Path], out: str | Path, config: Annotate
     discovery = discover(paths)
     digest = config_hash(config)
     corpus = Corpus.find(Path(out), cast("dict[str, Any]", config_dict(config)), digest, update=update)
-    to_do = _to_do(discovery.clips, corpus, digest)
+    columns = None if corpus is None else corpus.columns()
+    to_do = _to_do(discovery.clips, corpus, columns, digest)
     sample = _Sample.of(to_do, config)
     each = len(to_do) / sample.opened if sample.opened else 0.0
     frames, readable = each * float(sample.frames.sum()), each * (sample.opened - sample.unreadable)
-    own = None if corpus is None else costs_of_corpus(corpus, digest)
+    own = None if corpus is None or columns is None else costs_of_corpus(corpus, columns, digest)
     costs, not_known = (own, []) if own is not None else _shipped_for(config)
     core_s = costs.core_s(readable, frames)
     return DryRun(
@@ -129,7 +132,7 @@ class _Sample:
     @classmethod
     def of(cls, clips: Sequence[FoundClip], config: AnnotateConfig) -> "_Sample":
         """At most `OPENED` clips, evenly among them."""
-        chosen = np.unique(np.linspace(0, len(clips) - 1, min(OPENED, len(clips))).round().astype(int))
+        chosen = evenly_spread(len(clips), OPENED)
         frames, seconds, unreadable = np.zeros(len(chosen)), 0.0, 0
         for place, index in enumerate(chosen.tolist()):
             clip = clips[index]
@@ -152,12 +155,15 @@ class _Sample:
         return float(self.frames.std(ddof=1) / np.sqrt(self.opened) * left / self.frames.mean())
 
 
-def _to_do(found: Sequence[FoundClip], corpus: Corpus | None, digest: str) -> list[FoundClip]:
+def _to_do(
+    found: Sequence[FoundClip], corpus: Corpus | None, columns: LedgerColumns | None, digest: str
+) -> list[FoundClip]:
     """Clips without a result under this config, as far as path, size and time tell."""
-    if corpus is None:
+    if corpus is None or columns is None:
         return list(found)
     by_path = {row.path: row for row in corpus.sources()}
-    done = corpus.done_ids(digest)
+    ids = columns.words("clip_id")
+    done = {ids[row] for row in np.flatnonzero(columns.finished(digest))} & set(corpus.clip_ids())
     known = {path for path, row in by_path.items() if row.clip_id in done}
     return [clip for clip in found if not (clip.path in known and is_current(clip, by_path[clip.path]))]
 

@@ -71,6 +71,11 @@ class LedgerColumns:
         """(N,) where an attempt ended so."""
         return pc.equal(self.table["status"], str(status)).to_numpy(zero_copy_only=False).astype(bool)  # pyright: ignore[reportAttributeAccessIssue]
 
+    def finished(self, config_hash: str) -> NDArray[np.bool_]:
+        """(N,) what a run with this config need not do again: ended, not failed, under this very config."""
+        same = pc.equal(self.table["config_hash"], config_hash)  # pyright: ignore[reportAttributeAccessIssue]
+        return ~self.is_status(Status.FAILED) & same.to_numpy(zero_copy_only=False).astype(bool)
+
     @cached_property
     def verdicts(self) -> dict[str, VerdictColumn]:
         """Every filter that ran on any clip, in the order in which filters first ran."""

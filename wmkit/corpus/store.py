@@ -35,7 +35,6 @@ from wmkit.corpus.ledger import (
     SOURCES_SCHEMA,
     LedgerRow,
     SourceRow,
-    Status,
     ledger_rows,
     ledger_table,
     source_rows,
@@ -226,14 +225,8 @@ class Corpus:
 
     def done_ids(self, config_hash: str, history: Sequence[LedgerRow] | None = None) -> set[str]:
         """Clips whose result under this config is recorded and whose folder is there: a rerun skips them."""
-        if history is not None:
-            rows = self.latest(history)
-            done = {key for key, row in rows.items() if row.done and row.config_hash == config_hash}
-        else:
-            columns = self.columns()
-            last = zip(*(columns.words(name) for name in ("clip_id", "status", "config_hash")), strict=True)
-            done = {key for key, status, made in last if status != Status.FAILED and made == config_hash}
-        return done & set(self.clip_ids())
+        rows = self.latest(history)
+        return {key for key, row in rows.items() if row.done and row.config_hash == config_hash} & set(self.clip_ids())
 
     # ---- sources and dead letters
 

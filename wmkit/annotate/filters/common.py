@@ -1,4 +1,4 @@
-"""What filters are made of: the UNMEASURED answer without a trajectory, derivatives, picture motion."""
+"""What filters are made of: verdicts that several share, derivatives, picture motion."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +8,14 @@ from wmkit.clip import Annotation, Verdict
 
 __all__ = [
     "adjacent_posed",
+    "derivative_verdict",
     "differentiated",
+    "evidence_verdict",
     "frame_factors",
     "length_unit",
     "median_motion_px",
     "moved_onto",
     "no_trajectory",
-    "shrunk",
     "turn_rate",
 ]
 
@@ -49,6 +50,29 @@ def differentiated(values: Array, time_s: Array, order: int) -> Array:
     return values[np.isfinite(values).all(axis=1)]
 
 
+def derivative_verdict(annotation: Annotation, name: str, order: int) -> Verdict:
+    """95th percentile of the length of the position's derivative of `order`, in lengths a second to that order."""
+    unit = f"{length_unit(annotation)}/s^{order}"
+    trajectory = annotation.trajectory
+    if trajectory is None:
+        return no_trajectory(annotation, name, unit)
+    derivative = differentiated(trajectory.position, trajectory.time_s, order)
+    if len(derivative) == 0:
+        return Verdict.unmeasured(name, unit, "too_few_posed_frames_in_a_row")
+    return Verdict.measured(name, float(np.percentile(np.linalg.norm(derivative, axis=1), 95)), unit)
+
+
+def evidence_verdict(annotation: Annotation, name: str, unit: str) -> Verdict:
+    """What the pose backend itself measured under this name; UNMEASURED where it did not."""
+    if annotation.trajectory is None:
+        return no_trajectory(annotation, name, unit)
+    confidence = annotation.confidence
+    value = None if confidence is None else dict(confidence.quality.features).get(name)
+    if value is None or np.isnan(value):
+        return Verdict.unmeasured(name, unit, "no_quality: the pose backend measures none")
+    return Verdict.measured(name, value, unit)
+
+
 def turn_rate(trajectory: Trajectory) -> tuple[Array, Array]:
     """(N - 1, 3) angular velocity in the world, rad/s, from each frame to the next, and its times (N - 1,) s.
 
@@ -70,16 +94,6 @@ def frame_factors(annotation: Annotation) -> Array | None:
     scale = annotation.scale
     rows = [vote.frame_factors for vote in (() if scale is None else scale.votes) if vote.frame_factors]
     return np.array(max(rows, key=len), dtype=np.float64) if rows else None
-
-
-def shrunk(grey: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """A grey picture (h, w), area-filtered to a long side of at most `side_px`."""
-    import cv2
-
-    height, width = grey.shape
-    shrink = min(1.0, side_px / max(height, width))
-    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def moved_onto(picture: NDArray[np.uint8], target: NDArray[np.uint8]) -> Array:

@@ -18,6 +18,7 @@ from wmkit.annotate.protocols import ScaleCue, Unmeasured
 from wmkit.camera import Array, Intrinsics, ScaleVote
 from wmkit.clip import Annotation
 from wmkit.errors import InputError
+from wmkit.spread import evenly_spread
 from wmkit.video import VideoConfig, open_view
 from wmkit.video.frames import ClipFile
 
@@ -108,7 +109,7 @@ class _DepthNetwork:
         if annotation.points is None:
             return Unmeasured(reason="no_points")
         posed = np.flatnonzero(trajectory.posed)
-        wanted = posed[np.unique(np.linspace(0, len(posed) - 1, self.config.frames).round().astype(int))]
+        wanted = posed[evenly_spread(len(posed), self.config.frames)]
         predictor = _load(self.config.path, self.device)
         factors = []
         for window in open_view(file, self.config.video, annotation.view).windows():
