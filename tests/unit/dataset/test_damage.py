@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tiny_shards import KEYS, NAME, members, sealed, vouched
-from wmkit.dataset.members import grouped, read_members
+from wmkit.dataset.members import read_members
 from wmkit.dataset.schema import open_shards
 from wmkit.dataset.tar import BLOCK, END
 from wmkit.dataset.verify import verify_shards
@@ -183,21 +183,3 @@ def test_no_tar_at_all(tmp_path: Path) -> None:
         (tmp_path / "x.tar").write_bytes(data)
         with pytest.raises(CorruptShardError, match="whole tar"):
             read_members(tmp_path / "x.tar")
-
-
-def test_groups_follow_the_convention(tmp_path: Path) -> None:
-    names = ["__meta__.json", "d/a.b/k1.Mp4", "d/a.b/k1.seg.json", "README", "k2.txt"]
-    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
-        archive.addfile(_folder())
-        for name in [*names, "l" * 150 + ".txt"]:
-            archive.addfile(tarfile.TarInfo(name))
-    found = grouped(tmp_path / "x.tar", read_members(tmp_path / "x.tar"))
-    assert {key: list(parts) for key, parts in found.items()} == {
-        "d/a.b/k1": ["mp4", "seg.json"], "k2": ["txt"], "l" * 150: ["txt"],
-    }  # fmt: skip
-
-
-def _folder() -> tarfile.TarInfo:
-    info = tarfile.TarInfo("d")
-    info.type = tarfile.DIRTYPE
-    return info
