@@ -207,7 +207,7 @@ def part_bytes(folder: Path, sample: Sample, part: Part, *, check: bool = True) 
     Without `check` nothing but its length is.
     """
     try:
-        descriptor = os.open(folder / sample.shard, os.O_RDONLY)
+        descriptor = os.open(os.path.join(folder, sample.shard), os.O_RDONLY)
         try:
             data = os.pread(descriptor, part.size, part.offset)
         finally:

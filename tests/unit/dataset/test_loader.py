@@ -3,6 +3,7 @@
 import io
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -171,7 +172,7 @@ def test_samples_that_give_no_crop_are_counted(tmp_path: Path, sound_shards: Pat
 @pytest.mark.parametrize("name", ["frames", "height", "width", "batch_size"])
 def test_a_config_of_nothing_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=name):
-        LoaderConfig(**{"frames": 1, "height": 1, "width": 1, "batch_size": 1, name: 0})
+        replace(LoaderConfig(frames=1, height=1, width=1, batch_size=1), **{name: 0})
 
 
 def test_an_mp4_that_lies_is_a_corrupt_shard(sound_shards: Path) -> None:
