@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import webdataset
+from webdataset.writer import TarWriter
 from xxhash import xxh3_128_hexdigest
 
 from wmkit.dataset.tar import ShardFile
@@ -42,7 +42,7 @@ def ours(path: Path, count: int, mp4: int) -> ShardFile:
 
 def theirs(path: Path, count: int, mp4: int) -> None:
     """The plain `TarWriter`, its encoders off."""
-    with webdataset.TarWriter(str(path), encoder=False) as writer:
+    with TarWriter(str(path), encoder=False) as writer:
         for key, parts in samples(count, mp4):
             writer.write({"__key__": key, **parts})
 

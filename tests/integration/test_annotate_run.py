@@ -28,8 +28,9 @@ def inputs(tmp_path: Path) -> Path:
 
 def annotate(inputs: Path, out: Path, config: AnnotateConfig | None = None, **options: object) -> RunSummary:
     settings = {"kind": "local", "workers": 2, "timeout_s": 60.0, **options}
-    update = bool(settings.pop("update", False))
-    run = RunOptions(executor=ExecutorOptions(**settings), update=update, rerun=("--seed", "3"))  # type: ignore[arg-type]
+    update, retry = bool(settings.pop("update", False)), bool(settings.pop("retry", False))
+    executor = ExecutorOptions(**settings)  # type: ignore[arg-type]
+    run = RunOptions(executor=executor, update=update, retry=retry, rerun=("--seed", "3"))
     return run_annotate([inputs], out, config or dummy_config(), run, SilentProgress())
 
 
@@ -73,21 +74,41 @@ def test_every_source_is_accounted_for(inputs: Path, tmp_path: Path) -> None:
 def test_a_dead_letter_says_how_to_rerun_the_clip(inputs: Path, tmp_path: Path) -> None:
     annotate(inputs, tmp_path / "corpus")
     (letter,) = Corpus.open(tmp_path / "corpus").dead_letters()
-    assert letter.command == f"wmkit annotate {inputs}/bad_1 --out {tmp_path}/corpus --seed 3"
+    assert letter.command == f"wmkit annotate {inputs}/bad_1 --out {tmp_path}/corpus --retry --seed 3"
     assert (letter.source, letter.stage, letter.code) == ("bad_1", "pose", "diverged")
     assert "expected a finite cost" in letter.traceback
 
 
-def test_a_rerun_attempts_failures_again_and_nothing_else(inputs: Path, tmp_path: Path) -> None:
+def test_every_end_is_final_until_asked(inputs: Path, tmp_path: Path) -> None:
     annotate(inputs, tmp_path / "corpus")
     corpus = Corpus.open(tmp_path / "corpus")
     digest, before = corpus.corpus_hash(), len(corpus.ledger())
     summary = annotate(inputs, tmp_path / "corpus")
+    assert (summary.resumed, summary.ok, summary.no_trajectory, summary.failed) == (4, 2, 1, 1)
+    assert (summary.codes, summary.posed_frames) == ({"pose/diverged": 1}, 2 * FRAMES)
+    assert len(corpus.ledger()) == before, "nothing was attempted"
+    summary = annotate(inputs, tmp_path / "corpus", retry=True)
     assert (summary.resumed, summary.ok, summary.no_trajectory, summary.failed) == (3, 2, 1, 1)
-    assert summary.posed_frames == 2 * FRAMES
     fresh = corpus.ledger()[before:]
     assert [(row.source, row.attempt) for row in fresh] == [("bad_1", 2)]
     assert corpus.corpus_hash() == digest
+
+
+def test_a_failure_without_its_dead_letter_is_not_final(inputs: Path, tmp_path: Path) -> None:
+    """The row of a first attempt, whose second a killed run never made."""
+    annotate(inputs, tmp_path / "corpus")
+    corpus = Corpus.open(tmp_path / "corpus")
+    (letter,) = corpus.dead_letters()
+    corpus.remove_dead_letter(letter.clip_id)
+    assert annotate(inputs, tmp_path / "corpus").resumed == 3
+    assert [again.clip_id for again in corpus.dead_letters()] == [letter.clip_id]
+
+
+def test_another_config_attempts_failures_again(inputs: Path, tmp_path: Path) -> None:
+    annotate(inputs, tmp_path / "corpus")
+    summary = annotate(inputs, tmp_path / "corpus", dummy_config(step=2.0), update=True)
+    assert (summary.resumed, summary.failed) == (0, 1)
+    assert annotate(inputs, tmp_path / "corpus", dummy_config(step=2.0)).resumed == 4
 
 
 def test_a_clip_that_recovers_loses_its_dead_letter(inputs: Path, tmp_path: Path) -> None:
@@ -97,7 +118,8 @@ def test_a_clip_that_recovers_loses_its_dead_letter(inputs: Path, tmp_path: Path
     assert [letter.code for letter in corpus.dead_letters()] == ["worker_crash"]
     assert [row.attempt for row in corpus.ledger()] == [1, 2]
     os.rename(inputs / "kill_1", inputs / "fine_1")
-    summary = annotate(inputs / "fine_1", tmp_path / "corpus")
+    assert annotate(inputs / "fine_1", tmp_path / "corpus").failed == 1
+    summary = annotate(inputs / "fine_1", tmp_path / "corpus", retry=True)
     assert (summary.ok, summary.failed) == (1, 0)
     assert corpus.dead_letters() == []
     assert corpus.latest()[corpus.clip_ids()[0]].attempt == 3
@@ -148,7 +170,7 @@ def test_another_config_is_refused_and_with_update_replaces_everything(inputs: P
     corpus = Corpus.open(tmp_path / "corpus")
     assert corpus.corpus_hash() == Corpus.open(tmp_path / "fresh").corpus_hash()
     assert {corpus.clip_config_hash(clip) for clip in corpus.clip_ids()} == {config_hash(other)}
-    assert annotate(inputs, tmp_path / "corpus", other).resumed == 3
+    assert annotate(inputs, tmp_path / "corpus", other).resumed == 4
 
 
 def test_a_damaged_folder_is_annotated_again(inputs: Path, tmp_path: Path) -> None:
@@ -165,7 +187,7 @@ def test_a_damaged_folder_is_annotated_again(inputs: Path, tmp_path: Path) -> No
 def test_an_unreadable_source_is_a_failed_clip(inputs: Path, tmp_path: Path) -> None:
     (inputs / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
     for attempt in (1, 2):
-        summary = annotate(inputs, tmp_path / "corpus")
+        summary = annotate(inputs, tmp_path / "corpus", retry=attempt == 2)
         assert (summary.sources, summary.failed) == (6, 2)
         assert summary.codes == {"discover/unreadable": 1, "pose/diverged": 1}
         rows = [row for row in Corpus.open(tmp_path / "corpus").latest().values() if row.code == "unreadable"]
@@ -230,4 +252,4 @@ def test_progress_hears_of_every_clip_once(inputs: Path, tmp_path: Path) -> None
     assert first.calls[0] == (4, {})
     assert sorted(map(str, first.calls[1:-1])) == ["a_1", "bad_1", "deep/er/b_1", "static_1"]
     assert first.calls[-1] == "stop"
-    assert second.calls == [(4, {Status.OK: 2, Status.NO_TRAJECTORY: 1}), "bad_1", "stop"]
+    assert second.calls == [(4, {Status.OK: 2, Status.NO_TRAJECTORY: 1, Status.FAILED: 1}), "stop"]

@@ -147,6 +147,7 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys:
         (["export", "--out", "x"], "--format"),
         (["export", "--out", "x", "--format", "bvh"], "bvh"),
         (["report", "/nowhere/at/all"], "/nowhere/at/all"),
+        (["retry", "/nowhere/at/all"], "/nowhere/at/all"),
         (["build-shards", "/nowhere/at/all"], "/nowhere/at/all"),
         (["build-shards", "x", "--scale", "huge"], "huge"),
         (["build-shards", "x", "--video", "gif"], "gif"),

@@ -28,11 +28,13 @@ class RunOptions:
 
     executor  workers, per-clip time limit, attempts.
     update    let this config replace another one of the same corpus.
+    retry     attempt again what failed for good; else that stays as it ended.
     rerun     arguments after `wmkit annotate PATH --out CORPUS` in the command of a dead letter.
     """
 
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
     update: bool = False
+    retry: bool = False
     rerun: tuple[str, ...] = ()
 
 
@@ -46,7 +48,7 @@ class RunSummary:
     sources            video files and image folders found.
     duplicates         sources whose content another one has too.
     skipped            things that look like footage and are none: reason -> count.
-    resumed            clips that an earlier run had finished.
+    resumed            clips that had ended in an earlier run, failed ones too.
     reasons            no_trajectory by reason.
     codes              failed by "stage/code".
     unfinished         clips left without an outcome by an interrupt.
@@ -94,8 +96,9 @@ def run_annotate(
 ) -> RunSummary:
     """Annotate every clip below `paths` into the corpus `out`.
 
-    Clips with a result under this config are skipped, failed ones are attempted again. An interrupt (Ctrl-C) ends
-    the workers, records what is finished and returns with `interrupted`.
+    Clips that have ended under this config are skipped, however they ended: ok, without a trajectory, or failed for
+    good, unless `options.retry`. An interrupt (Ctrl-C) ends the workers, records what is finished and returns with
+    `interrupted`.
 
     Raises InputError when nothing is found, a path is missing, the corpus cannot be written or another run has it;
     ConfigError when the corpus is of another schema version, or of another config without `update`.
@@ -127,7 +130,12 @@ class _Run:
         history = corpus.ledger()
         history += _recover(corpus, plan, history)
         done = corpus.done_ids(self.digest, history) & plan.files.keys()
-        self.done = {key: row for key, row in corpus.latest(history).items() if key in done}
+        given_up = set() if options.retry else corpus.dead_letter_ids() & (plan.files.keys() | plan.unreadable.keys())
+        self.done = {
+            key: row
+            for key, row in corpus.latest(history).items()
+            if key in done or (key in given_up and not row.done and row.config_hash == self.digest)
+        }
         self.attempts = Counter(row.clip_id for row in history)
         self.final: dict[str, LedgerRow] = {}
         self._waiting: list[LedgerRow] = []
@@ -139,6 +147,8 @@ class _Run:
         self.progress.start(clips, Counter(row.status for row in self.done.values()))
         try:
             for clip_id, (row, error) in self.plan.unreadable.items():
+                if clip_id in self.done:
+                    continue
                 failure = Failure(stage=error.stage, code=error.code, message=error.message)
                 self.record(Outcome(key=clip_id, attempt=1, final=True, failure=failure), row.name, row.path)
             todo = [Item(key=key, payload=file) for key, file in self.plan.files.items() if key not in self.done]
@@ -197,7 +207,7 @@ class _Run:
         self._flushed_s = time.monotonic()
 
     def _letter(self, row: LedgerRow, failure: Failure, path: str) -> DeadLetter:
-        command = ["wmkit", "annotate", path, "--out", str(self.corpus.path), *self.options.rerun]
+        command = ["wmkit", "annotate", path, "--out", str(self.corpus.path), "--retry", *self.options.rerun]
         return DeadLetter(
             clip_id=row.clip_id,
             source=row.source,

@@ -1,4 +1,4 @@
-"""Verbs that make and read a corpus: annotate, report, export; and doctor, which tests poses before they go in."""
+"""Verbs that make and read a corpus: annotate, retry, report, export; and doctor, which tests poses beforehand."""
 
 import sys
 from pathlib import Path
@@ -70,6 +70,7 @@ def annotate(
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when any clip failed.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Let another config annotate this corpus again.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry", help="Attempt failed clips again.")] = False,
     stop_after: Annotated[StopAfter | None, typer.Option(help="Measure the footage alone; no pose.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and cost; write nothing.")] = False,
     json_output: JsonFlag = False,
@@ -97,7 +98,7 @@ def annotate(
     if dry_run:
         return _dry_run(paths, out, config, update, json_output)
     workforce = ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib)
-    options = RunOptions(executor=workforce, update=update, rerun=_given_flags(context))
+    options = RunOptions(executor=workforce, update=update, retry=retry_failed, rerun=_given_flags(context))
     summary = _run(paths, out, config, options, json_output)
     return summary.exit_code(strict=strict)
 
@@ -139,7 +140,7 @@ def _summary_lines(summary: "RunSummary") -> list[str]:
     if summary.duplicates:
         lines.append(f"duplicates of another source's content: {summary.duplicates}")
     if summary.failed:
-        lines.append(f"why each failed, and the command that reruns it alone: {summary.corpus}/dead-letter")
+        lines.append(f"why each failed: {summary.corpus}/dead-letter; wmkit retry {summary.corpus} runs them again")
     told = (("no trajectory", summary.reasons), ("failed", summary.codes), ("skipped", summary.skipped))
     lines += [f"{title}: " + ", ".join(f"{n} {word}" for word, n in count.items()) for title, count in told if count]
     return [*lines, f"corpus: {summary.corpus}"]
@@ -179,6 +180,32 @@ def _given_flags(context: typer.Context) -> tuple[str, ...]:
         for item in value if isinstance(value, list | tuple) else (value,):
             words += [parameter.opts[0], str(item)]
     return tuple(words)
+
+
+@verbs.command()
+def retry(
+    corpus: CorpusArgument = Path("corpus"),
+    code: Annotated[list[str] | None, typer.Option(help="Only what ended with it; may be repeated.")] = None,
+    executor: Annotated[ExecutorName | None, typer.Option(help="As of annotate. [default: as before]")] = None,
+    workers: Annotated[int | None, typer.Option(help="As of annotate. [default: one a core]")] = None,
+    clip_timeout_s: Annotated[float | None, typer.Option(help="As of annotate. [default: as before]")] = None,
+    clip_memory_gib: Annotated[float | None, typer.Option(help="As of annotate. [default: as before]")] = None,
+    json_output: JsonFlag = False,
+) -> int:
+    """Run failed clips again, with the flags they had; its output is annotate's."""
+    from wmkit.annotate.retry import retry_of
+
+    found = retry_of(corpus, code or ())
+    if found.gone:
+        print(f"not run, their sources are gone: {', '.join(found.gone)}", file=sys.stderr)
+    if not found.arguments:
+        tell({"corpus": str(corpus), "clips": 0}, [f"{corpus}: no failed clip to run again"], json_output)
+        return 0
+    limits = {"executor": executor, "workers": workers}
+    limits |= {"clip-timeout-s": clip_timeout_s, "clip-memory-gib": clip_memory_gib}
+    given = [word for name, value in limits.items() if value is not None for word in (f"--{name}", str(value))]
+    arguments = ["annotate", *found.arguments, *given, *(["--json"] if json_output else [])]
+    return typer.main.get_command(verbs)(args=arguments, prog_name="wmkit", standalone_mode=False)
 
 
 @verbs.command()

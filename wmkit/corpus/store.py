@@ -250,6 +250,10 @@ class Corpus:
         """Forget an earlier failure, if there was one."""
         (self.path / "dead-letter" / f"{clip_id}.json").unlink(missing_ok=True)
 
+    def dead_letter_ids(self) -> set[str]:
+        """Ids of all clips that failed for good."""
+        return {path.stem for path in (self.path / "dead-letter").glob("[0-9a-f]*.json")}
+
     def dead_letters(self) -> list[DeadLetter]:
         """All dead letters, sorted by clip id."""
         return [

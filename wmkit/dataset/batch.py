@@ -21,6 +21,8 @@ class Batch:
     intrinsics      fx fy cx cy in px of the H x W frames, float32; pixel (0,0) covers [0,1)².
     keys            clip id of every crop.
     metric          whether the crop's unit is the metre.
+    step            of the run, from 0: the state of a loader that goes on after this batch is step + 1.
+    damaged         keys of samples that could not be read and whose place another one of `keys` took.
 
     Raises InputError when the shapes do not agree.
     """
@@ -30,6 +32,8 @@ class Batch:
     intrinsics: Float[Tensor, "B T 4"]
     keys: tuple[str, ...]
     metric: tuple[bool, ...]
+    step: int
+    damaged: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.video.ndim != 5 or self.video.shape[2] != 3:

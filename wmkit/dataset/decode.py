@@ -19,9 +19,12 @@ from wmkit.errors import CorruptShardError
 __all__ = ["count_frames", "decode_frames", "fit_frames", "load_array"]
 
 
-def load_array(folder: Path, sample: Sample, name: str, shape: tuple[int, ...]) -> Array:
-    """A float64 array part, checked against `shape`; CorruptShardError when it is none or has another one."""
-    data = read_part(folder, sample, name)
+def load_array(folder: Path, sample: Sample, name: str, shape: tuple[int, ...], *, check: bool = True) -> Array:
+    """A float64 array part, checked against `shape`; CorruptShardError when it is none or has another one.
+
+    `check`: its bytes are held against the index first.
+    """
+    data = read_part(folder, sample, name, check=check)
     try:
         with HEADER_LOCK:
             array = np.load(io.BytesIO(data), allow_pickle=False)
@@ -33,12 +36,13 @@ def load_array(folder: Path, sample: Sample, name: str, shape: tuple[int, ...]) 
     return array
 
 
-def decode_frames(folder: Path, sample: Sample, start: int, count: int) -> NDArray[np.uint8]:
+def decode_frames(folder: Path, sample: Sample, start: int, count: int, *, check: bool = True) -> NDArray[np.uint8]:
     """(count, height, width, 3) RGB of consecutive frames; CorruptShardError when the mp4 does not hold them.
 
     Frames are counted by their place in presentation order; decoding begins at the last keyframe that is not later.
+    `check`: the mp4's bytes are held against the index first.
     """
-    data = read_part(folder, sample, "mp4")
+    data = read_part(folder, sample, "mp4", check=check)
     rgb: list[NDArray[np.uint8]] = []
     try:
         with av.open(io.BytesIO(data), "r", format="mp4") as container:

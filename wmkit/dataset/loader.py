@@ -1,127 +1,178 @@
-"""Shards to batches: random access by the index, every byte checked, the batch a pure function of (seed, step).
+"""`StreamingShards`: batches of one or several shards folders, the batch of a step a pure function of (seed, step).
 
-Nothing is remembered between steps, so a resumed run, on any number of machines, sees what the first one saw. A
-plain streaming reader loses samples on a cut tar without a word; this one reads by offset and says which is gone.
+Nothing is remembered between steps but their number, so a run that goes on, on any number of ranks, workers and
+prefetched batches, sees what one that never stopped would have seen. Every rank has its share of every step: none can
+run out before the others. A plain streaming reader loses samples on a cut tar without a word; this one reads by offset,
+checks, and says which is gone.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch.utils.data import IterableDataset, get_worker_info
 
-from wmkit.camera import Array, ScaleKind, invert_rigid
-from wmkit.clip import rng_for
 from wmkit.dataset.batch import Batch
-from wmkit.dataset.decode import decode_frames, fit_frames, load_array
-from wmkit.dataset.schema import open_shards
-from wmkit.errors import CorruptShardError, InputError
+from wmkit.dataset.crops import Crop, Crops
+from wmkit.dataset.loader_config import LoaderConfig
+from wmkit.dataset.order import BlockShuffle, Mixture, Segment
+from wmkit.errors import ConfigError, CorruptShardError, InputError
 
-__all__ = ["ClipLoader", "LoaderConfig"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoaderConfig:
-    """What a crop is: `frames` consecutive posed frames, covering and centre-cropped to `height` x `width` px."""
-
-    frames: int
-    height: int
-    width: int
-    batch_size: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("frames", "height", "width", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"loader {name}: expected at least 1, got {getattr(self, name)}")
+__all__ = ["StreamingShards"]
 
 
-class _Crop(NamedTuple):
-    """One element of a batch: (T, 3, H, W) float32 in [-1, 1], (T, 4, 4), (T, 4)."""
+class _Drawn(NamedTuple):
+    """One crop, and the key of the damaged sample whose place it takes, if it does."""
 
-    video: NDArray[np.float32]
-    world_from_cam: Array
-    intrinsics: Array
+    crop: Crop
+    damaged: tuple[str, ...]
 
 
-class ClipLoader:
-    """Random crops of the samples of a shards folder, every sample once an epoch in a shuffled order.
+class StreamingShards(IterableDataset[Batch]):
+    """Random crops, every sample of a folder once in an epoch of that folder, in a shuffled order.
 
-    skipped  samples that never give a crop, by reason: `too_short`, or `unposed` when no run of `frames` consecutive
-             posed frames exists.
+    Give it to a DataLoader with `batch_size=None`, since it yields batches: `DataLoader(shards, batch_size=None,
+    num_workers=4)`. Iterating goes on from where it is, to `config.steps`; `load_state_dict` says where that is.
+
+    samples  of each folder, those that give crops: its epoch.
+    skipped  samples that never give a crop, by reason; see `Crops`.
+    damaged  key -> what is wrong, of the samples this process has skipped under `config.skip_budget`. A batch names
+             them too, which also tells of those that worker processes skipped.
     """
 
-    __slots__ = ("_config", "_folder", "_order", "_samples", "_starts", "skipped")
+    def __init__(
+        self,
+        shards: Path | Sequence[Path],
+        config: LoaderConfig,
+        *,
+        weights: Sequence[int] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Opens the heads and indexes of the folders.
 
-    def __init__(self, shards: Path, config: LoaderConfig) -> None:
-        """Opens head and index; InputError when no sample gives a crop, else what `open_shards` raises."""
-        folder = open_shards(shards)
-        self._config, self._folder = config, folder.path
-        starts = [(sample, _crop_starts(sample.posed, config.frames)) for sample in folder.samples]
-        kept = [(sample, start) for sample, start in starts if len(start)]
-        self._samples = tuple(sample for sample, _ in kept)
-        self._starts = tuple(start for _, start in kept)
-        short = sum(1 for sample in folder.samples if sample.frames < config.frames)
-        self.skipped: Mapping[str, int] = {"too_short": short, "unposed": len(starts) - len(kept) - short}
-        self._order: tuple[int, NDArray[np.int64]] | None = None
-        if not kept:
+        weights           draws of each folder in every sum(weights); None is one of each.
+        rank, world_size  of this process; each has batch_size / world_size crops of every step, give or take one.
+
+        InputError when a folder gives no crop, weights are not one for each folder, or there are more ranks than crops
+        in a step; else what `open_shards` raises.
+        """
+        super().__init__()
+        folders = [shards] if isinstance(shards, Path) else list(shards)
+        weights = [1] * len(folders) if weights is None else list(weights)
+        if not folders or len(weights) != len(folders):
+            raise InputError(f"weights: expected one for each of {len(folders)} folders, got {weights}")
+        if not 0 <= rank < world_size <= config.batch_size:
             raise InputError(
-                f"{shards}: expected a sample with {config.frames} consecutive posed frames, got none of "
-                f"{len(starts)} ({short} too short); ask for fewer frames"
+                f"rank: expected 0 <= rank < world size <= batch size, got {rank}, {world_size}, {config.batch_size}"
             )
+        self._config = config
+        self._share = range(rank * config.batch_size // world_size, (rank + 1) * config.batch_size // world_size)
+        self._crops = tuple(Crops(folder, config) for folder in folders)
+        self.samples = tuple(len(crops.samples) for crops in self._crops)
+        self.skipped: Mapping[str, int] = {
+            reason: sum(crops.skipped[reason] for crops in self._crops) for reason in self._crops[0].skipped
+        }
+        self.damaged: dict[str, str] = {}
+        self._orders = tuple(
+            BlockShuffle(count, config.seed, block=config.shuffle_block, window=config.shuffle_window)
+            for count in self.samples
+        )
+        self._mixture = Mixture(config.seed, [Segment(first=0, weights=tuple(weights))])
+        self._step = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        """This rank's share of every step from the current one on; worker w of k has every k-th of them."""
+        info = get_worker_info()
+        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        while self._config.steps is None or self._step + worker < self._config.steps:
+            batch = self._batch(self._step + worker, self._share)
+            self._step += workers  # of all workers alike: a worker's state fits the same worker again
+            yield batch
 
     def __len__(self) -> int:
-        """Samples that give crops: one epoch."""
-        return len(self._samples)
+        """Steps that are left; TypeError when there is no end."""
+        if self._config.steps is None:
+            raise TypeError("expected `steps` in the loader's config, got a stream without an end")
+        return max(0, self._config.steps - self._step)
 
-    def batch(self, step: int) -> Batch:
-        """The batch of one step, the same whenever and wherever it is asked for.
+    def replay(self, step: int) -> Batch:
+        """The whole batch of any step, of all ranks, whether it was drawn before or not.
 
-        Raises CorruptShardError naming shard and sample when bytes differ from what the index promises.
+        CorruptShardError naming shard and sample when bytes differ from what the index promises.
         """
+        return self._batch(step, range(self._config.batch_size))
+
+    def set_weights(self, weights: Sequence[int], step: int) -> None:
+        """Draw with these weights from `step` on; batches before it stay what they were. Part of the state.
+
+        Worker processes learn of it when they are next started. InputError unless later changes come at later steps.
+        """
+        segment = Segment(first=step * self._config.batch_size, weights=tuple(weights))
+        self._mixture = Mixture(self._config.seed, [*self._mixture.segments, segment])
+
+    def state_dict(self, step: int | None = None) -> dict[str, Any]:
+        """All it takes to go on before `step`: whole numbers, the same on every rank.
+
+        step  None is where this process is. Where a DataLoader's workers iterate, this process does not move: the
+              number of the last batch used, plus one, is the step.
+        """
+        return {"step": self._step if step is None else step, **self._identity(), "weights": self._weights()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a run on any number of ranks and workers was; ConfigError when it drew from something else."""
+        mine = self._identity()
+        differing = [name for name in mine if state.get(name) != mine[name]]
+        if differing or "step" not in state or "weights" not in state:
+            told = ", ".join(f"{name} {mine[name]}, got {state.get(name)}" for name in differing) or "a loader's state"
+            raise ConfigError(f"loader state: expected {told}; resume with the same shards and loader config")
+        segments = [Segment(first=first, weights=tuple(weights)) for first, weights in state["weights"]]
+        self._mixture = Mixture(self._config.seed, segments)
+        self._step = int(state["step"])
+
+    def _identity(self) -> dict[str, Any]:
+        """What the order of samples depends on."""
+        config = self._config
+        return {
+            "seed": config.seed,
+            "batch_size": config.batch_size,
+            "samples": list(self.samples),
+            "shuffle": [config.shuffle_block, config.shuffle_window],
+        }
+
+    def _weights(self) -> list[list[Any]]:
+        return [[segment.first, list(segment.weights)] for segment in self._mixture.segments]
+
+    def _batch(self, step: int, places: range) -> Batch:
         first = step * self._config.batch_size
-        draws = range(first, first + self._config.batch_size)
-        samples = [self._samples[self._sample_of(draw)] for draw in draws]
-        crops = [self._crop(draw) for draw in draws]
+        drawn = [self._draw(first + place) for place in places]
+        crops = [item.crop for item in drawn]
         return Batch(
             video=torch.from_numpy(np.stack([crop.video for crop in crops])),
             world_from_cam=torch.from_numpy(np.stack([crop.world_from_cam for crop in crops]).astype(np.float32)),
             intrinsics=torch.from_numpy(np.stack([crop.intrinsics for crop in crops]).astype(np.float32)),
-            keys=tuple(sample.key for sample in samples),
-            metric=tuple(sample.scale is ScaleKind.METRIC for sample in samples),
+            keys=tuple(crop.sample.key for crop in crops),
+            metric=tuple(crop.metric for crop in crops),
+            step=step,
+            damaged=tuple(key for item in drawn for key in item.damaged),
         )
 
-    def _sample_of(self, draw: int) -> int:
-        """Which sample the draw-th crop of the run is cut from: a fresh permutation every epoch."""
-        epoch, place = divmod(draw, len(self._samples))
-        if self._order is None or self._order[0] != epoch:
-            rng = rng_for(self._config.seed, f"epoch {epoch}", "sample order")
-            self._order = (epoch, rng.permutation(len(self._samples)))
-        return int(self._order[1][place])
-
-    def _crop(self, draw: int) -> _Crop:
-        config, number = self._config, self._sample_of(draw)
-        sample, starts = self._samples[number], self._starts[number]
-        start = int(starts[rng_for(config.seed, sample.key, f"crop {draw}").integers(len(starts))])
-        rows = slice(start, start + config.frames)
-        poses = load_array(self._folder, sample, "trajectory.npy", (sample.frames, 4, 4))[rows]
-        cameras = load_array(self._folder, sample, "intrinsics.npy", (sample.frames, 4))[rows]
-        if not np.isfinite(poses).all():
-            raise CorruptShardError(f"{sample.shard}: expected poses where the index says so of sample {sample.key}")
-        rgb = decode_frames(self._folder, sample, start, config.frames)
-        picture, cameras = fit_frames(rgb, cameras, config.width, config.height)
-        relative = invert_rigid(poses[:1]) @ poses
-        relative[0] = np.eye(4)  # what rounding leaves of it is not worth having
-        video = picture.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1)
-        return _Crop(video, relative, cameras)
-
-
-def _crop_starts(posed: NDArray[np.bool_], frames: int) -> NDArray[np.int64]:
-    """Every index at which `frames` consecutive posed frames begin."""
-    if len(posed) < frames:
-        return np.zeros(0, dtype=np.int64)
-    total = np.concatenate([[0], np.cumsum(posed)])
-    return np.flatnonzero(total[frames:] - total[:-frames] == frames)
+    def _draw(self, draw: int) -> _Drawn:
+        """The crop of one draw of the run; a damaged sample's neighbour on disk stands in for it, budget permitting."""
+        source, place = self._mixture.at(draw)
+        crops, count = self._crops[source], self.samples[source]
+        number, skipped = self._orders[source].sample(place), []
+        while True:
+            sample = crops.samples[number]
+            try:
+                return _Drawn(crops.crop(number, draw), tuple(skipped))
+            except CorruptShardError as error:
+                known = sample.key in self.damaged
+                full = len(self.damaged) >= self._config.skip_budget
+                if (full and not known) or len(skipped) + 1 == count:
+                    raise
+                self.damaged[sample.key] = str(error)
+            skipped.append(sample.key)
+            number = (number + 1) % count

@@ -6,18 +6,18 @@ raises here. Headers alone are read, nothing is unpacked, and links, devices and
 
 import re
 import tarfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from wmkit.dataset.tar import END
 from wmkit.errors import CorruptShardError, InputError
 
-__all__ = ["Member", "grouped", "read_members"]
+__all__ = ["Member", "TarSample", "read_members", "read_samples"]
 
 _READ = 1 << 20
 
 # The convention: a sample is what shares the path up to the first dot of the file name; the rest names the part.
+_NOTE = re.compile(r"__[^/]*__($|/)")  # belongs to no sample
 _KEY_AND_PART = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
 
 
@@ -28,6 +28,29 @@ class Member:
     name: str
     offset: int
     size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TarSample:
+    """One sample of a tar, whoever wrote it: `parts` by name, in the order they lie."""
+
+    tar: Path
+    key: str
+    parts: dict[str, Member]
+
+    def read(self, part: str) -> bytes:
+        """The bytes of one part, by its offset; CorruptShardError when there is none or it is cut short."""
+        member = self.parts.get(part)
+        if member is None:
+            raise CorruptShardError(f"{self.tar}: sample {self.key}: expected .{part}, got {', '.join(self.parts)}")
+        with open(self.tar, "rb") as file:
+            file.seek(member.offset)
+            data = file.read(member.size)
+        if len(data) != member.size:
+            raise CorruptShardError(
+                f"{self.tar}: sample {self.key}: expected {member.size} bytes of .{part}, got {len(data)}"
+            )
+        return data
 
 
 def read_members(path: Path) -> tuple[Member, ...]:
@@ -55,16 +78,17 @@ def read_members(path: Path) -> tuple[Member, ...]:
     return tuple(members)
 
 
-def grouped(path: Path, members: Iterable[Member]) -> dict[str, dict[str, Member]]:
-    """Key -> part -> member, in the order of the tar `path`; what is no part of a sample is left out.
+def read_samples(path: Path) -> tuple[TarSample, ...]:
+    """The samples of any WebDataset tar, in order; what is no part of a sample is left out.
 
-    CorruptShardError for a part that is there twice, and for parts of one sample that do not follow one another.
+    What `read_members` raises, and CorruptShardError for a part that is there twice, or parts of one sample that do
+    not follow one another.
     """
     samples: dict[str, dict[str, Member]] = {}
     last = None
-    for member in members:
+    for member in read_members(path):
         match = _KEY_AND_PART.fullmatch(member.name)
-        if match is None or _is_note(member.name):
+        if match is None or _NOTE.match(member.name):
             continue
         key, part = match[1], match[2].lower()
         if key in samples and (key != last or part in samples[key]):
@@ -72,7 +96,7 @@ def grouped(path: Path, members: Iterable[Member]) -> dict[str, dict[str, Member
             raise CorruptShardError(f"{path}: sample {key}: expected its parts once and together, got {what}")
         samples.setdefault(key, {})[part] = member
         last = key
-    return samples
+    return tuple(TarSample(tar=path, key=key, parts=parts) for key, parts in samples.items())
 
 
 def _member(path: Path, info: tarfile.TarInfo) -> Member:
@@ -81,12 +105,6 @@ def _member(path: Path, info: tarfile.TarInfo) -> Member:
     if info.name.startswith("/") or ".." in PurePosixPath(info.name).parts or "\0" in info.name:
         raise CorruptShardError(f"{path}: expected names below the tar's own folder, got {info.name!r}")
     return Member(name=info.name, offset=info.offset_data, size=info.size)
-
-
-def _is_note(name: str) -> bool:
-    """Names like `__meta__.json` belong to no sample."""
-    file = name.rpartition("/")[2]
-    return file.startswith("__") and file.partition(".")[0].endswith("__")
 
 
 def _after(members: list[Member]) -> str:

@@ -6,7 +6,6 @@ Nothing is replaced by anything but what it was: the head (shards.json) holds th
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from wmkit.atomic import HEADER_LOCK, write_atomic
 from wmkit.camera import ScaleKind
 from wmkit.corpus import Corpus, SourceRow
-from wmkit.dataset.members import Member, grouped, read_members
+from wmkit.dataset.members import TarSample, read_samples
 from wmkit.dataset.output import hold
 from wmkit.dataset.plan import Candidate, Dropped
 from wmkit.dataset.sample import Prepared, prepare_samples
@@ -149,7 +148,8 @@ def _remake_index(path: Path, head: Mapping[str, Any]) -> str | None:
     """Write the index again from shards that are whole; why not, or None."""
     try:
         sha256 = head["index"]["sha256"]
-        data = index_bytes([sample for shard in head_shards(path, head) for sample in _samples(path / shard.name)])
+        tars = [path / shard.name for shard in head_shards(path, head)]
+        data = index_bytes([_row(sample) for tar in tars for sample in read_samples(tar)])
     except (CorruptShardError, KeyError, TypeError, ValueError) as error:
         return f"expected shards of wmkit build-shards, got {error!r}"
     if hashlib.sha256(data).hexdigest() != sha256:
@@ -158,22 +158,15 @@ def _remake_index(path: Path, head: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _samples(file: Path) -> list[Sample]:
-    """The index rows of one tar, from what its parts say."""
-    with open(file, "rb") as tar:
-        return [
-            _sample(file.name, key, parts, tar.fileno()) for key, parts in grouped(file, read_members(file)).items()
-        ]
-
-
-def _sample(shard: str, key: str, parts: dict[str, Member], descriptor: int) -> Sample:
-    data = {name: os.pread(descriptor, member.size, member.offset) for name, member in parts.items()}
+def _row(sample: TarSample) -> Sample:
+    """The index row of one sample, from what its parts say."""
+    data = {name: sample.read(name) for name in sample.parts}
     record = json.loads(data["json"])
     with HEADER_LOCK:
         poses = np.load(io.BytesIO(data["trajectory.npy"]), allow_pickle=False)
     return Sample(
-        shard=shard,
-        key=key,
+        shard=sample.tar.name,
+        key=sample.key,
         frames=len(poses),
         width=record["frames"]["width"],
         height=record["frames"]["height"],
@@ -181,6 +174,6 @@ def _sample(shard: str, key: str, parts: dict[str, Member], descriptor: int) -> 
         posed=np.isfinite(poses).all(axis=(1, 2)),
         parts=tuple(
             Part(name=name, offset=member.offset, size=member.size, xxh3=checksum(data[name]))
-            for name, member in parts.items()
+            for name, member in sample.parts.items()
         ),
     )

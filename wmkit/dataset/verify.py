@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wmkit.dataset.decode import count_frames, load_array
-from wmkit.dataset.members import grouped, read_members
+from wmkit.dataset.members import read_samples
 from wmkit.dataset.output import file_sha256
 from wmkit.dataset.schema import (
     INDEX_NAME,
@@ -130,14 +130,14 @@ def shard_damage(path: Path, shard: Shard) -> str | None:
 def _members_damage(file: Path, samples: Sequence[Sample] | None) -> str | None:
     """Where the tar, as a plain reader walks it, is not what the index says; without an index, where it is none."""
     try:
-        found = grouped(file, read_members(file))
+        found = read_samples(file)
     except CorruptShardError as error:
         return str(error)
     if samples is None:
         return None
     listed = [(sample.key, [(part.name, part.offset, part.size) for part in sample.parts]) for sample in samples]
     there = [
-        (key, [(name, member.offset, member.size) for name, member in parts.items()]) for key, parts in found.items()
+        (sample.key, [(name, member.offset, member.size) for name, member in sample.parts.items()]) for sample in found
     ]
     if listed == there:
         return None

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wmkit.camera import ScaleKind
-from wmkit.dataset.loader import ClipLoader, LoaderConfig
+from wmkit.dataset.loader import StreamingShards
+from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.schema import SHARDS_NAME, open_shards
 from wmkit.train.checkpoint import DataFacts
 from wmkit.train.config import TrainConfig
@@ -77,7 +78,7 @@ def run_train(options: TrainOptions, progress: TrainProgress | None = None) -> T
     progress = progress or SilentProgress()
     config = recipe(options.recipe).with_settings(options.settings)
     data = config.data
-    loader = ClipLoader(
+    loader = StreamingShards(
         options.data,
         LoaderConfig(
             frames=data.frames, height=data.height, width=data.width, batch_size=data.batch_size, seed=config.seed
@@ -86,7 +87,7 @@ def run_train(options: TrainOptions, progress: TrainProgress | None = None) -> T
     facts = _facts(options.data)
     skipped = {reason: count for reason, count in loader.skipped.items() if count}
     progress.note(_units(facts, skipped, data.frames))
-    result = train(config, loader.batch, facts, options.out, resume=options.resume, progress=progress)
+    result = train(config, loader.replay, facts, options.out, resume=options.resume, progress=progress)
     return TrainSummary(config=config, result=result, data=facts, skipped=skipped)
 
 

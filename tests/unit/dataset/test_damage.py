@@ -1,72 +1,18 @@
 """One tiny shard, damaged in every way there is: each cut, each header byte, each payload byte; none passes unseen."""
 
-import hashlib
-import io
-import json
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from wmkit.camera import ScaleKind
-from wmkit.dataset.members import grouped, read_members
-from wmkit.dataset.schema import Part, Sample, Shard, checksum, index_bytes, open_shards
-from wmkit.dataset.tar import BLOCK, END, member_header
+from tests.tiny_shards import KEYS, NAME, members, sealed, vouched
+from wmkit.dataset.members import read_members
+from wmkit.dataset.schema import open_shards
+from wmkit.dataset.tar import BLOCK, END
 from wmkit.dataset.verify import verify_shards
 from wmkit.errors import CorruptShardError, InputError
-
-NAME = "train-000000.tar"
-KEYS = ("a" * 32, "b" * 32)
-
-
-def npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def parts_of(key: str) -> dict[str, bytes]:
-    """Parts that agree with one another; the mp4 is none, which only --full would notice."""
-    return {
-        "intrinsics.npy": npy(np.ones((2, 4))),
-        "json": json.dumps({"key": key}).encode(),
-        "mp4": b"no film",
-        "trajectory.npy": npy(np.tile(np.eye(4), (2, 1, 1))),
-    }
-
-
-Members = list[tuple[str, str, bytes]]  # key, part, payload
-
-
-def members() -> Members:
-    return [(key, name, data) for key in KEYS for name, data in parts_of(key).items()]
-
-
-def sealed(folder: Path, listed: Members, *, end: bytes = END) -> Path:
-    """A shards folder of these members whose head and index vouch for all of it: a writer's mistake, not a disk's."""
-    folder.mkdir(exist_ok=True)
-    tar, parts = b"", {}
-    for key, name, data in listed:
-        part = Part(name=name, offset=len(tar) + BLOCK, size=len(data), xxh3=checksum(data))
-        parts.setdefault(key, []).append(part)
-        tar += member_header(f"{key}.{name}", len(data)) + data + bytes(-len(data) % BLOCK)
-    rest = {"shard": NAME, "frames": 2, "width": 8, "height": 8, "scale": ScaleKind.METRIC, "posed": np.ones(2, bool)}
-    return vouched(folder, tar + end, [Sample(key=key, parts=tuple(own), **rest) for key, own in parts.items()])
-
-
-def vouched(folder: Path, tar: bytes, samples: list[Sample]) -> Path:
-    """The folder with this tar, this index, and a head with the sha256 of both."""
-    index = index_bytes(samples)
-    shard = Shard(name=NAME, size=len(tar), sha256=hashlib.sha256(tar).hexdigest(), samples=len(samples))
-    row = {"name": NAME, "bytes": shard.size, "sha256": shard.sha256, "samples": shard.samples}
-    head = {"schema_version": 1, "shards": [row], "index": {"sha256": hashlib.sha256(index).hexdigest()}}
-    (folder / NAME).write_bytes(tar)
-    (folder / "index.parquet").write_bytes(index)
-    (folder / "shards.json").write_text(json.dumps(head))
-    return folder
 
 
 @pytest.fixture
@@ -237,21 +183,3 @@ def test_no_tar_at_all(tmp_path: Path) -> None:
         (tmp_path / "x.tar").write_bytes(data)
         with pytest.raises(CorruptShardError, match="whole tar"):
             read_members(tmp_path / "x.tar")
-
-
-def test_groups_follow_the_convention(tmp_path: Path) -> None:
-    names = ["__meta__.json", "d/a.b/k1.Mp4", "d/a.b/k1.seg.json", "README", "k2.txt"]
-    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
-        archive.addfile(_folder())
-        for name in [*names, "l" * 150 + ".txt"]:
-            archive.addfile(tarfile.TarInfo(name))
-    found = grouped(tmp_path / "x.tar", read_members(tmp_path / "x.tar"))
-    assert {key: list(parts) for key, parts in found.items()} == {
-        "d/a.b/k1": ["mp4", "seg.json"], "k2": ["txt"], "l" * 150: ["txt"],
-    }  # fmt: skip
-
-
-def _folder() -> tarfile.TarInfo:
-    info = tarfile.TarInfo("d")
-    info.type = tarfile.DIRTYPE
-    return info

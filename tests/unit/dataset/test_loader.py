@@ -3,6 +3,7 @@
 import io
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,8 @@ from tests.shard_samples import annotate_folder, make_shards
 from tests.video_clips import read_number, write_clip
 from wmkit.dataset.batch import Batch
 from wmkit.dataset.decode import decode_frames, fit_frames
-from wmkit.dataset.loader import ClipLoader, LoaderConfig
+from wmkit.dataset.loader import StreamingShards
+from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.schema import open_shards, read_part
 from wmkit.dataset.writer import BuildOptions, build_shards
 from wmkit.errors import CorruptShardError, InputError
@@ -34,7 +36,7 @@ def same(left: Batch, right: Batch) -> bool:
 
 
 def test_shapes_ranges_and_types(sound_shards: Path) -> None:
-    batch = ClipLoader(sound_shards, CONFIG).batch(0)
+    batch = StreamingShards(sound_shards, CONFIG).replay(0)
     assert batch.video.shape == (2, 5, 3, 24, 32)
     assert batch.world_from_cam.shape == (2, 5, 4, 4)
     assert batch.intrinsics.shape == (2, 5, 4)
@@ -45,27 +47,27 @@ def test_shapes_ranges_and_types(sound_shards: Path) -> None:
 
 
 def test_a_batch_is_a_pure_function_of_seed_and_step(sound_shards: Path) -> None:
-    loader = ClipLoader(sound_shards, CONFIG)
-    first = [loader.batch(step) for step in range(5)]
-    fresh = ClipLoader(sound_shards, CONFIG)
-    assert all(same(first[step], fresh.batch(step)) for step in (4, 0, 3, 3, 1, 2))
-    other = ClipLoader(sound_shards, LoaderConfig(frames=5, height=24, width=32, batch_size=2, seed=8))
-    assert not all(same(first[step], other.batch(step)) for step in range(5))
+    loader = StreamingShards(sound_shards, CONFIG)
+    first = [loader.replay(step) for step in range(5)]
+    fresh = StreamingShards(sound_shards, CONFIG)
+    assert all(same(first[step], fresh.replay(step)) for step in (4, 0, 3, 3, 1, 2))
+    other = StreamingShards(sound_shards, LoaderConfig(frames=5, height=24, width=32, batch_size=2, seed=8))
+    assert not all(same(first[step], other.replay(step)) for step in range(5))
 
 
 def test_every_sample_comes_once_an_epoch_in_a_changing_order(sound_shards: Path) -> None:
-    loader = ClipLoader(sound_shards, LoaderConfig(frames=2, height=8, width=8, batch_size=1))
-    epochs = [tuple(loader.batch(3 * epoch + place).keys[0] for place in range(3)) for epoch in range(12)]
-    assert all(len(set(epoch)) == len(loader) == 3 for epoch in epochs)
+    loader = StreamingShards(sound_shards, LoaderConfig(frames=2, height=8, width=8, batch_size=1))
+    epochs = [tuple(loader.replay(3 * epoch + place).keys[0] for place in range(3)) for epoch in range(12)]
+    assert all((len(set(epoch)),) == loader.samples == (3,) for epoch in epochs)
     assert len(set(epochs)) > 1
 
 
 def test_batch_size_does_not_change_the_order(sound_shards: Path) -> None:
-    small = ClipLoader(sound_shards, LoaderConfig(frames=4, height=8, width=8, batch_size=1))
-    large = ClipLoader(sound_shards, LoaderConfig(frames=4, height=8, width=8, batch_size=4))
-    batch = large.batch(1)
+    small = StreamingShards(sound_shards, LoaderConfig(frames=4, height=8, width=8, batch_size=1))
+    large = StreamingShards(sound_shards, LoaderConfig(frames=4, height=8, width=8, batch_size=4))
+    batch = large.replay(1)
     for place in range(4):
-        alone = small.batch(4 + place)
+        alone = small.replay(4 + place)
         assert alone.keys[0] == batch.keys[place]
         assert torch.equal(alone.video[0], batch.video[place])
 
@@ -76,9 +78,9 @@ def test_crops_hold_posed_frames_in_order_and_begin_everywhere(sound_shards: Pat
     for sample in open_shards(sound_shards).samples:
         rgb, _ = fit_frames(decode_frames(sound_shards, sample, 0, 24), np.full((24, 4), 9.0), 8, 8)
         level[sample.key] = rgb.mean(axis=(1, 2, 3)) / 127.5 - 1
-    loader = ClipLoader(sound_shards, LoaderConfig(frames=4, height=8, width=8, batch_size=8))
+    loader = StreamingShards(sound_shards, LoaderConfig(frames=4, height=8, width=8, batch_size=8))
     starts: Counter[int] = Counter()
-    for batch in (loader.batch(step) for step in range(20)):
+    for batch in (loader.replay(step) for step in range(20)):
         assert torch.isfinite(batch.world_from_cam).all()
         assert torch.equal(batch.world_from_cam[:, 0], torch.eye(4).expand(8, 4, 4))
         for key, video in zip(batch.keys, batch.video.mean(dim=(2, 3, 4)).numpy(), strict=True):
@@ -91,7 +93,7 @@ def test_crops_hold_posed_frames_in_order_and_begin_everywhere(sound_shards: Pat
 @pytest.mark.parametrize("metric", [False, True])
 def test_cameras_are_relative_to_the_first_of_the_crop(metric: bool, tmp_path: Path) -> None:
     shards = make_shards(tmp_path, clips=1, frames=6, metric=metric)
-    batch = ClipLoader(shards, LoaderConfig(frames=6, height=48, width=64, batch_size=1)).batch(0)
+    batch = StreamingShards(shards, LoaderConfig(frames=6, height=48, width=64, batch_size=1)).replay(0)
     (sample,) = open_shards(shards).samples
     poses = np.load(io.BytesIO(read_part(shards, sample, "trajectory.npy")), allow_pickle=False)
     want = np.linalg.inv(poses[0]) @ poses
@@ -158,19 +160,19 @@ def test_a_crop_from_the_middle_is_the_full_decode_cut(video: Literal["encode", 
 
 
 def test_samples_that_give_no_crop_are_counted(tmp_path: Path, sound_shards: Path) -> None:
-    assert ClipLoader(sound_shards, CONFIG).skipped == {"too_short": 0, "unposed": 0}
+    assert StreamingShards(sound_shards, CONFIG).skipped == {"too_short": 0, "unposed": 0}
     # Frames 0 to 2 and 4 to 23 are posed.
-    assert len(ClipLoader(sound_shards, LoaderConfig(frames=20, height=8, width=8, batch_size=1))) == 3
+    assert StreamingShards(sound_shards, LoaderConfig(frames=20, height=8, width=8, batch_size=1)).samples == (3,)
     with pytest.raises(InputError, match=r"21 consecutive posed frames, got none of 3 \(0 too short\)"):
-        ClipLoader(sound_shards, LoaderConfig(frames=21, height=8, width=8, batch_size=1))
+        StreamingShards(sound_shards, LoaderConfig(frames=21, height=8, width=8, batch_size=1))
     with pytest.raises(InputError, match="3 too short"):
-        ClipLoader(sound_shards, LoaderConfig(frames=25, height=8, width=8, batch_size=1))
+        StreamingShards(sound_shards, LoaderConfig(frames=25, height=8, width=8, batch_size=1))
 
 
 @pytest.mark.parametrize("name", ["frames", "height", "width", "batch_size"])
 def test_a_config_of_nothing_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=name):
-        LoaderConfig(**{"frames": 1, "height": 1, "width": 1, "batch_size": 1, name: 0})
+        replace(LoaderConfig(frames=1, height=1, width=1, batch_size=1), **{name: 0})
 
 
 def test_an_mp4_that_lies_is_a_corrupt_shard(sound_shards: Path) -> None:
@@ -186,6 +188,7 @@ def test_a_batch_checks_itself() -> None:
         "intrinsics": torch.zeros(1, 2, 4),
         "keys": ("a",),
         "metric": (True,),
+        "step": 0,
     }
     Batch(**good)
     wrong = {

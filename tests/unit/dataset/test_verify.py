@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from wmkit import cli
-from wmkit.dataset.loader import ClipLoader, LoaderConfig
+from wmkit.dataset.loader import StreamingShards
+from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.schema import index_bytes, open_shards
 from wmkit.dataset.tar import BLOCK
 from wmkit.dataset.verify import verify_shards
@@ -54,16 +55,16 @@ def test_a_tar_cut_anywhere_is_caught(shards: Path) -> None:
         assert {entry.file for entry in report.damage} == {FIRST}
         assert report.exit_code == 1
         with pytest.raises(CorruptShardError, match=FIRST):
-            ClipLoader(shards, CONFIG)
+            StreamingShards(shards, CONFIG)
 
 
 def test_a_tar_cut_while_it_is_read_is_caught(shards: Path) -> None:
-    loader = ClipLoader(shards, CONFIG)
+    loader = StreamingShards(shards, CONFIG)
     for path in shards.glob("*.tar"):
         with open(path, "r+b") as file:
             file.truncate(3 * BLOCK)
     with pytest.raises(CorruptShardError, match=r"train-00000\d\.tar: sample [0-9a-f]{32}: expected \.\S+ whole"):
-        loader.batch(0)
+        loader.replay(0)
 
 
 @pytest.mark.parametrize("part", ["mp4", "json", "trajectory.npy", "intrinsics.npy"])
@@ -74,9 +75,9 @@ def test_one_altered_byte_in_a_part_is_named(part: str, shards: Path) -> None:
     assert {(entry.file, entry.sample) for entry in report.damage} == {(FIRST, ""), (FIRST, sample.key)}
     assert any(f".{part}" in entry.what for entry in report.damage)
     if part != "json":  # the loader does not read it
-        loader = ClipLoader(shards, CONFIG)
+        loader = StreamingShards(shards, CONFIG)
         with pytest.raises(CorruptShardError, match=sample.key):
-            [loader.batch(step) for step in range(3)]
+            [loader.replay(step) for step in range(3)]
 
 
 def test_an_altered_header_is_named(shards: Path) -> None:
@@ -100,7 +101,7 @@ def test_a_missing_and_a_foreign_tar_are_named(shards: Path) -> None:
     assert {entry.file for entry in damage} == {FIRST, "extra.tar"}
     assert len({entry.sample for entry in damage}) == 3  # two samples, and the files themselves
     with pytest.raises(CorruptShardError, match="no such file"):
-        ClipLoader(shards, CONFIG)
+        StreamingShards(shards, CONFIG)
 
 
 def test_a_damaged_index_is_damage_and_the_tars_are_still_checked(shards: Path) -> None:

@@ -1,0 +1,51 @@
+"""What a loader is asked for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from wmkit.errors import InputError
+
+__all__ = ["SAMPLED_EVERY", "Integrity", "LoaderConfig"]
+
+Integrity = Literal["off", "sampled", "full"]
+
+SAMPLED_EVERY = 64  # draws
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderConfig:
+    """A crop is `frames` consecutive posed frames, covering and centre-cropped to `height` x `width` px.
+
+    batch_size      crops of one step, over all ranks.
+    steps           where the stream ends, counted from the beginning of the run; None: it does not.
+    shuffle_block   samples that are neighbours on disk and are drawn near one another.
+    shuffle_window  blocks that are shuffled together.
+    integrity       whose XXH3 is checked: of every part read, of every 64th draw's, or none. What does not decode is
+                    an error in any case.
+    skip_budget     damaged samples (distinct ones, by process) whose place their neighbour takes before it is an error.
+    """
+
+    frames: int
+    height: int
+    width: int
+    batch_size: int
+    seed: int = 0
+    steps: int | None = None
+    shuffle_block: int = 64
+    shuffle_window: int = 16
+    integrity: Integrity = "full"
+    skip_budget: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "height", "width", "batch_size", "shuffle_block", "shuffle_window"):
+            if getattr(self, name) < 1:
+                raise InputError(f"loader {name}: expected at least 1, got {getattr(self, name)}")
+        for name, value in (("steps", self.steps or 0), ("skip_budget", self.skip_budget)):
+            if value < 0:
+                raise InputError(f"loader {name}: expected at least 0, got {value}")
+        if self.integrity not in ("off", "sampled", "full"):
+            raise InputError(f"loader integrity: expected off, sampled or full, got {self.integrity!r}")
+
+    def checks(self, draw: int) -> bool:
+        """Whether the bytes of this draw are held against their XXH3."""
+        return self.integrity == "full" or (self.integrity == "sampled" and draw % SAMPLED_EVERY == 0)
