@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wmkit.annotate.pipeline import AnnotateConfig
     from wmkit.annotate.run import RunOptions, RunSummary
     from wmkit.annotate.scale_flags import ScaleFlags
+    from wmkit.executor import ExecutorOptions
 
 __all__ = ["RERUN_FLAGS", "DecoderName", "ExecutorName", "ExportFormat", "StopAfter", "verbs"]
 
@@ -81,7 +82,6 @@ def annotate(
     from wmkit.annotate.priors import prior_config
     from wmkit.annotate.run import RunOptions
     from wmkit.annotate.scale_flags import cues_of_flags
-    from wmkit.executor import ExecutorOptions
     from wmkit.video import VideoConfig
 
     video = VideoConfig(decoder=decoder, fps=parsed_fps(fps), max_side=max_side, image_fps=image_fps)
@@ -97,8 +97,8 @@ def annotate(
     )
     if dry_run:
         return _dry_run(paths, out, config, update, json_output)
-    workforce = ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib)
-    options = RunOptions(executor=workforce, update=update, retry=retry_failed, rerun=_given_flags(context))
+    workforce, rerun = _workforce(context.params), _given_flags(context)
+    options = RunOptions(executor=workforce, update=update, retry=retry_failed, rerun=rerun)
     summary = _run(paths, out, config, options, json_output)
     return summary.exit_code(strict=strict)
 
@@ -158,6 +158,7 @@ def _scale_lines(summary: "RunSummary") -> list[str]:
 def _scale_flags(given: dict[str, Any]) -> "ScaleFlags":
     """Those of annotate's flags that scale cues come from."""
     from wmkit.annotate.scale_flags import ScaleFlags
+    from wmkit.executor import ExecutorOptions
 
     return ScaleFlags(
         sidecars=given["sidecars"],
@@ -167,6 +168,18 @@ def _scale_flags(given: dict[str, Any]) -> "ScaleFlags":
         metric_depth=given["metric_depth"],
         factor=given["scale"],
         given_poses=given["poses"] is not None or given["pose_command"] is not None,
+    )
+
+
+def _workforce(given: dict[str, Any]) -> "ExecutorOptions":
+    """Who works, and what a clip may take."""
+    from wmkit.executor import ExecutorOptions
+
+    return ExecutorOptions(
+        kind=given["executor"],
+        workers=given["workers"],
+        timeout_s=given["clip_timeout_s"],
+        memory_gib=given["clip_memory_gib"],
     )
 
 
