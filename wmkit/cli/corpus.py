@@ -158,7 +158,6 @@ def _scale_lines(summary: "RunSummary") -> list[str]:
 def _scale_flags(given: dict[str, Any]) -> "ScaleFlags":
     """Those of annotate's flags that scale cues come from."""
     from wmkit.annotate.scale_flags import ScaleFlags
-    from wmkit.executor import ExecutorOptions
 
     return ScaleFlags(
         sidecars=given["sidecars"],
