@@ -59,7 +59,7 @@ def annotate(
     intrinsics: IntrinsicsFlag = None,
     fov_deg: FovFlag = None,
     priors: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Cameras of clips by name.")] = None,
-    captions: Annotated[str, typer.Option(metavar="none|auto|FILE|URL", help="Captions of the clips.")] = "none",
+    captions: Annotated[str, typer.Option(metavar="none|auto|FILE|MODEL|URL", help="Captions of the clips.")] = "none",
     caption_model: Annotated[str | None, typer.Option(metavar="NAME", help="The model at --captions URL.")] = None,
     poses: Annotated[str | None, typer.Option(metavar="FILE|auto", help="Take the trajectory from a file.")] = None,
     pose_command: Annotated[str | None, typer.Option(metavar="CMD", help="Experimental: a program's poses.")] = None,
