@@ -8,12 +8,14 @@
 2. With --real, windows of the real sequences whose reference is fine enough, into DIR/real.jsonl.
 3. Held-out evaluation: each synthetic case by the seeds of the other parity and all families but its own, each real one
    by everything but its own sequence. The reliability table for LOG.md goes to stdout and DIR/reliability.txt.
-4. A fit on everything, written to --out (the package's wmkit/annotate/confidence/p_good.json). --dry-run leaves it.
+4. A fit on everything, written to --out (the package's wmkit/annotate/confidence/p_good.json), and beside it step 3's
+   reliability of all cases, which the corpus report draws (p_good_held_out.json). --dry-run leaves both.
 
 --rows FILE... evaluates and fits finished row files instead of running anything.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections import Counter
@@ -41,12 +43,12 @@ def main() -> int:
     options = _arguments()
     try:
         rows = _rows(options)
-        report = _evaluate(rows)
+        report, held_out = _evaluate(rows)
         print(report)
         options.work.mkdir(parents=True, exist_ok=True)
         (options.work / "reliability.txt").write_text(report + "\n", encoding="utf-8")
         if not options.dry_run:
-            _write(rows, options.out)
+            _write(rows, held_out, options.out)
     except WmkitError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -109,8 +111,11 @@ def _judged(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row["outcome"] == "posed" and row.get("features")]
 
 
-def _evaluate(rows: list[Row]) -> str:
-    """The held-out figures as text: families, rates, reliability, and each family and real sequence on its own."""
+def _evaluate(rows: list[Row]) -> tuple[str, Reliability]:
+    """The held-out figures as text: families, rates, reliability, and each family and real sequence on its own.
+
+    And the reliability of all held-out cases together.
+    """
     posed = _judged(rows)
     probability = held_out_probability(posed)
     unseen = {id(row): float(p) for row, p in zip(posed, probability, strict=True)}
@@ -126,11 +131,11 @@ def _evaluate(rows: list[Row]) -> str:
     real = np.array([row["family"].startswith(REAL) for row in posed])
     if real.any():
         lines += ["", "real windows, their sequence left out:", *Reliability.of(probability[real], good[real]).lines()]
-    return "\n".join(lines)
+    return "\n".join(lines), Reliability.of(probability, good)
 
 
-def _write(rows: list[Row], out: Path) -> None:
-    """Fit on every row and write the calibration."""
+def _write(rows: list[Row], held_out: Reliability, out: Path) -> None:
+    """Fit on every row and write the calibration, and how honest its like was on what it had not seen."""
     posed = _judged(rows)
     engines = {row["engine"] for row in posed}
     count = Counter(row["family"] for row in posed)
@@ -147,7 +152,10 @@ def _write(rows: list[Row], out: Path) -> None:
             "code": "benchmarks/calibrate_p_good.py",
         },
     )
-    write_atomic(out, json_bytes(fitted.to_json()))
+    data = json_bytes(fitted.to_json())
+    write_atomic(out, data)
+    beside = {"calibration": hashlib.sha256(data).hexdigest(), **held_out.to_json()}
+    write_atomic(out.with_name(f"{out.stem}_held_out.json"), json_bytes(beside))
     print(f"calibration of {len(posed)} cases written to {out}", file=sys.stderr)
 
 

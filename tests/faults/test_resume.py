@@ -110,7 +110,7 @@ def test_a_folder_without_its_row_gets_one(inputs: Path, undisturbed: Corpus, tm
     corpus = Corpus.open(tmp_path / "corpus")
     folders = corpus.clip_ids()
     assert folders, "the point of the test: folders are there"
-    assert corpus.ledger() == [], "and their rows are not"
+    assert not {row.clip_id for row in corpus.ledger()} & set(folders), "and their rows are not"
     summary = finish(inputs, corpus.path)
     assert summary["resumed"] >= len(folders)
     rows: list[LedgerRow] = [row for row in corpus.ledger() if row.status is not Status.FAILED]

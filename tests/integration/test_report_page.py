@@ -1,18 +1,22 @@
 """The report of a real run in a real browser: it renders, its script works, and the console stays empty."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
+from importlib.resources import files
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from scipy.stats import binom, hypergeom
 
 from tests.faults.dummy import dummy_config, write_clips
 from wmkit.annotate.progress import SilentProgress
 from wmkit.annotate.report import write_report
+from wmkit.annotate.report.wide import review_sizes
 from wmkit.annotate.run import RunOptions, run_annotate
 from wmkit.executor import ExecutorOptions
 
@@ -94,3 +98,51 @@ def test_a_foreign_script_does_not_run_and_is_noticed(browser: str, report: Path
     dom, console = browse(browser, page.as_uri(), tmp_path / "profile", "--dump-dom")
     assert "<title>taken</title>" not in dom
     assert any("Content Security Policy" in line for line in console)
+
+
+def called_in(browser: str, folder: Path, calls: list[str]) -> list:
+    """What expressions over the functions of review.js come to in the browser."""
+    code = files("wmkit.annotate.report").joinpath("review.js").read_text(encoding="utf-8")
+    page = folder / "calls.html"
+    page.write_text(f"<pre></pre><script>{code}\ndocument.querySelector('pre').textContent = "
+                    f"JSON.stringify([{','.join(calls)}]);</script>", encoding="utf-8")  # fmt: skip
+    dom, console = browse(browser, page.as_uri(), folder / "profile", "--dump-dom")
+    assert console == []
+    return json.loads(re.findall(r"<pre>(.*?)</pre>", dom)[0])
+
+
+def test_the_calculator_is_the_table_for_any_number(browser: str, tmp_path: Path) -> None:
+    totals, bounds = (90, 1_000, 213_000), (0.1, 0.02, 0.005)
+    asked = [(total, bound, found) for total in totals for bound in bounds for found in range(3)]
+    calls = [f"sampleFor({found}, {total}, {bound}, 0.05)" for total, bound, found in asked]
+    wanted = [review_sizes(total, [bound])[0].clips[found] for total, bound, found in asked]
+    assert called_in(browser, tmp_path, calls) == wanted
+    assert None in wanted
+
+
+def test_the_calculator_allows_for_wrong_ones_that_are_expected(browser: str, tmp_path: Path) -> None:
+    asked = [(213_000, 0.02, 0.05, 0.01), (5_000, 0.05, 0.01, 0.02), (300, 0.1, 0.05, 0.0), (20, 0.02, 0.05, 0.01)]
+    found = called_in(browser, tmp_path, [f"reviewSize({', '.join(map(str, case))})" for case in asked])
+    for (total, bound, doubt, expected), size in zip(asked[:3], found[:3], strict=True):
+        wrong = int(bound * total) + 1
+        proves = [
+            n
+            for n in range(1, 3_000 if total > 3_000 else total + 1)
+            if hypergeom.cdf(np.ceil(expected * n - 1e-9), total, wrong, n) <= doubt
+        ]
+        assert size["drawn"] == proves[0]
+        assert size["allowed"] == np.ceil(expected * proves[0] - 1e-9)
+    assert found[0]["drawn"] == pytest.approx(  # nearly endless: Clopper and Pearson's bound, of the binomial
+        next(n for n in range(1, 3_000) if binom.cdf(np.ceil(0.01 * n - 1e-9), n, 0.02) <= 0.05), rel=0.01
+    )
+    assert found[3] is None, "one wrong of 20 is too many already, and one is expected"
+    assert called_in(browser, tmp_path, ["zeroFailureSize(0.01, 0.05)"]) == [299]
+
+
+def test_the_calculator_answers_on_the_page(browser: str, report: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(re.sub(r'(name="clips"[^>]*value=)"\d+"', r'\1"213000"', report.read_text(encoding="utf-8")))
+    dom, _ = browse(browser, page.as_uri(), tmp_path / "profile", "--dump-dom")
+    answer = re.findall(r'<output id="review-answer">(.*?)</output>', dom)
+    assert answer == ["Review 298 clips; it holds if none of them is found wrong. "
+                      "Of endlessly many clips, with none wrong: ln 0.050 / ln(1 − 0.010) = 299."]  # fmt: skip

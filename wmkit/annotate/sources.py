@@ -10,7 +10,7 @@ from wmkit.corpus import SourceRow
 from wmkit.errors import ClipError
 from wmkit.video import ClipFile, FoundClip, identify
 
-__all__ = ["SourcePlan", "plan_sources"]
+__all__ = ["SourcePlan", "is_current", "plan_sources"]
 
 HASH_THREADS = 8  # hashlib releases the interpreter; more hides the latency of a network disk
 
@@ -36,7 +36,7 @@ def plan_sources(found: Sequence[FoundClip], known: Sequence[SourceRow]) -> Sour
     """
     by_path = {row.path: row for row in known}
     names = _names(found, known)
-    fresh = [clip for clip in found if not _is_current(clip, by_path.get(clip.path))]
+    fresh = [clip for clip in found if not is_current(clip, by_path.get(clip.path))]
     with ThreadPoolExecutor(HASH_THREADS) as threads:
         identified = dict(zip((clip.path for clip in fresh), threads.map(_identify, fresh), strict=True))
     rows: list[SourceRow] = []
@@ -59,7 +59,7 @@ def plan_sources(found: Sequence[FoundClip], known: Sequence[SourceRow]) -> Sour
     return SourcePlan(rows=tuple(rows), files=files, unreadable=unreadable)
 
 
-def _is_current(clip: FoundClip, row: SourceRow | None) -> bool:
+def is_current(clip: FoundClip, row: SourceRow | None) -> bool:
     """Whether a known row still speaks of these bytes, as far as size and time can tell."""
     if row is None or row.content_hash is None:
         return False

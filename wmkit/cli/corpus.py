@@ -72,6 +72,7 @@ def annotate(
     update: Annotated[bool, typer.Option("--update", help="Let another config annotate this corpus again.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry", help="Attempt failed clips again.")] = False,
     stop_after: Annotated[StopAfter | None, typer.Option(help="Measure the footage alone; no pose.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and cost; write nothing.")] = False,
     json_output: JsonFlag = False,
 ) -> int:
     """Cameras, depth, scale and measured verdicts of every clip; run again to resume."""
@@ -94,10 +95,22 @@ def annotate(
         caption=captions_of_flags(captions, caption_model),
         stop_after=stop_after,
     )
+    if dry_run:
+        return _dry_run(paths, out, config, update, json_output)
     workforce = ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib)
     options = RunOptions(executor=workforce, update=update, retry=retry_failed, rerun=_given_flags(context))
     summary = _run(paths, out, config, options, json_output)
     return summary.exit_code(strict=strict)
+
+
+def _dry_run(paths: list[Path], out: Path, config: "AnnotateConfig", update: bool, json_output: bool) -> int:
+    """Tell of the work and do none."""
+    from wmkit.annotate.dry_run import plan_annotate
+
+    with stdout_for(json_output):
+        plan = plan_annotate(paths, out, config, update=update)
+    tell(plan.to_json(), plan.lines(), json_output)
+    return 0
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""Verbs that look into corpora: query and diff."""
+"""Verbs that look into corpora: query, diff and inspect."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,4 +37,19 @@ def diff(
 
     with stdout_for(json_output):
         result = diff_corpora(corpus_a, corpus_b)
+    tell(result.to_json(), result.lines(), json_output)
+
+
+@verbs.command()
+def inspect(
+    corpus: CorpusArgument,
+    clip_id: Annotated[str, typer.Argument(metavar="CLIP_ID", help="Its id, or as much of it as no other has.")],
+    rrd: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a recording; no viewer is opened.")] = None,
+    json_output: JsonFlag = False,
+) -> None:
+    """Show one clip in rerun: video, cameras, points, depth and evidence (extra `rerun`)."""
+    from wmkit.annotate.inspect import inspect_clip
+
+    with stdout_for(json_output):
+        result = inspect_clip(corpus, clip_id, rrd)
     tell(result.to_json(), result.lines(), json_output)

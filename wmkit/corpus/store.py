@@ -35,6 +35,7 @@ from wmkit.corpus.ledger import (
     SOURCES_SCHEMA,
     LedgerRow,
     SourceRow,
+    Status,
     ledger_rows,
     ledger_table,
     source_rows,
@@ -86,28 +87,35 @@ class Corpus:
         With another config than the one on disk: ConfigError, unless `update`, which records the new one.
         InputError when the folder cannot be written or is not empty and no corpus.
         """
-        path = Path(path).absolute()
-        corpus = cls(path)
-        if (path / "corpus.json").exists():
-            head = corpus._head()
-            if head["config_hash"] == config_hash:
-                return corpus
-            if not update:
-                raise ConfigError(
-                    f"{path}: was made with another config ({_difference(head['config'], config)}); "
-                    "pass --update to annotate its clips again, or another --out"
-                )
-            with corpus.lock():  # another run may be writing under the old config
-                write_atomic(path / "corpus.json", json_bytes(_new_head(config, config_hash)))
+        corpus = cls.find(path, config, config_hash, update=update)
+        if corpus is not None:
+            if corpus.config_hash != config_hash:
+                with corpus.lock():  # another run may be writing under the old config
+                    write_atomic(corpus.path / "corpus.json", json_bytes(_new_head(config, config_hash)))
             return corpus
-        if path.exists() and (not path.is_dir() or any(not _ours(entry) for entry in path.iterdir())):
-            raise InputError(f"{path}: expected a corpus, an empty folder or a new path; pass another --out")
+        path = Path(path).absolute()
         try:
             for folder in ("ledger", "clips", "dead-letter", ".tmp"):
                 (path / folder).mkdir(parents=True, exist_ok=True)
             write_atomic(path / "corpus.json", json_bytes(_new_head(config, config_hash)))
         except OSError as error:
             raise InputError(f"{path}: expected a folder that can be written, got {error.strerror}") from None
+        return cls(path)
+
+    @classmethod
+    def find(cls, path: Path, config: Mapping[str, Any], config_hash: str, *, update: bool) -> "Corpus | None":
+        """What `create_or_open` would open, with the same errors; None where it would make one. Writes nothing."""
+        path = Path(path).absolute()
+        if not (path / "corpus.json").exists():
+            if path.exists() and (not path.is_dir() or any(not _ours(entry) for entry in path.iterdir())):
+                raise InputError(f"{path}: expected a corpus, an empty folder or a new path; pass another --out")
+            return None
+        corpus = cls.open(path)
+        if corpus.config_hash != config_hash and not update:
+            raise ConfigError(
+                f"{path}: was made with another config ({_difference(corpus.config, config)}); "
+                "pass --update to annotate its clips again, or another --out"
+            )
         return corpus
 
     @classmethod
@@ -218,8 +226,14 @@ class Corpus:
 
     def done_ids(self, config_hash: str, history: Sequence[LedgerRow] | None = None) -> set[str]:
         """Clips whose result under this config is recorded and whose folder is there: a rerun skips them."""
-        rows = self.latest(history)
-        return {key for key, row in rows.items() if row.done and row.config_hash == config_hash} & set(self.clip_ids())
+        if history is not None:
+            rows = self.latest(history)
+            done = {key for key, row in rows.items() if row.done and row.config_hash == config_hash}
+        else:
+            columns = self.columns()
+            last = zip(*(columns.words(name) for name in ("clip_id", "status", "config_hash")), strict=True)
+            done = {key for key, status, made in last if status != Status.FAILED and made == config_hash}
+        return done & set(self.clip_ids())
 
     # ---- sources and dead letters
 

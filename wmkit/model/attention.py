@@ -32,6 +32,7 @@ from wmkit.model.ops.frame_gdn import (
     stream_frame_gdn,
     stream_read,
 )
+from wmkit.model.ops.frame_gdn.context_parallel import parallel_frame_gdn, parallel_read
 from wmkit.model.ops.token_gdn import token_gdn
 from wmkit.model.rope import rotate_pairs
 from wmkit.model.stream import Scope
@@ -178,6 +179,9 @@ class FrameAttention(nn.Module):
             read, state = stream_frame_gdn(rotated, (q, k), v, gates.beta, gates.decay, past)
             scope.tape.left = replace(scope.tape.left, main=state)
             return _merge(read)
+        if scope.shards is not None:
+            gate_pair = (gates.beta, gates.decay)
+            return _merge(parallel_frame_gdn(rotated, (q, k), v, gate_pair, scope.shards, layout=scope.chunks))
         return _merge(frame_gdn(rotated, (q, k), v, gates.beta, gates.decay, layout=scope.chunks))
 
     def _camera(self, x_BTSC: Tensor, maps: TokenMaps, gates: Gates | None, scope: Scope) -> Tensor:
@@ -195,10 +199,7 @@ class FrameAttention(nn.Module):
             read = _sum_read(mapped_q, mapped_k, mapped_v, scope.valid, scope.chunks).to(v.dtype)
         else:
             beta, pair = gates.beta / _key_gain(wide(k), wide(mapped_k))[..., None], (mapped_q, mapped_k)
-            past = None if scope.tape is None else scope.tape.past.camera
-            read, state = stream_read(pair, mapped_v, beta, gates.decay, past, layout=scope.chunks)
-            if scope.tape is not None:
-                scope.tape.left = replace(scope.tape.left, camera=state)
+            read = _read(pair, mapped_v, Gates(beta=beta, decay=gates.decay), scope)
         return _merge(maps.on_output(read))
 
     def _keys(self, k_BTSC: Tensor, camera: bool, scope: Scope) -> Tensor:
@@ -206,8 +207,9 @@ class FrameAttention(nn.Module):
         if conv is None:
             return self._heads(norm(k_BTSC))
         seen_BTSC = k_BTSC if scope.valid is None else k_BTSC * scope.valid[:, :, None, None]
-        joined, before, chunks = scope.with_tail(seen_BTSC, camera, conv.weight.shape[2] - 1)
-        return self._heads(norm(symmetric_conv(joined, conv.weight, chunks)[:, before:]))
+        joined, before, chunks = scope.with_near(seen_BTSC, camera, conv.weight.shape[2] - 1)
+        own = slice(before, before + k_BTSC.shape[1])
+        return self._heads(norm(symmetric_conv(joined, conv.weight, chunks)[:, own]))
 
     def _heads(self, x_BTSC: Tensor) -> Tensor:
         return x_BTSC.unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2, 4)
@@ -257,17 +259,32 @@ def _merge(x_BHTSD: Tensor) -> Tensor:
     return x_BHTSD.permute(0, 2, 3, 1, 4).flatten(-2)
 
 
-def _softmax(q_BHTSD: Tensor, k_BHTSD: Tensor, v_BHTSD: Tensor, scope: Scope, camera: bool) -> Tensor:
-    q, k, v = (x.flatten(2, 3) for x in (q_BHTSD, k_BHTSD, v_BHTSD))
-    T, S = q_BHTSD.shape[2:4]
+def _read(pair: tuple[Tensor, Tensor], v: Tensor, gates: Gates, scope: Scope) -> Tensor:
+    """The camera half's recurrence: no normaliser."""
+    if scope.shards is not None:
+        return parallel_read(pair, v, (gates.beta, gates.decay), scope.shards, layout=scope.chunks)
+    past = None if scope.tape is None else scope.tape.past.camera
+    read, state = stream_read(pair, v, gates.beta, gates.decay, past, layout=scope.chunks)
     if scope.tape is not None:
-        return nnf.scaled_dot_product_attention(q, *scope.with_chunks(k, v, camera)).unflatten(2, (T, S))
-    mask = None if scope.valid is None else scope.valid.repeat_interleave(S, dim=1)[:, None, None]
+        scope.tape.left = replace(scope.tape.left, camera=state)
+    return read
+
+
+def _softmax(q_BHTSD: Tensor, k_BHTSD: Tensor, v_BHTSD: Tensor, scope: Scope, camera: bool) -> Tensor:
+    T, S = q_BHTSD.shape[2:4]
+    q = q_BHTSD.flatten(2, 3)
+    if scope.tape is not None:
+        kept = scope.with_chunks(k_BHTSD.flatten(2, 3), v_BHTSD.flatten(2, 3), camera)
+        return nnf.scaled_dot_product_attention(q, *kept).unflatten(2, (T, S))
+    k, v = (x.flatten(2, 3) for x in scope.of_clip(k_BHTSD, v_BHTSD))
+    valid_BT = scope.valid_of_clip()
+    mask = None if valid_BT is None else valid_BT.repeat_interleave(S, dim=1)[:, None, None]
     reads, begin = [], 0
-    for count in (T,) if scope.chunks is None else scope.chunks.frames:
-        end = begin + count * S
-        seen = None if mask is None else mask[..., :end]
-        reads.append(nnf.scaled_dot_product_attention(q[:, :, begin:end], k[:, :, :end], v[:, :, :end], attn_mask=seen))
+    for frames, chunk_end in scope.spans(T):
+        end, last = begin + frames * S, chunk_end * S
+        seen = None if mask is None else mask[..., :last]
+        near = k[:, :, :last], v[:, :, :last]
+        reads.append(nnf.scaled_dot_product_attention(q[:, :, begin:end], *near, attn_mask=seen))
         begin = end
     return torch.cat(reads, dim=2).unflatten(2, (T, S))
 

@@ -98,24 +98,28 @@ class GatedConvMlp(nn.Module):
         y_BThwC = _pointwise(self.point_conv.conv, value * nnf.silu(gate))
         if scope.valid is not None:
             y_BThwC = y_BThwC * scope.valid[:, :, None, None, None]
-        if scope.chunks is not None or scope.tape is not None:
+        if scope.chunks is not None or scope.tape is not None or scope.shards is not None:
             return y_BThwC + self._over_time_in_chunks(y_BThwC, scope)
         over_time = self.t_conv(y_BThwC.flatten(2, 3).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return y_BThwC + over_time.unflatten(2, (h, w))
 
     def _over_time_in_chunks(self, y_BThwC: Tensor, scope: Scope) -> Tensor:
         """The same convolution as three products, so that what lies beyond a chunk's end is never touched."""
-        before, centre, after = self.t_conv.weight[..., 0].unbind(-1)
-        nothing = torch.zeros_like(y_BThwC[:, :1])
-        latest = nothing if scope.tape is None or scope.tape.past.mlp is None else scope.tape.past.mlp
-        previous = torch.cat([latest, y_BThwC[:, :-1]], dim=1)
-        following = torch.cat([y_BThwC[:, 1:], nothing], dim=1)
-        if scope.chunks is not None:
-            seen_T = sees_ahead(scope.chunks, 1).to(y_BThwC.device)
+        earlier, same, later = self.t_conv.weight[..., 0].unbind(-1)
+        nothing, T = torch.zeros_like(y_BThwC[:, :1]), y_BThwC.shape[1]
+        joined, before, chunks = y_BThwC, 0, scope.chunks
+        if scope.shards is not None:
+            joined, before, chunks = scope.with_near(y_BThwC, False, 1)
+        elif scope.tape is not None and scope.tape.past.mlp is not None:
+            joined, before = torch.cat([scope.tape.past.mlp, y_BThwC], dim=1), 1
+        padded = torch.cat([nothing, joined, nothing], dim=1)
+        previous, following = padded[:, before : before + T], padded[:, before + 2 : before + 2 + T]
+        if chunks is not None:
+            seen_T = sees_ahead(chunks, 1)[before : before + T].to(y_BThwC.device)
             following = following.masked_fill(~seen_T[:, None, None, None], 0.0)
         if scope.tape is not None:
             scope.tape.left = replace(scope.tape.left, mlp=y_BThwC[:, -1:])
-        return nnf.linear(previous, before) + nnf.linear(y_BThwC, centre) + nnf.linear(following, after)
+        return nnf.linear(previous, earlier) + nnf.linear(y_BThwC, same) + nnf.linear(following, later)
 
 
 class _Conv(nn.Module):

@@ -20,6 +20,7 @@ from wmkit.model.camera_branches.protocol import TokenMaps
 from wmkit.model.config import ModelConfig
 from wmkit.model.embed import TEXT_NORM_EPS, CaptionEmbed, CellEmbed, DeadCellEmbed, SigmaEmbed
 from wmkit.model.ops.frame_gdn import ChunkLayout
+from wmkit.model.ops.frame_gdn.context_parallel import FrameShards
 from wmkit.model.rays import CameraBatch, LatentGrid
 from wmkit.model.rope import rope_angles
 from wmkit.model.stream import BlockPast, Scope, StreamConfig, StreamState, Tape
@@ -82,25 +83,30 @@ class CameraDiT(nn.Module):
         text: TextBatch | None = None,
         valid: Bool[Tensor, "B T"] | None = None,
         chunks: ChunkLayout | None = None,
+        shards: FrameShards | None = None,
     ) -> Float[Tensor, "B T C h w"]:
         """Velocity at every latent cell; on frames of sigma 0 it is finite and means nothing.
 
         `cameras` None leaves the camera branches out. `text` None is no caption: for a model without text, or one
         that owns a null caption. Frames with `valid` false are padding at the end: the others' velocity is as it
         would be without them. `chunks` None is bidirectional; otherwise a frame sees the past and its own chunk, as
-        in the released chunk-causal model (`ChunkLayout.first_plus_one`).
-        Raises InputError when the latent or the text does not fit the config, ConfigError when the cameras or the
-        chunks do not fit the latent.
+        in the released chunk-causal model (`ChunkLayout.first_plus_one`). With `shards` every process of the group
+        gives and gets the frames that it holds; `cameras` and `chunks` are those of the whole clip.
+        Raises InputError when the latent or the text does not fit the config, ConfigError when the cameras, the
+        chunks or the shards do not fit the latent, and where the config's mixer cannot do what is asked.
         """
-        grid = self.grid(latent)
+        begin, frames = (0, latent.shape[1]) if shards is None else (shards.start, shards.total)
+        grid = replace(self.grid(latent), frames=frames)
         if self.config.mixer == "token-gdn" and not (chunks is None and valid is None):
             raise ConfigError("mixer token-gdn: expected whole clips without padding or chunks; use mixer frame-gdn")
-        if chunks is not None and chunks.total != grid.frames:
-            raise ConfigError(f"chunks: expected {grid.frames} latent frames in all, got {chunks.total}")
+        if shards is not None:
+            _check_shards(self.config, latent, shards)
+        if chunks is not None and chunks.total != frames:
+            raise ConfigError(f"chunks: expected {frames} latent frames in all, got {chunks.total}")
         if valid is not None:
             latent = latent.masked_fill(~valid[:, :, None, None, None], 0.0)
-        scopes = [Scope(valid=valid, chunks=chunks)] * len(self.blocks)
-        return self._pass(latent, sigma, (cameras, grid), text, scopes)
+        scopes = [Scope(valid=valid, chunks=chunks, shards=shards)] * len(self.blocks)
+        return self._pass(latent, sigma, (cameras, grid, begin), text, scopes)
 
     def stream(
         self,
@@ -123,26 +129,26 @@ class CameraDiT(nn.Module):
         grid = replace(self.grid(latent), frames=start + latent.shape[1])
         config = StreamConfig() if config is None else config
         tapes = [Tape(past=past, config=config) for past in pasts]
-        velocity = self._pass(latent, sigma, (cameras, grid), text, [Scope(tape=tape) for tape in tapes])
+        velocity = self._pass(latent, sigma, (cameras, grid, start), text, [Scope(tape=tape) for tape in tapes])
         return velocity, StreamState(frames=grid.frames, blocks=tuple(tape.next_past() for tape in tapes))
 
     def _pass(
         self,
         latent: Tensor,
         sigma: Tensor,
-        path: tuple[CameraBatch | None, LatentGrid],
+        path: tuple[CameraBatch | None, LatentGrid, int],
         text: TextBatch | None,
         scopes: Sequence[Scope],
     ) -> Tensor:
-        """Velocity of the last frames of the grid, as many as `latent` has."""
-        cameras, grid = path
-        begin = grid.frames - latent.shape[1]
+        """Velocity of the latent's frames; `path` is cameras and grid of the clip, and the first of these frames."""
+        cameras, grid, begin = path
+        frames = slice(begin, begin + latent.shape[1])
         x_BThwW = self.x_embedder(latent)
         t_BTW = self.t_embedder(sigma)
         style_BT6W = self.t_block(t_BTW).unflatten(-1, (6, -1))
-        rays, maps = self._cameras(cameras, grid, begin, latent.dtype)
+        rays, maps = self._cameras(cameras, grid, frames, latent.dtype)
         caption = self._caption(text, latent)
-        angles = rope_angles(grid, self.config.head_dim, self.config.rope_theta).to(latent.device)[begin:]
+        angles = rope_angles(grid, self.config.head_dim, self.config.rope_theta).to(latent.device)[frames]
         for block, scope in zip(self.blocks, scopes, strict=True):
             x_BThwW = block(x_BThwW, style_BT6W, angles, maps, rays, caption, scope)
         output = self.final_layer(x_BThwW, t_BTW).permute(0, 1, 4, 2, 3)
@@ -158,15 +164,15 @@ class CameraDiT(nn.Module):
         return LatentGrid(frames=T, rows=h, columns=w, stride=self.config.latent_stride, compat=self.config.compat)
 
     def _cameras(
-        self, cameras: CameraBatch | None, grid: LatentGrid, begin: int, dtype: torch.dtype
+        self, cameras: CameraBatch | None, grid: LatentGrid, frames: slice, dtype: torch.dtype
     ) -> tuple[Tensor | None, TokenMaps | None]:
-        """Embedded map (B, T, h, w, W) and attention maps from frame `begin` on, None where there is no such branch."""
+        """Embedded map (B, T, h, w, W) and attention maps of some frames, None where there is no such branch."""
         rays, maps, config = None, None, self.config
         if cameras is not None and config.camera_map is not None and self.plucker_embedder is not None:
-            rays = self.plucker_embedder(config.camera_map.camera_map(cameras, grid)[:, begin:].to(dtype))
+            rays = self.plucker_embedder(config.camera_map.camera_map(cameras, grid)[:, frames].to(dtype))
         if cameras is not None and config.camera_attention is not None:
             maps = config.camera_attention.token_maps(cameras, grid, config.head_dim, config.rope_theta)
-            maps = maps if begin == 0 else maps.after(begin)
+            maps = maps.of(frames)
         return rays, maps
 
     def _caption(self, text: TextBatch | None, latent: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -188,6 +194,16 @@ class CameraDiT(nn.Module):
                 f"{text.states.shape[0]} of {text.states.shape[2]}"
             )
         return self.attention_y_norm(self.y_embedder(text.states.to(latent.dtype))), text.mask
+
+
+def _check_shards(config: ModelConfig, latent: Tensor, shards: FrameShards) -> None:
+    if config.mixer != "frame-gdn":
+        raise ConfigError(f"context parallel: expected mixer frame-gdn, got {config.mixer}, which does not exchange")
+    if latent.shape[1] != shards.frames[shards.rank]:
+        raise ConfigError(
+            f"context parallel: expected {shards.frames[shards.rank]} latent frames on rank {shards.rank}, "
+            f"got {latent.shape[1]}"
+        )
 
 
 class _FinalLayer(nn.Module):

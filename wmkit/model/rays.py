@@ -11,7 +11,7 @@ Shapes: B batch, F video frames, T latent frames, h w latent rows and columns.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -98,6 +98,10 @@ class CameraBatch:
     def frames(self) -> int:
         """Number of video frames."""
         return self.world_from_cam.shape[1]
+
+    def until(self, frames: int) -> "CameraBatch":
+        """The cameras of the first `frames` video frames."""
+        return replace(self, world_from_cam=self.world_from_cam[:, :frames], intrinsics=self.intrinsics[:, :frames])
 
     def to(self, device: torch.device | str) -> "CameraBatch":
         """The same cameras on another device."""

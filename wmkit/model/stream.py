@@ -14,7 +14,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from wmkit.errors import ConfigError
+from wmkit.model.ops.frame_exchange import all_frames, with_neighbours
 from wmkit.model.ops.frame_gdn import ChunkLayout, GdnState
+from wmkit.model.ops.frame_gdn.context_parallel import FrameShards
 
 __all__ = ["BlockPast", "Scope", "StreamConfig", "StreamState", "Tape"]
 
@@ -90,19 +92,25 @@ class Scope:
     valid   (B, T), frames with false are not read; None: all are.
     chunks  ahead, a frame reads its own chunk alone; None: the whole clip.
     tape    a stream's past; None: there is nothing before the first frame.
+    shards  other processes hold the rest of the clip, of which `chunks` speaks then; None: the pass has all frames.
     """
 
     valid: Bool[Tensor, "B T"] | None = None
     chunks: ChunkLayout | None = None
-    tape: Tape | None = field(default=None)
+    tape: Tape | None = None
+    shards: FrameShards | None = None
 
-    def with_tail(
+    def with_near(
         self, x_BTSC: Float[Tensor, "B T S C"], camera: bool, frames: int
     ) -> tuple[Float[Tensor, "B t S C"], int, ChunkLayout | None]:
-        """Keys with the stream's latest ones in front, how many those are, and the layout of both.
+        """Keys between up to `frames` of those before and after them, how many are before, and the layout of all.
 
-        Leaves the latest `frames` of them on the tape.
+        A stream knows those before alone, and leaves its latest `frames` keys on the tape.
         """
+        if self.shards is not None:
+            joined, before = with_neighbours(x_BTSC, self.shards, frames)
+            start = self.shards.start - before
+            return joined, before, None if self.chunks is None else self.chunks.cut(start, start + joined.shape[1])
         if self.tape is None:
             return x_BTSC, 0, self.chunks
         tail = self.tape.past.keys_camera if camera else self.tape.past.keys
@@ -113,6 +121,26 @@ class Scope:
         before = joined.shape[1] - x_BTSC.shape[1]
         layout = ChunkLayout(frames=(before, x_BTSC.shape[1])) if before else None
         return joined, before, layout
+
+    def of_clip(
+        self, k: Float[Tensor, "B H T S D"], v: Float[Tensor, "B H T S D"]
+    ) -> tuple[Float[Tensor, "B H t S D"], Float[Tensor, "B H t S D"]]:
+        """Keys and values of all the clip's frames, T of which are given."""
+        if self.shards is None:
+            return k, v
+        return all_frames(k, self.shards, 2), all_frames(v, self.shards, 2)
+
+    def valid_of_clip(self) -> Bool[Tensor, "B t"] | None:
+        """`valid` of all the clip's frames."""
+        if self.valid is None or self.shards is None:
+            return self.valid
+        return all_frames(self.valid.float(), self.shards, 1) > 0
+
+    def spans(self, frames: int) -> tuple[tuple[int, int], ...]:
+        """Of this pass' frames, those that see the same: how many, and how many of the clip's first they see."""
+        start, total = (0, frames) if self.shards is None else (self.shards.start, self.shards.total)
+        chunks = ChunkLayout.whole(total) if self.chunks is None else self.chunks
+        return chunks.spans(start, start + frames)
 
     def with_chunks(self, k: Float[Tensor, "B H N D"], v: Float[Tensor, "B H N D"], camera: bool) -> KeysAndValues:
         """Keys and values with those of the kept chunks in front; leaves them all on the tape."""

@@ -255,7 +255,9 @@ def _generate(
     try:
         with cpu_threads(config.threads):
             clean = config.codec.encode(video)
-            latent = sample_latents(model, clean, cameras, sampler, lambda done, _: progress.advance(done, None))
+            latent = sample_latents(
+                model, clean, cameras, sampler, progress=lambda done, _: progress.advance(done, None)
+            )
     finally:
         progress.stop()
     rgb = (config.codec.decode(latent)[0].permute(0, 2, 3, 1) + 1) * 127.5

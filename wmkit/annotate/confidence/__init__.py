@@ -3,6 +3,7 @@
 judge.py        the part `annotate` runs: evidence in, `wmkit.clip.Confidence` out
 calibration.py  the model: monotone terms, isotonic map, its JSON file
 p_good.json     the shipped calibration, written by benchmarks/calibrate_p_good.py
+held_out.py     its reliability on cases it had not seen (p_good_held_out.json, written with it)
 fit.py          from cases with a known truth to a calibration
 reliability.py  reliability bins, calibration error, intervals of rates
 """

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from wmkit.annotate.pose.colmap_import import pycolmap
-from wmkit.annotate.pose.scene import Scene
+from wmkit.annotate.pose.scene import Indices, Scene
 from wmkit.camera import Array
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "FINAL_TOLERANCE",
     "bundle_adjust",
     "bundle_adjust_camera",
+    "focal_of_all",
     "focal_penalty",
     "to_reconstruction",
 ]
@@ -47,13 +48,20 @@ def bundle_adjust(
     model, track_of_point = to_reconstruction(scene, "SIMPLE_PINHOLE", shared=shared)
     _solve(model, loss_px, tolerance, fixed_focal, iterations, held, scene.focal_prior, floating)
     seeing = np.unique(scene.obs_frame[scene.usable])
-    focal = scene.focal.copy()
     found = np.array([model.camera(model.image(frame + 1).camera_id).params[0] for frame in seeing.tolist()])
-    if shared:
-        focal[:] = found[0]
-    else:
-        focal = np.exp(np.interp(np.arange(len(focal)), seeing, np.log(found)))
+    focal = np.full_like(scene.focal, found[0]) if shared else focal_of_all(scene.focal, seeing, found)
     return replace(_moved(scene, model, track_of_point), focal=focal)
+
+
+def focal_of_all(before: Array, seeing: Indices, found: Array) -> Array:
+    """(N,) focal lengths from those `found` for the frames `seeing`, between and beyond them as their neighbours'.
+
+    A frame with few points may be adjusted to 0 or behind itself: that is none. Without any they stay as `before`.
+    """
+    sound = found > 0
+    if not sound.any():
+        return before.copy()
+    return np.exp(np.interp(np.arange(len(before)), seeing[sound], np.log(found[sound])))
 
 
 def bundle_adjust_camera(

@@ -187,8 +187,9 @@ class Choice:
     note: str = ""
 
 
-def choose_cards(latest: Mapping[str, LedgerRow], limit: int, config_hash: str) -> Choice:
-    """All clips, failed and worst first; beyond `limit`: half failed, a quarter worst, the rest drawn by chance.
+def choose_cards(latest: Mapping[str, LedgerRow], limit: int, config_hash: str, near: Sequence[str] = ()) -> Choice:
+    """All clips, failed and worst first; beyond `limit`: half failed, a quarter worst, a fifth near a threshold
+    (the first of `near`, clip ids), the rest drawn by chance.
 
     Failures take turns by code, so that a rare one is not crowded out. Worst is: no trajectory, then the smallest
     share of posed frames, then the largest reprojection error. Places that a group does not fill go to the draw,
@@ -200,17 +201,21 @@ def choose_cards(latest: Mapping[str, LedgerRow], limit: int, config_hash: str) 
         return Choice(rows=(*failed, *done))
     shown_failed = failed[: limit // 2]
     worst = done[: limit // 4]
-    rest = done[len(worst) :]
-    free = limit - len(shown_failed) - len(worst)
+    shown = {row.clip_id for row in worst}
+    close = [latest[clip_id] for clip_id in near if clip_id not in shown][: limit // 5]
+    shown |= {row.clip_id for row in close}
+    rest = [row for row in done if row.clip_id not in shown]
+    free = limit - len(shown_failed) - len(worst) - len(close)
     rng = rng_for(0, config_hash, "report.cards")
     drawn = sorted(rng.permutation(len(rest))[:free].tolist())
     shown_failed = failed[: len(shown_failed) + free - len(drawn)]
     note = (
-        f"Cards of {len(shown_failed) + len(worst) + len(drawn):,} of {len(latest):,} clips: "
+        f"Cards of {len(shown_failed) + len(worst) + len(close) + len(drawn):,} of {len(latest):,} clips: "
         f"{len(shown_failed):,} of {len(failed):,} failed, the {len(worst):,} worst of {len(done):,} others, "
-        f"{len(drawn):,} drawn at random. Waterfall and histograms count all clips."
+        + (f"{len(close):,} nearest to a threshold, " if close else "")
+        + f"{len(drawn):,} drawn at random. Waterfall and histograms count all clips."
     )
-    return Choice(rows=(*shown_failed, *worst, *(rest[index] for index in drawn)), note=note)
+    return Choice(rows=(*shown_failed, *worst, *close, *(rest[index] for index in drawn)), note=note)
 
 
 def _by_turns(rows: list[LedgerRow]) -> list[LedgerRow]:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from wmkit.annotate.report.borderline import borderline, by_turns
 from wmkit.annotate.report.cards import Card, card_of, stage_shares, video_config
 from wmkit.annotate.report.data import choose_cards, totals, waterfall
+from wmkit.annotate.report.honesty import honesty
+from wmkit.annotate.report.paths import path_map
 from wmkit.annotate.report.svg import histogram_svg, number
 from wmkit.annotate.report.wide import (
     all_histograms,
@@ -48,9 +51,11 @@ def write_report(corpus: Path, max_cards: int = MAX_CARDS, thresholds: Path | st
     latest, first = light_rows(columns), failing(columns, limits)
     letters = opened.dead_letters()
     drawn = {row.filter: row for row in limits.rows}
-    choice = choose_cards(latest, max_cards, opened.config_hash)
+    near = borderline(columns, limits)
+    choice = choose_cards(latest, max_cards, opened.config_hash, by_turns(near))
+    cards = tuple(_cards(opened, full_rows(columns, choice.rows), sources, letters))
     counted = totals(latest.values())
-    script = _part("script.js")
+    script = _part("review.js") + _part("script.js")
     page = (
         _environment()
         .get_template("template.html")
@@ -69,7 +74,11 @@ def write_report(corpus: Path, max_cards: int = MAX_CARDS, thresholds: Path | st
                 (data, histogram_svg(data, drawn.get(data.name)), drawn.get(data.name))
                 for data in all_histograms(columns)
             ],
-            cards=_cards(opened, full_rows(columns, choice.rows), sources, letters),
+            honesty=honesty(columns, opened.config),
+            paths=path_map(opened, columns, first),
+            near=near,
+            cards=cards,
+            by_clip={card.row.clip_id: card for card in cards},
             note=choice.note,
             conventions=CONVENTIONS,
             config=json.dumps(opened.config, indent=1, sort_keys=True),
@@ -89,7 +98,7 @@ def write_report(corpus: Path, max_cards: int = MAX_CARDS, thresholds: Path | st
 def _cards(
     corpus: Corpus, rows: Sequence[LedgerRow], sources: Sequence[SourceRow], dead: Sequence[DeadLetter]
 ) -> Iterator[Card]:
-    """One card at a time, so that no more than one clip's arrays are in memory."""
+    """One card at a time: a card holds text and small pictures, and no more than one clip's arrays are in memory."""
     paths: dict[str, list[str]] = {}
     for source in sources:
         paths.setdefault(source.clip_id, []).append(source.path)

@@ -10,7 +10,7 @@ from wmkit.annotate.report.svg import Canvas, axis_ticks, number, tick_step
 from wmkit.camera import Array, Intrinsics, ScaleKind, Trajectory
 from wmkit.clip import Points
 
-__all__ = ["TopDown", "position_sigma", "top_down", "unit_of"]
+__all__ = ["TopDown", "posed_runs", "position_sigma", "top_down", "unit_of"]
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 380.0, 300.0, 46.0, 36.0, 8.0, 10.0
 FRUSTA = 12
@@ -79,13 +79,13 @@ def top_down(trajectory: Trajectory, intrinsics: Sequence[Intrinsics], points: P
         notes.append(words)
     for index in ticks:
         inner.polygon(_frustum(place(track[index]), trajectory.rotation[index], intrinsics[index]), "frustum")
-    for run in _runs(posed):
+    for run in posed_runs(posed):
         inner.line(place(track[run]), "track")
     first, last = place(track[posed[[0, -1]]])
     inner.box(last[0] - 4.5, last[1] - 4.5, 9, 9, "end")
     inner.dots(first[None], 5, "start")
     canvas.nested(LEFT, TOP, inner)
-    gaps = len(_runs(posed)) - 1
+    gaps = len(posed_runs(posed)) - 1
     if gaps:
         notes.append(f"{gaps} gap{'s' if gaps > 1 else ''} of frames without a pose")
     return TopDown(svg=canvas.svg(), notes=tuple(notes), points=has_points, ellipses=has_ellipses)
@@ -117,7 +117,7 @@ def _axes(canvas: Canvas, inner: Canvas, centre: Array, per_px: float, unit: str
     canvas.text(11, TOP + inner.height / 2, f"z, forward ({unit})", "label", turn=-90)
 
 
-def _runs(posed: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+def posed_runs(posed: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     """Posed frame indices cut wherever frames without a pose lie between: nothing is drawn across a gap."""
     return np.split(posed, np.flatnonzero(np.diff(posed) > 1) + 1)
 

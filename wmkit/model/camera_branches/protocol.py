@@ -30,13 +30,13 @@ class TokenMaps:
     output: Float[Tensor, "B T S 4 4"]
     angles: Float[Tensor, "T S P"]
 
-    def after(self, frames: int) -> "TokenMaps":
-        """The maps without the first `frames` frames."""
+    def of(self, frames: slice) -> "TokenMaps":
+        """The maps of some frames."""
         return TokenMaps(
-            query=self.query[:, frames:],
-            key=self.key[:, frames:],
-            output=self.output[:, frames:],
-            angles=self.angles[frames:],
+            query=self.query[:, frames],
+            key=self.key[:, frames],
+            output=self.output[:, frames],
+            angles=self.angles[frames],
         )
 
     def on_query(self, x: Float[Tensor, "B H T S D"]) -> Float[Tensor, "B H T S D"]:

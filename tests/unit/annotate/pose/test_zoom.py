@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.annotate.pose.scenes import FOCAL_PX, arc_scene
+from wmkit.annotate.pose.bundle import focal_of_all
 from wmkit.annotate.pose.scene import Scene
 from wmkit.annotate.pose.zoom import ZoomConfig, follows_curve, smooth_zoom
 
@@ -57,3 +58,12 @@ def test_frames_beyond_the_first_and_last_that_see_anything_take_theirs() -> Non
     focal = smooth_zoom(with_focal(ramp(1.6)).at_frames(np.arange(4, 20))).focal
     assert (focal[:4] == focal[4]).all()
     assert (focal[20:] == focal[19]).all()
+
+
+def test_a_frame_adjusted_behind_itself_takes_its_neighbours_focal_length() -> None:
+    before = np.full(6, 300.0)
+    seeing = np.array([0, 2, 3, 5])
+    found = focal_of_all(before, seeing, np.array([100.0, -40.0, 0.0, 200.0]))
+    assert found[[0, 5]].tolist() == pytest.approx([100.0, 200.0])
+    assert (np.diff(found) > 0).all()
+    assert focal_of_all(before, seeing, np.array([-1.0, 0.0, -2.0, 0.0])).tolist() == before.tolist()

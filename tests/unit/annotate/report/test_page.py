@@ -21,10 +21,12 @@ from tests.unit.annotate.report.samples import (
     still,
     write_pictures,
 )
+from wmkit.annotate.confidence.held_out import read_held_out
+from wmkit.annotate.confidence.judge import shipped_calibration
 from wmkit.annotate.report import write_report
 from wmkit.annotate.report.cards import scale_words, stage_shares, video_config
-from wmkit.clip import Absence
-from wmkit.corpus import Corpus
+from wmkit.clip import Absence, Verdict
+from wmkit.corpus import Corpus, LedgerRow, Status
 from wmkit.errors import ConfigError, InputError
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -94,13 +96,18 @@ def page_of(corpus: Corpus, max_cards: int = 200) -> tuple[Page, str]:
     return Page(text), text
 
 
+def on_cards(page: Page) -> list[dict[str, str]]:
+    """Pictures of cards; those of the gallery repeat one of them and have no words of their own."""
+    return [picture for picture in page.found("img") if picture["alt"]]
+
+
 def test_every_clip_has_its_card_and_figures(corpus: Corpus) -> None:
     page, text = page_of(corpus)
     assert [have["data-status"] for have in page.found("article")] == ["failed", "no_trajectory", "ok", "ok"]
     assert "4 clips attempted 2 with a trajectory 1 without a trajectory 1 failed" in page.text
     assert "16 of 27 frames posed" in page.text
     assert "50.0 % 1 of 2 trajectories metric" in page.text
-    assert len(page.found("img")) == 3 * 8 + 2 * 2, "8 thumbnails a clip; a frame and its depth where there is depth"
+    assert len(on_cards(page)) == 3 * 8 + 2 * 2, "8 thumbnails a clip; a frame and its depth where there is depth"
     assert "Sources found 5 Duplicates same content as another source −1 Distinct clips 4" in page.text
     assert "Failed pose/timeout −1 No trajectory static −1 With a trajectory 2" in page.text
     assert "2 m per median depth, 95 % 1.8 to 2.2" in page.text
@@ -148,9 +155,17 @@ def test_the_page_is_self_contained(corpus: Corpus) -> None:
     page, text = page_of(corpus)
     for tag, have in page.tags:
         for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
-            assert have.get(name, "data:").startswith("data:"), (tag, have)
+            assert have.get(name, "data:").startswith(("data:", "#clip-")), (tag, have)
     assert not re.search(r"https?://", text)
     assert not re.search(r"@import|url\(", text)
+
+
+def test_links_lead_to_cards(corpus: Corpus) -> None:
+    page, _ = page_of(corpus)
+    cards = {have["id"] for have in page.found("article")}
+    links = [have["href"] for have in page.found("a")]
+    assert len(links) == 2, "both clips with a trajectory are on the map"
+    assert {link.removeprefix("#") for link in links} < cards
 
 
 def test_only_our_own_script_may_run(corpus: Corpus) -> None:
@@ -181,7 +196,7 @@ def test_a_damaged_clip_folder_costs_only_its_card(corpus: Corpus) -> None:
     page, _ = page_of(corpus)
     assert page.text.count("expected a complete clip folder") == 1
     assert len(page.found("article")) == 4
-    assert len(page.found("img")) == 2 * 8 + 2
+    assert len(on_cards(page)) == 2 * 8 + 2
 
 
 def test_too_many_clips_are_said_to_be_left_out(tmp_path: Path) -> None:
@@ -218,6 +233,30 @@ def test_not_a_corpus_other_schema_and_unwritable(corpus: Corpus, tmp_path: Path
     (corpus.path / "corpus.json").write_text(json.dumps(head))
     with pytest.raises(ConfigError, match="schema version"):
         write_report(corpus.path)
+
+
+def test_p_good_is_on_the_page_with_its_reliability(tmp_path: Path) -> None:
+    corpus = new_corpus(tmp_path / "corpus")
+    verdicts = [(Verdict.measured("p_good", value, ""),) for value in (0.25, 0.5)]
+    corpus.append_ledger(
+        [
+            LedgerRow(clip_id=f"{number:032x}", source="a", status=Status.OK, verdicts=verdict)
+            for number, verdict in enumerate(verdicts)
+        ]
+    )
+    page, _ = page_of(corpus)
+    assert "p_good of 2 clips adds up to 0.75 : so many" in page.text
+    assert "No held-out cases are known" in page.text
+    assert "2 more could not be read" not in page.text, "without a path there is no map"
+    cases = read_held_out(shipped_calibration())
+    assert cases is not None
+    head = json.loads((corpus.path / "corpus.json").read_text())
+    head["config"]["confidence"] = {"calibration": shipped_calibration()}
+    (corpus.path / "corpus.json").write_text(json.dumps(head))
+    page, _ = page_of(corpus)
+    assert f"{cases.cases:,} cases of known truth" in page.text
+    assert "0.5 passes" in page.text
+    assert "0.25 rejected" in page.text
 
 
 def test_scale_words_name_the_cues_that_could_not_vote(tmp_path: Path) -> None:

@@ -47,11 +47,21 @@ class FrameShards:
         """This process's place in the group."""
         return dist.get_rank(self.group)
 
+    @property
+    def start(self) -> int:
+        """The clip's frame that this process's first one is."""
+        return sum(self.frames[: self.rank])
+
+    @property
+    def total(self) -> int:
+        """Frames of the clip."""
+        return sum(self.frames)
+
     def ends(self, layout: ChunkLayout | None) -> tuple[tuple[bool, ...], ...]:
         """Each rank's part of the clip's chunk ends; None is one chunk."""
-        layout = ChunkLayout.whole(sum(self.frames)) if layout is None else layout
-        if layout.total != sum(self.frames):
-            raise ConfigError(f"context parallel: expected chunks of {sum(self.frames)} frames, got {layout.total}")
+        layout = ChunkLayout.whole(self.total) if layout is None else layout
+        if layout.total != self.total:
+            raise ConfigError(f"context parallel: expected chunks of {self.total} frames, got {layout.total}")
         starts = [sum(self.frames[:r]) for r in range(len(self.frames))]
         return tuple(layout.ends[start : start + count] for start, count in zip(starts, self.frames, strict=True))
 

@@ -40,6 +40,19 @@ class ChunkLayout:
         whole, rest = divmod(total - first, chunk)
         return cls(frames=(first,) + (chunk,) * whole + ((rest,) if rest else ()))
 
+    def spans(self, start: int, stop: int) -> tuple[tuple[int, int], ...]:
+        """Of the frames from `start` to `stop`, chunk by chunk: how many there are, and where the whole chunk ends."""
+        spans, end = [], 0
+        for frames in self.frames:
+            begin, end = end, end + frames
+            if begin < stop and end > start:
+                spans.append((min(end, stop) - max(begin, start), end))
+        return tuple(spans)
+
+    def cut(self, start: int, stop: int) -> "ChunkLayout":
+        """The chunks of the frames from `start` to `stop` alone; there must be one."""
+        return ChunkLayout(frames=tuple(frames for frames, _ in self.spans(start, stop)))
+
     @property
     def total(self) -> int:
         """Frames in all."""
