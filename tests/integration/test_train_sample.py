@@ -13,7 +13,7 @@ import pytest
 import wmkit
 from tests.shard_samples import make_shards
 from wmkit import cli
-from wmkit.camera_paths import action_path
+from wmkit.camera_actions import action_path
 from wmkit.dataset.decode import fit_frames
 from wmkit.sample.picture import read_picture
 from wmkit.train.checkpoint import find_checkpoint

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from wmkit.camera import Array, Intrinsics, ScaleKind, invert_rigid
-from wmkit.camera_paths import action_path
+from wmkit.camera_actions import action_path
 from wmkit.errors import InputError
 from wmkit.formats.any import read_trajectory
 from wmkit.formats.intrinsics import FOV_DEG, checked_intrinsics, read_intrinsics

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from wmkit.camera import Array, Intrinsics, ScaleKind
-from wmkit.camera_paths import SCurve, action_path
+from wmkit.camera_actions import action_path
+from wmkit.camera_paths import SCurve
 from wmkit.errors import InputError
 from wmkit.sample.picture import Picture
 from wmkit.sample.request import asked_intrinsics, asked_path
