@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -117,11 +118,19 @@ def test_sample_writes_video_cameras_and_recipe(run: Path, tmp_path: Path, capsy
         record["checkpoint"]["sha256"]
         == hashlib.sha256((find_checkpoint(run) / "model.safetensors").read_bytes()).hexdigest()
     )
-    assert record["trajectory"] | {"sha256": ""} == {
-        "source": "w-9", "sha256": "", "poses": 10, "frames": 13, "held": 3, "stride": 4, "scale": "metric",
-        "unit": "metres",
+    assert record["trajectory"] | {"sha256": "", "meaning": ""} == {
+        "source": "w-9", "sha256": "", "poses": 10, "frames": 13, "held": 3, "cut": 0, "stride": 4, "scale": "metric",
+        "unit": "metres", "meaning": "",
     }  # fmt: skip
-    assert record["sampler"] == {"steps": 2, "shift": 3.0, "seed": 5}
+    assert "w/s move forward/back" in record["trajectory"]["meaning"]
+    assert record["trajectory"]["meaning"] in err
+    assert record["sampler"] == {"method": "euler", "steps": 2, "shift": 3.0, "seed": 5}
+    assert "480x320 px resized and cropped at its centre to 32x24" in err
+    with av.open(str(out)) as container:
+        tags = json.loads(container.metadata["comment"])
+    assert tags["generated"] is True
+    assert tags["checkpoint"] == record["checkpoint"]
+    assert tags["licences"] == {"pixel-unshuffle": "none: no weights"}
     assert record["intrinsics"] == {"source": "fov 60 deg assumed"}
 
 

@@ -155,6 +155,7 @@ class StreamingShards(IterableDataset[Batch]):
             intrinsics=torch.from_numpy(np.stack([crop.intrinsics for crop in crops]).astype(np.float32)),
             keys=tuple(crop.sample.key for crop in crops),
             metric=tuple(crop.metric for crop in crops),
+            captions=tuple(crop.caption for crop in crops),
             step=step,
             damaged=tuple(key for item in drawn for key in item.damaged),
         )

@@ -2,6 +2,7 @@
 
     RUN/checkpoints/step-000100/model.safetensors       parameters and buffers by their names
                                 optimizer.safetensors   AdamW's moments: exp_avg.NAME, exp_avg_sq.NAME, step.NAME
+                                ema.safetensors         running mean of the parameters, where the run keeps one
                                 config.json             the run's TrainConfig
                                 state.json              step, what the data was, versions
     RUN/latest                                          name of the newest complete checkpoint, one line
@@ -29,11 +30,14 @@ from wmkit.model.config import ModelConfig
 from wmkit.model.dit import CameraDiT
 from wmkit.train.config import TrainConfig
 from wmkit.train.draws import generator_for
+from wmkit.train.ema import RunningMean
 
 __all__ = [
     "MODEL_NAME",
     "DataFacts",
+    "MotionFacts",
     "RunState",
+    "Trained",
     "build_model",
     "find_checkpoint",
     "load_model",
@@ -44,7 +48,22 @@ __all__ = [
 ]
 
 MODEL_NAME, OPTIMIZER, CONFIG, STATE = "model.safetensors", "optimizer.safetensors", "config.json", "state.json"
+EMA = "ema.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionFacts:
+    """How cameras of the training data move from one frame to the next: percentiles 5, 50, 95 and 99.
+
+    step      translation in the model's unit, metres or median depths, whichever a sample has.
+    turn_deg  rotation.
+    samples   they were taken from.
+    """
+
+    step: tuple[float, float, float, float]
+    turn_deg: tuple[float, float, float, float]
+    samples: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +73,22 @@ class DataFacts:
     digest       identity of the shards: another one is another run.
     metric       samples whose unit is metres.
     up_to_scale  samples whose unit is their own median depth.
+    motion       None where it was not measured.
     """
 
     digest: str
     metric: int
     up_to_scale: int
+    motion: MotionFacts | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Trained:
+    """What training changes: the model, its AdamW, and the running mean of its weights where there is one."""
+
+    model: CameraDiT
+    optimizer: torch.optim.Optimizer
+    mean: RunningMean | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +111,17 @@ def build_model(config: ModelConfig, seed: int) -> CameraDiT:
         return CameraDiT(config)
 
 
-def save_checkpoint(
-    run: Path, model: CameraDiT, optimizer: torch.optim.Optimizer, config: TrainConfig, state: RunState
-) -> Path:
+def save_checkpoint(run: Path, trained: Trained, config: TrainConfig, state: RunState) -> Path:
     """Write one checkpoint, point `latest` at it, and remove those beyond `config.keep`; returns its folder."""
+    weights = {name: tensor.detach().contiguous() for name, tensor in trained.model.state_dict().items()}
     files = {
-        MODEL_NAME: save({name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}),
-        OPTIMIZER: save(_moments(model, optimizer)),
+        MODEL_NAME: save(weights),
+        OPTIMIZER: save(_moments(trained.model, trained.optimizer)),
         CONFIG: _json_bytes(config.to_json()),
         STATE: _json_bytes(state.to_json()),
     }
+    if trained.mean is not None:
+        files[EMA] = save(trained.mean.tensors)
     folder = run / "checkpoints" / f"step-{state.step:06d}"
     scratch = folder.with_name(f".{folder.name}.tmp")
     for stale in folder.parent.glob(".step-*.tmp"):  # of a run that was killed while it wrote
@@ -141,7 +172,16 @@ def read_state(checkpoint: Path) -> RunState:
     path = checkpoint / STATE
     plain = read_json(path, "use another checkpoint")
     try:
-        return RunState(step=int(plain["step"]), data=DataFacts(**plain["data"]), torch=str(plain["torch"]))
+        data = dict(plain["data"])
+        motion = data.pop("motion", None)
+        facts = (
+            None
+            if motion is None
+            else MotionFacts(
+                step=tuple(motion["step"]), turn_deg=tuple(motion["turn_deg"]), samples=int(motion["samples"])
+            )
+        )
+        return RunState(step=int(plain["step"]), data=DataFacts(**data, motion=facts), torch=str(plain["torch"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: expected step, data and torch, got {type(error).__name__}: {error}") from error
 
@@ -149,21 +189,28 @@ def read_state(checkpoint: Path) -> RunState:
 def load_model(checkpoint: Path) -> tuple[CameraDiT, TrainConfig]:
     """The model of a run or checkpoint folder, in evaluation mode, and the config it was trained with.
 
+    Its weights are their running mean where the run keeps one.
+
     Raises InputError when there is none or a file is damaged, ConfigError when the weights are another model's.
     """
     folder = find_checkpoint(checkpoint)
     config = read_config(folder)
     model = build_model(config.model, config.seed)
     _load_weights(model, folder)
+    if config.optimizer.ema_decay:
+        model.load_state_dict(_load_mean(model, folder), strict=False)  # buffers stay
     return model.eval(), config
 
 
-def restore(checkpoint: Path, model: CameraDiT, optimizer: torch.optim.Optimizer) -> None:
-    """Put the weights and moments of a checkpoint folder into a model and the AdamW made for its parameters.
+def restore(checkpoint: Path, trained: Trained) -> None:
+    """Put the weights, moments and running mean of a checkpoint folder into a model and the AdamW of its parameters.
 
     Raises InputError when a file is damaged, ConfigError when names or shapes are another model's.
     """
+    model, optimizer = trained.model, trained.optimizer
     _load_weights(model, checkpoint)
+    if trained.mean is not None:
+        trained.mean.load(_load_mean(model, checkpoint))
     moments = _load_tensors(checkpoint / OPTIMIZER)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     wanted = {f"{moment}.{name}" for moment in MOMENTS for name in names}
@@ -198,6 +245,12 @@ def _load_weights(model: CameraDiT, folder: Path) -> None:
                 f"weights and {CONFIG} are of two models"
             )
     model.load_state_dict(weights)
+
+
+def _load_mean(model: CameraDiT, folder: Path) -> dict[str, Tensor]:
+    tensors = _load_tensors(folder / EMA)
+    _check_names(folder / EMA, {name for name, _ in model.named_parameters()}, set(tensors))
+    return tensors
 
 
 def _check_names(path: Path, wanted: set[str], found: set[str]) -> None:

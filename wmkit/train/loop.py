@@ -13,17 +13,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from wmkit.errors import ConfigError, InputError
 from wmkit.model.dit import CameraDiT
-from wmkit.model.rays import CameraBatch
 from wmkit.train.checkpoint import (
     DataFacts,
     RunState,
+    Trained,
     build_model,
     find_checkpoint,
     read_config,
@@ -31,37 +29,15 @@ from wmkit.train.checkpoint import (
     restore,
     save_checkpoint,
 )
+from wmkit.train.condition import ClipBatch, conditions
 from wmkit.train.config import OptimizerConfig, TrainConfig
+from wmkit.train.ema import RunningMean
 from wmkit.train.metrics_log import MetricsLog, StepMetrics
 from wmkit.train.objective import flow_loss, noised
 from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.threads import cpu_threads
 
-__all__ = ["ClipBatch", "TrainResult", "train"]
-
-
-class ClipBatch(Protocol):
-    """What the loop reads of a batch; `wmkit.dataset.batch.Batch` is one."""
-
-    @property
-    def video(self) -> Tensor:
-        """(B, T, 3, H, W) float32 in [-1, 1]."""
-        ...
-
-    @property
-    def world_from_cam(self) -> Tensor:
-        """(B, T, 4, 4) float32, relative to the clip's first frame."""
-        ...
-
-    @property
-    def intrinsics(self) -> Tensor:
-        """(B, T, 4) float32 fx fy cx cy, px of the H x W frames."""
-        ...
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """(B,) names of the samples."""
-        ...
+__all__ = ["TrainResult", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +81,9 @@ def train(
     with _alone(out), cpu_threads(config.threads):
         model = build_model(config.model, config.seed)
         optimizer = _optimizer(model, config.optimizer)
-        done = _begin(out, config, data, model, optimizer) if resume else _begin_fresh(out)
+        mean = RunningMean(model) if config.optimizer.ema_decay else None
+        trained = Trained(model=model, optimizer=optimizer, mean=mean)
+        done = _begin(out, config, data, trained) if resume else _begin_fresh(out)
         log = MetricsLog(out / "metrics.jsonl", done)
         losses: list[float] = []
         checkpoint = find_checkpoint(out) if done else out
@@ -114,11 +92,13 @@ def train(
         try:
             for step, batch in _ahead(batches, range(done, config.steps)):
                 row = _step(step, batch, model, optimizer, config)
+                if mean is not None:
+                    mean.add(model, config.optimizer.ema_decay_at(step))
                 log.add(row)
                 losses.append(row.loss)
                 if row.step % config.save_every == 0 or row.step == config.steps:
                     state = RunState(step=row.step, data=data)
-                    checkpoint = save_checkpoint(out, model, optimizer, config, state)
+                    checkpoint = save_checkpoint(out, trained, config, state)
                 progress.advance(row.step, row.loss)
         finally:
             log.close()
@@ -155,8 +135,11 @@ def _step(
     lr = config.optimizer.lr_at(step)
     for group in optimizer.param_groups:
         group["lr"] = lr
-    target = noised(config.codec.encode(batch.video), config.objective, config.seed, step)
-    loss = flow_loss(model(target.latent, target.sigma, _cameras(batch)), target)
+    x0 = config.codec.normalise(config.codec.encode(batch.video))
+    chunks = config.chunks(x0.shape[1])
+    target = noised(x0, config.objective, config.seed, step, chunks)
+    seen = conditions(batch, config, step)
+    loss = flow_loss(model(target.latent, target.sigma, seen.cameras, seen.text, None, chunks), target)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm)
@@ -168,13 +151,6 @@ def _step(
     optimizer.step()
     return StepMetrics(
         step=step + 1, loss=loss.item(), grad_norm=norm.item(), lr=lr, seconds=time.monotonic() - start_s
-    )
-
-
-def _cameras(batch: ClipBatch) -> CameraBatch:
-    height, width = batch.video.shape[-2:]
-    return CameraBatch(
-        world_from_cam=batch.world_from_cam, intrinsics=batch.intrinsics, width=int(width), height=int(height)
     )
 
 
@@ -196,7 +172,7 @@ def _begin_fresh(out: Path) -> int:
     return 0
 
 
-def _begin(out: Path, config: TrainConfig, data: DataFacts, model: CameraDiT, optimizer: torch.optim.Optimizer) -> int:
+def _begin(out: Path, config: TrainConfig, data: DataFacts, trained: Trained) -> int:
     """Load the latest checkpoint after checking that it is this run's; how many steps it has done."""
     folder = find_checkpoint(out)
     difference = config.differs_from(read_config(folder).to_json())
@@ -212,7 +188,7 @@ def _begin(out: Path, config: TrainConfig, data: DataFacts, model: CameraDiT, op
             f"{folder}: was trained on shards {state.data.digest[:12]}, got {data.digest[:12]}; "
             "name those shards with --data, or train into another folder with --out"
         )
-    restore(folder, model, optimizer)
+    restore(folder, trained)
     return state.step
 
 

@@ -9,9 +9,11 @@ from wmkit.camera import ScaleKind
 from wmkit.dataset.loader import StreamingShards
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.schema import SHARDS_NAME, open_shards
+from wmkit.errors import InputError
 from wmkit.train.checkpoint import DataFacts
 from wmkit.train.config import TrainConfig
 from wmkit.train.loop import TrainResult, train
+from wmkit.train.motion import motion_facts
 from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.recipes import recipe
 
@@ -81,22 +83,38 @@ def run_train(options: TrainOptions, progress: TrainProgress | None = None) -> T
     loader = StreamingShards(
         options.data,
         LoaderConfig(
-            frames=data.frames, height=data.height, width=data.width, batch_size=data.batch_size, seed=config.seed
+            frames=data.frames,
+            height=data.height,
+            width=data.width,
+            batch_size=data.batch_size,
+            seed=config.seed,
+            captions=config.model.text is not None,
         ),
     )
-    facts = _facts(options.data)
+    facts = _facts(options.data, data.metric)
     skipped = {reason: count for reason, count in loader.skipped.items() if count}
     progress.note(_units(facts, skipped, data.frames))
     result = train(config, loader.replay, facts, options.out, resume=options.resume, progress=progress)
     return TrainSummary(config=config, result=result, data=facts, skipped=skipped)
 
 
-def _facts(shards: Path) -> DataFacts:
-    kinds = [sample.scale for sample in open_shards(shards).samples]
+def _facts(shards: Path, metric_only: bool) -> DataFacts:
+    folder = open_shards(shards)
+    kinds = [sample.scale for sample in folder.samples]
     metric = sum(kind is ScaleKind.METRIC for kind in kinds)
+    if metric_only and metric < len(kinds):
+        raise InputError(
+            f"{shards}: expected samples in metres, got {len(kinds) - metric} of {len(kinds)} up to scale; build "
+            "shards with --scale metric, or train with --set data.metric=false"
+        )
     # The head vouches for the index and every shard by sha256, so its own names all of them.
     digest = hashlib.sha256((shards / SHARDS_NAME).read_bytes()).hexdigest()
-    return DataFacts(digest=digest, metric=metric, up_to_scale=len(kinds) - metric)
+    return DataFacts(
+        digest=digest,
+        metric=metric,
+        up_to_scale=len(kinds) - metric,
+        motion=motion_facts(folder.path, folder.samples),
+    )
 
 
 def _units(facts: DataFacts, skipped: Mapping[str, int], frames: int) -> str:
