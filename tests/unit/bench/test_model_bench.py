@@ -8,7 +8,7 @@ import pytest
 
 from wmkit.bench.model import ModelBenchOptions, bench_model
 from wmkit.bench.model_block import compare_blocks
-from wmkit.bench.model_work import Grid, count_work
+from wmkit.model.work import Grid, count_work
 from wmkit.cli import main
 from wmkit.errors import InputError
 from wmkit.model.presets import preset
