@@ -8,9 +8,10 @@ import typer
 
 from wmkit.cli.shared import JsonFlag, stdout_for, tell
 
-__all__ = ["ActionMapName", "ConventionName", "LayoutName", "PresetName", "SamplerName", "VaeName", "verbs"]
+__all__ = ["ActionMapName", "ConventionName", "GpuName", "LayoutName", "PresetName", "SamplerName", "VaeName", "verbs"]
 
 RecipeName = Literal["tiny-cpu"]
+GpuName = Literal["h100", "h200", "a100"]
 LayoutName = Literal["nvlabs", "diffusers", "wmkit"]
 VaeName = Literal["ltx2", "wan", "dc-ae"]
 ConventionName = Literal["as-format", "opencv-c2w", "opencv-w2c", "opengl-c2w", "opengl-w2c"]
@@ -31,16 +32,39 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as steps=400 or optimizer.lr=0.001."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's latest checkpoint.")] = False,
+    processes: Annotated[int, typer.Option(help="On this machine; under torchrun it says how many.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count memory and time on --gpus alone.")] = False,
+    gpus: Annotated[int, typer.Option(help="Of --dry-run.")] = 8,
+    gpu: Annotated[GpuName, typer.Option(help="Of --dry-run.")] = "h100",
     json_output: JsonFlag = False,
-) -> None:
+) -> int:
     """Train the world model on shards; atomic checkpoints, exact resume."""
+    from wmkit.train.launch import is_launched, launch
     from wmkit.train.progress import progress_for
     from wmkit.train.run import TrainOptions, run_train
 
+    if dry_run:
+        return _dry_run(recipe, settings or [], gpus, gpu, json_output)
+    if processes != 1 and not is_launched():
+        flags = [word for setting in settings or () for word in ("--set", setting)]
+        flags += [*(["--resume"] if resume else []), *(["--json"] if json_output else [])]
+        return launch(["train", recipe, "--data", str(data), "--out", str(out), *flags], processes)
     options = TrainOptions(recipe=recipe, data=data, out=out, settings=tuple(settings or ()), resume=resume)
     with stdout_for(json_output):
         summary = run_train(options, progress_for(sys.stderr))
-    tell(summary.to_json(), summary.lines(), json_output)
+    if summary.leads:
+        tell(summary.to_json(), summary.lines(), json_output)
+    return 0
+
+
+def _dry_run(recipe: str, settings: list[str], gpus: int, gpu: str, json_output: bool) -> int:
+    from wmkit.train.estimate import estimate_step
+    from wmkit.train.recipes import recipe as recipe_named
+
+    with stdout_for(json_output):
+        estimate = estimate_step(recipe_named(recipe).with_settings(settings), gpus, gpu)
+    tell(estimate.to_json(), estimate.lines(), json_output)
+    return 0 if estimate.fits else 1
 
 
 @verbs.command()

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,33 +21,9 @@ from torch.utils.checkpoint import checkpoint
 from wmkit.errors import ConfigError
 from wmkit.model.dit import CameraDiT
 from wmkit.model.ops.frame_gdn.context_parallel import FrameShards
+from wmkit.train.config import ParallelConfig
 
-__all__ = ["ParallelConfig", "Team", "joined", "share", "spread", "whole"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParallelConfig:
-    """How a step is spread and what it keeps.
-
-    cp         processes that share a clip's frames.
-    recompute  keep each block's input alone and compute the rest again when gradients need it.
-    compile    blocks by torch.compile.
-    precision  of the passes; parameters, their moments and the sums of gradients stay float32.
-    """
-
-    cp: int = 1
-    recompute: bool = False
-    compile: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        if self.cp < 1:
-            raise ConfigError(f"parallel.cp: expected at least 1, got {self.cp}")
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the passes."""
-        return getattr(torch, self.precision)
+__all__ = ["ALONE", "Team", "joined", "sharded_as", "share", "spread", "whole"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,7 +35,7 @@ class Team:
 
     @property
     def rank(self) -> int:
-        """This process among all; the first writes what a run leaves behind."""
+        """This process among all."""
         return 0 if self.mesh is None else dist.get_rank()
 
     @property
@@ -68,20 +43,23 @@ class Team:
         """Processes in all."""
         return 1 if self.mesh is None else self.mesh.size()
 
+    @property
+    def group(self) -> tuple[int, int]:
+        """The group of processes that works on this one's clips, and how many such groups there are."""
+        return (0, 1) if self.mesh is None else (self.mesh.get_local_rank(0), self.mesh.size(0))
+
     def slots(self, batch_size: int) -> range:
         """Places of the step's batch whose clips this process works on.
 
         ConfigError when there are fewer clips than groups: a group without a clip would wait for the others.
         """
-        if self.mesh is None:
-            return range(batch_size)
-        groups = self.mesh.size(0)
+        group, groups = self.group
         if batch_size < groups:
             raise ConfigError(
                 f"data.batch_size: expected at least {groups}, a clip for each group of parallel.cp processes, got "
                 f"{batch_size}; raise it, or parallel.cp"
             )
-        return share(batch_size, groups, self.mesh.get_local_rank(0))
+        return share(batch_size, groups, group)
 
     def frames(self, count: int) -> FrameShards | None:
         """Which of a clip's `count` latent frames each process of the group holds; None: this one holds all."""
@@ -93,12 +71,20 @@ class Team:
         counts = tuple(len(share(count, cp, rank)) for rank in range(cp))
         return FrameShards(frames=counts, group=self.mesh.get_group(1))
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes what a run leaves behind."""
+        return self.rank == 0
+
     def summed(self, value: Tensor) -> Tensor:
         """The sum of `value` over all processes, without gradients."""
         value = value.detach().clone()
         if self.mesh is not None:
             dist.all_reduce(value)
         return value
+
+
+ALONE = Team()
 
 
 def share(count: int, parts: int, part: int) -> range:
@@ -155,6 +141,15 @@ def spread(model: CameraDiT, team: Team, config: ParallelConfig) -> None:
     for block in model.blocks:
         fully_shard(block, mesh=everyone, mp_policy=policy)
     fully_shard(model, mesh=everyone, mp_policy=policy)
+
+
+def sharded_as(own: Tensor, full: Tensor) -> Tensor:
+    """The share of `full` that this process holds of a tensor like `own`, without asking the others."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if not isinstance(own, DTensor):
+        return full
+    return distribute_tensor(full.to(own.device), own.device_mesh, own.placements, src_data_rank=None)
 
 
 def whole(tensor: Tensor) -> Tensor:
