@@ -24,6 +24,7 @@ class DrawnBatch:
     world_from_cam: Tensor
     intrinsics: Tensor
     keys: tuple[str, ...] = ("a", "b")
+    captions: tuple[str, ...] = ("a red room", "a street")
 
 
 def small_config(*settings: str) -> TrainConfig:

@@ -1,11 +1,10 @@
-"""Named smooth camera paths, look-at, and the keyboard action strings of `wmkit sample`. numpy only.
+"""Named smooth camera paths and look-at. numpy only.
 
 World convention of every path and of `wmkit.worlds`: metres, right-handed, x right, **y down** (gravity is +y), z
 forward. A path starts at or near the origin looking along +z, which is OpenCV's camera frame, and `SampledPath.placed`
 moves it into a world. Headings grow to the right (clockwise seen from above), pitches grow upwards.
 """
 
-import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -17,7 +16,6 @@ from wmkit.errors import InputError
 
 __all__ = [
     "NAMED_PATHS",
-    "ActionConfig",
     "Backtrack",
     "CameraPath",
     "Crane",
@@ -32,7 +30,7 @@ __all__ = [
     "Static",
     "Walk",
     "WhipPan",
-    "action_path",
+    "axis_turn",
     "look_at",
     "rotation_from_angles",
 ]
@@ -87,7 +85,7 @@ class CameraPath(Protocol):
 def rotation_from_angles(heading_deg: Array | float, pitch_deg: Array | float, roll_deg: Array | float) -> Array:
     """world_from_cam rotations (..., 3, 3): turn right by heading, then look up by pitch, then roll clockwise."""
     heading, pitch, roll = (np.radians(np.asarray(a, dtype=np.float64)) for a in (heading_deg, pitch_deg, roll_deg))
-    return _turn(heading, 2, 0) @ _turn(pitch, 1, 2) @ _turn(roll, 0, 1)
+    return axis_turn(heading, 2, 0) @ axis_turn(pitch, 1, 2) @ axis_turn(roll, 0, 1)
 
 
 def look_at(position: Array, target: Array) -> Array:
@@ -355,94 +353,6 @@ NAMED_PATHS: MappingProxyType[str, CameraPath] = MappingProxyType(
 """Each path at its default size, by the name that commands offer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionConfig:
-    """How keys become motion; the defaults are the released SANA-WM code's current ones (NVlabs/Sana,
-    `inference_video_scripts/camera_control.py`, Apache-2.0).
-
-    step_m             metres a frame at full speed.
-    turn_deg           degrees a frame at full speed.
-    pitch_limit_deg    pitch saturates here.
-    press_s, coast_s   time constants of the exponential approach to the asked velocity and of coming to rest.
-    fps                frames a second of the result; the step sizes do not change with it.
-
-    The first release differed: a/d strafed and j/l turned, 0.05 m and 1.2 deg a frame, without smoothing.
-    """
-
-    step_m: float = 0.025
-    turn_deg: float = 0.6
-    pitch_limit_deg: float = 60.0
-    press_s: float = 0.45
-    coast_s: float = 1.0
-    fps: float = 16.0
-
-
-# key -> (velocity component, sign); components are forward, strafe right, yaw right, pitch up.
-ACTION_KEYS: MappingProxyType[str, tuple[int, float]] = MappingProxyType(
-    {
-        "w": (0, 1.0),
-        "s": (0, -1.0),
-        "l": (1, 1.0),
-        "j": (1, -1.0),
-        "d": (2, 1.0),
-        "a": (2, -1.0),
-        "i": (3, 1.0),
-        "k": (3, -1.0),
-    }
-)
-
-
-def action_path(actions: str, config: ActionConfig | None = None) -> SampledPath:
-    """Roll an action string such as ``w-40,dw-20,none-8`` out to its poses: one more than its frames, from identity.
-
-    A segment is keys (w/s forward/back, a/d yaw left/right, i/k pitch up/down, j/l strafe left/right; `none` for no
-    key), a dash and a positive number of frames; commas join segments, spaces and case do not matter. When a key goes
-    down that was not held in the frame before, the velocity snaps to the asked one; otherwise it approaches it
-    exponentially. Translation stays on the horizontal plane. Same rule and numbers as the released SANA-WM code.
-
-    Raises InputError that names the bad segment.
-    """
-    config = config or ActionConfig()
-    speed = np.array([config.step_m, config.step_m, np.radians(config.turn_deg), np.radians(config.turn_deg)])
-    velocity, held = np.zeros(4), frozenset[str]()
-    heading, pitch = 0.0, 0.0
-    limit = np.radians(config.pitch_limit_deg)
-    poses = [np.eye(4)]
-    for keys in _parse_actions(actions):
-        target = np.zeros(4)
-        for key in keys:
-            component, sign = ACTION_KEYS[key]
-            target[component] += sign
-        target *= speed
-        tau_s = np.where(np.abs(target) > 0, config.press_s, config.coast_s)
-        pressed = bool(keys - held)
-        velocity = target if pressed else velocity + (1 - np.exp(-1 / config.fps / tau_s)) * (target - velocity)
-        held = keys
-        heading += velocity[2]
-        pitch = float(np.clip(pitch + velocity[3], -limit, limit))
-        pose = np.eye(4)
-        pose[:3, :3] = _turn(np.array(heading), 2, 0) @ _turn(np.array(pitch), 1, 2)
-        forward = np.array([np.sin(heading), 0.0, np.cos(heading)])
-        right = np.array([np.cos(heading), 0.0, -np.sin(heading)])
-        pose[:3, 3] = poses[-1][:3, 3] + velocity[0] * forward + velocity[1] * right
-        poses.append(pose)
-    return SampledPath(world_from_cam=np.stack(poses), time_s=np.arange(len(poses)) / config.fps)
-
-
-def _parse_actions(actions: str) -> list[frozenset[str]]:
-    segments = "".join(actions.replace("，", ",").split()).lower()
-    held: list[frozenset[str]] = []
-    for segment in segments.split(","):
-        match = re.fullmatch(r"(none|[wasdijkl]+)-([0-9]{1,6})", segment)
-        if match is None or int(match[2]) == 0:
-            raise InputError(
-                f"action {segment!r}: expected keys from w a s d i j k l (or 'none'), a dash and a positive number of "
-                "frames, such as 'w-40' or 'dw-20'"
-            )
-        held += [frozenset(() if match[1] == "none" else match[1])] * int(match[2])
-    return held
-
-
 def _times(frames: int, fps: float) -> Array:
     if frames < 1 or not fps > 0:
         raise InputError(f"camera path: expected at least one frame and a positive rate, got {frames} at {fps}")
@@ -472,7 +382,7 @@ def _columns(x_m: Array, y_m: Array, z_m: Array) -> Array:
     return np.stack([x_m, y_m, z_m], axis=1)
 
 
-def _turn(angle: Array, first: int, second: int) -> Array:
+def axis_turn(angle: Array, first: int, second: int) -> Array:
     """Rotation (..., 3, 3) that carries axis `first` towards axis `second` by `angle` rad."""
     angle = np.asarray(angle)
     turn = np.zeros((*angle.shape, 3, 3))

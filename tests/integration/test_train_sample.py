@@ -6,17 +6,21 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import wmkit
 from tests.shard_samples import make_shards
 from wmkit import cli
-from wmkit.camera_paths import action_path
+from wmkit.camera_actions import action_path
 from wmkit.dataset.decode import fit_frames
 from wmkit.sample.picture import read_picture
 from wmkit.train.checkpoint import find_checkpoint
+from wmkit.train.metrics_log import read_metrics
 from wmkit.video import VideoConfig, discover, identify, open_source
 
 SMALL = (
@@ -75,6 +79,32 @@ def test_train_resumes_on_shards_bit_for_bit(
         assert path.read_bytes() == (find_checkpoint(out) / path.name).read_bytes(), path.name
 
 
+def test_two_processes_take_the_steps_of_one(
+    shards: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One process for two steps, then two for the third: a clip each, or half the frames of both."""
+    wanted = load_file(find_checkpoint(run) / "model.safetensors")
+    for cp in ("1", "2"):
+        out = tmp_path / f"run{cp}"
+        assert call(capsys, "train", "--data", shards, "--out", out, *SETTINGS, "--set", "steps=2")[0] == 0
+        spread = ("--resume", "--processes", 2, "--set", f"parallel.cp={cp}", "--set", "parallel.recompute=true")
+        assert cli.main(["train", "--data", str(shards), "--out", str(out), *SETTINGS, *map(str, spread)]) == 0
+        capsys.readouterr()
+        found = load_file(find_checkpoint(out) / "model.safetensors")
+        assert found.keys() == wanted.keys()
+        # float32, a step of AdamW: where a gradient is rounding alone, its sign decides over the whole step (lr 2e-3).
+        off = torch.cat([(found[name] - wanted[name]).abs().flatten() for name in wanted])
+        assert (off > 1e-5).float().mean() < 0.01
+        losses = [read_metrics(folder / "metrics.jsonl")[2].loss for folder in (run, out)]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_too_many_processes_are_one_line(shards: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "--data", str(shards), "--out", str(tmp_path / "run"), *SETTINGS, "--processes", "3"]
+    assert cli.main(arguments) != 0
+    assert "data.batch_size: expected at least 3" in capfd.readouterr().err
+
+
 def test_skipped_samples_are_told(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(
         capsys, "train", "--data", shards, "--out", tmp_path / "run", *SETTINGS, "--set", "data.frames=25"
@@ -117,11 +147,19 @@ def test_sample_writes_video_cameras_and_recipe(run: Path, tmp_path: Path, capsy
         record["checkpoint"]["sha256"]
         == hashlib.sha256((find_checkpoint(run) / "model.safetensors").read_bytes()).hexdigest()
     )
-    assert record["trajectory"] | {"sha256": ""} == {
-        "source": "w-9", "sha256": "", "poses": 10, "frames": 13, "held": 3, "stride": 4, "scale": "metric",
-        "unit": "metres",
+    assert record["trajectory"] | {"sha256": "", "meaning": ""} == {
+        "source": "w-9", "sha256": "", "poses": 10, "frames": 13, "held": 3, "cut": 0, "stride": 4, "scale": "metric",
+        "unit": "metres", "meaning": "",
     }  # fmt: skip
-    assert record["sampler"] == {"steps": 2, "shift": 3.0, "seed": 5}
+    assert "w/s move forward/back" in record["trajectory"]["meaning"]
+    assert record["trajectory"]["meaning"] in err
+    assert record["sampler"] == {"method": "euler", "steps": 2, "shift": 3.0, "seed": 5}
+    assert "480x320 px resized and cropped at its centre to 32x24" in err
+    with av.open(str(out)) as container:
+        tags = json.loads(container.metadata["comment"])
+    assert tags["generated"] is True
+    assert tags["checkpoint"] == record["checkpoint"]
+    assert tags["licences"] == {"pixel-unshuffle": "none: no weights"}
     assert record["intrinsics"] == {"source": "fov 60 deg assumed"}
 
 

@@ -1,13 +1,10 @@
-"""Camera paths: proper rotations, the motion each name promises, and the action strings of the released code."""
+"""Camera paths: proper rotations, the motion each name promises."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from wmkit.camera_paths import (
     NAMED_PATHS,
-    ActionConfig,
     Backtrack,
     Crane,
     Drive,
@@ -19,7 +16,6 @@ from wmkit.camera_paths import (
     Static,
     Walk,
     WhipPan,
-    action_path,
     look_at,
     rotation_from_angles,
 )
@@ -162,78 +158,3 @@ def test_look_at_refuses_what_has_no_upright_view():
 def test_nothing_to_sample_is_an_error(frames, fps):
     with pytest.raises(InputError, match="at least one frame"):
         Drive().sample(frames, fps)
-
-
-# Expected numbers: the released code's rule (NVlabs/Sana 1a52678a, camera_control.py: 0.025 m and 0.6 deg a frame,
-# time constants 0.45 s pressed and 1.0 s coasting at 16 frames a second), worked out by hand.
-def test_a_new_key_snaps_and_a_released_one_coasts():
-    path = action_path("w-2,none-2")
-    z = path.world_from_cam[:, 2, 3]
-    coast = 0.025 * np.exp(-1 / 16)
-    assert np.diff(z) == pytest.approx([0.025, 0.025, coast, coast * np.exp(-1 / 16)], rel=1e-12)
-
-
-def test_keys_that_stay_down_approach_their_speed_after_another_is_released():
-    """Releasing d while w stays: no new key, so yaw coasts; pressing w again when d was added snapped both."""
-    yaw_deg = np.degrees(np.arctan2(*action_path("w-1,dw-2,w-1").world_from_cam[:, [0, 2], 2].T))
-    assert np.diff(yaw_deg) == pytest.approx([0, 0.6, 0.6, 0.6 * np.exp(-1 / 16)], rel=1e-9)
-
-
-def test_opposite_keys_snap_to_rest_and_then_press():
-    """w and s together ask for no speed; dropping s leaves w held (no new key): speed grows with the press constant."""
-    z = action_path("w-1,sw-1,w-1").world_from_cam[:, 2, 3]
-    assert np.diff(z) == pytest.approx([0.025, 0.0, 0.025 * (1 - np.exp(-1 / 16 / 0.45))], rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("key", "axis", "sign"),
-    [("w", (2, 3), 1), ("s", (2, 3), -1), ("l", (0, 3), 1), ("j", (0, 3), -1), ("d", (0, 2), 1), ("a", (0, 2), -1)],
-)
-def test_what_each_key_does(key, axis, sign):
-    last = action_path(f"{key}-4").world_from_cam[-1]
-    size = 0.1 if axis[1] == 3 else np.sin(np.radians(2.4))
-    assert last[axis] == pytest.approx(sign * size, rel=1e-9)
-
-
-def test_pitch_goes_up_on_i_and_stops_at_its_limit():
-    path = action_path("i-150")
-    pitch_deg = np.degrees(np.arcsin(-forward(path)[:, 1]))
-    assert pitch_deg[1] == pytest.approx(0.6)
-    assert pitch_deg.max() == pytest.approx(60.0)
-    assert action_path("k-5").world_from_cam[-1, 1, 2] > 0  # down
-
-
-def test_walking_while_looking_up_stays_on_the_ground_plane():
-    poses = action_path("i-40,w-40").world_from_cam
-    assert np.array_equal(poses[:, 1, 3], np.zeros(len(poses)))
-    assert np.diff(poses[41:, 2, 3]) == pytest.approx(0.025)
-
-
-def test_spelling_does_not_matter():
-    plain = action_path("w-4,dw-2,none-1").world_from_cam
-    assert np.array_equal(action_path(" W - 4， wD-2 ,\nNONE-1 ").world_from_cam, plain)
-    assert len(plain) == 8
-
-
-def test_other_step_sizes():
-    config = ActionConfig(step_m=0.05, turn_deg=1.2, fps=8.0)
-    path = action_path("w-2", config)
-    assert path.world_from_cam[-1, 2, 3] == pytest.approx(0.1)
-    assert path.time_s == pytest.approx([0, 0.125, 0.25])
-
-
-@pytest.mark.parametrize("actions", ["", "w", "w-", "w-0", "-4", "w--4", "w-1.5", "q-4", "wnone-3", "w-4,,d-2", "w-4,"])
-def test_a_bad_segment_is_named(actions):
-    with pytest.raises(InputError, match="action '"):
-        action_path(actions)
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.tuples(st.sets(st.sampled_from("wasdijkl"), min_size=1), st.integers(1, 12)), min_size=1, max_size=6)
-)
-def test_any_action_string_is_a_trajectory(segments):
-    text = ",".join(f"{''.join(sorted(keys))}-{frames}" for keys, frames in segments)
-    trajectory = action_path(text).trajectory()
-    assert len(trajectory) == 1 + sum(frames for _, frames in segments)
-    assert np.linalg.norm(np.diff(trajectory.position, axis=0), axis=1).max() <= 0.025 * np.sqrt(2) + ROUNDING

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from wmkit import __version__
-from wmkit.cli import bench, corpus, inspect, model, shards, weights
+from wmkit.cli import bench, corpus, inspect, model, shards, trajectory, weights
 from wmkit.errors import WmkitError
 
 __all__ = ["app", "main"]
@@ -27,6 +27,7 @@ app = typer.Typer(
 for group in (corpus, inspect, shards, model):
     app.add_typer(group.verbs)
 app.add_typer(weights.verbs, name="weights")
+app.add_typer(trajectory.verbs, name="trajectory")
 app.add_typer(bench.verbs, name="bench")
 
 

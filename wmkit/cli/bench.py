@@ -70,7 +70,7 @@ def bench_model_cost(
 ) -> None:
     """Parameters and PFLOP of a preset by part; a block's CPU time and memory beside diffusers' block."""
     from wmkit.bench.model import ModelBenchOptions, bench_model
-    from wmkit.bench.model_work import Grid
+    from wmkit.model.work import Grid
 
     options = ModelBenchOptions(
         preset=preset,

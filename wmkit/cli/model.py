@@ -8,11 +8,15 @@ import typer
 
 from wmkit.cli.shared import JsonFlag, stdout_for, tell
 
-__all__ = ["LayoutName", "PresetName", "VaeName", "verbs"]
+__all__ = ["ActionMapName", "ConventionName", "GpuName", "LayoutName", "PresetName", "SamplerName", "VaeName", "verbs"]
 
 RecipeName = Literal["tiny-cpu"]
+GpuName = Literal["h100", "h200", "a100"]
 LayoutName = Literal["nvlabs", "diffusers", "wmkit"]
 VaeName = Literal["ltx2", "wan", "dc-ae"]
+ConventionName = Literal["as-format", "opencv-c2w", "opencv-w2c", "opengl-c2w", "opengl-w2c"]
+ActionMapName = Literal["sana-v2", "sana-v1", "sglang"]
+SamplerName = Literal["euler", "chunk", "stream"]
 PresetName = Literal["sana-wm-2.6b", "sana-wm-650m", "sana-wm-66m", "tiny"]
 
 verbs = typer.Typer()
@@ -28,48 +32,97 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as steps=400 or optimizer.lr=0.001."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's latest checkpoint.")] = False,
+    processes: Annotated[int, typer.Option(help="On this machine; under torchrun it says how many.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count memory and time on --gpus alone.")] = False,
+    gpus: Annotated[int, typer.Option(help="Of --dry-run.")] = 8,
+    gpu: Annotated[GpuName, typer.Option(help="Of --dry-run.")] = "h100",
     json_output: JsonFlag = False,
-) -> None:
+) -> int:
     """Train the world model on shards; atomic checkpoints, exact resume."""
+    from wmkit.train.launch import is_launched, launch
     from wmkit.train.progress import progress_for
     from wmkit.train.run import TrainOptions, run_train
 
+    if dry_run:
+        return _dry_run(recipe, settings or [], gpus, gpu, json_output)
+    if processes != 1 and not is_launched():
+        flags = [word for setting in settings or () for word in ("--set", setting)]
+        flags += [*(["--resume"] if resume else []), *(["--json"] if json_output else [])]
+        return launch(["train", recipe, "--data", str(data), "--out", str(out), *flags], processes)
     options = TrainOptions(recipe=recipe, data=data, out=out, settings=tuple(settings or ()), resume=resume)
     with stdout_for(json_output):
         summary = run_train(options, progress_for(sys.stderr))
-    tell(summary.to_json(), summary.lines(), json_output)
+    if summary.leads:
+        tell(summary.to_json(), summary.lines(), json_output)
+    return 0
+
+
+def _dry_run(recipe: str, settings: list[str], gpus: int, gpu: str, json_output: bool) -> int:
+    from wmkit.train.estimate import estimate_step
+    from wmkit.train.recipes import recipe as recipe_named
+
+    with stdout_for(json_output):
+        estimate = estimate_step(recipe_named(recipe).with_settings(settings), gpus, gpu)
+    tell(estimate.to_json(), estimate.lines(), json_output)
+    return 0 if estimate.fits else 1
 
 
 @verbs.command()
 def sample(
     checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its checkpoints.")] = Path("run"),
     image: Annotated[Path | None, typer.Option(help="The first frame. [default: a bundled picture]")] = None,
-    trajectory: Annotated[str, typer.Option(help="Camera file, or actions.")] = "w-10,dw-6",
+    trajectory: Annotated[
+        str, typer.Option(help="Camera file, template such as simple/orbit, or actions.")
+    ] = "w-10,dw-6",
+    convention: Annotated[ConventionName, typer.Option(help="Of a file that holds poses alone.")] = "as-format",
+    action_map: Annotated[ActionMapName, typer.Option(help="What the keys of actions mean.")] = "sana-v2",
+    seconds: Annotated[float | None, typer.Option(help="Length: cuts the path, or holds its last pose.")] = None,
+    exact_length: Annotated[bool, typer.Option("--exact-length", help="Refuse to hold a pose.")] = False,
     intrinsics: Annotated[Path | None, typer.Option(help="fx fy cx cy of the image, px: .npy .npz .json .txt.")] = None,
     fov_deg: Annotated[float | None, typer.Option(help="Horizontal. [default: by EXIF, else 60]")] = None,
+    prompt: Annotated[str | None, typer.Option(help="What is to be seen, for a model with text.")] = None,
+    guidance: Annotated[float, typer.Option(help="By the prompt: 1 is none.")] = 1.0,
+    sampler: Annotated[SamplerName | None, typer.Option(help="[default: as the model was trained]")] = None,
     out: Annotated[Path, typer.Option(help="Video; its cameras and recipe are put beside it.")] = Path("sample.mp4"),
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    repeat: Annotated[
+        Path | None, typer.Option(metavar="SIDECAR", help="Make a sample again as its .json says, into --out.")
+    ] = None,
     json_output: JsonFlag = False,
-) -> None:
+) -> int:
     """Make a video that begins with a picture and follows a camera path."""
-    from wmkit.sample import SampleOptions, run_sample
+    from wmkit.sample import SampleOptions, repeat_sample, run_sample
     from wmkit.train.progress import progress_for
 
+    progress = progress_for(sys.stderr)
+    if repeat is not None:
+        with stdout_for(json_output):
+            summary, same = repeat_sample(repeat, out, progress.note, progress)
+        verdict = "the same bytes" if same else "other bytes: other packages or another machine"
+        tell(summary.to_json(), [*summary.lines(), verdict], json_output)
+        return 0 if same else 1
     options = SampleOptions(
         checkpoint=checkpoint,
         image=image,
         trajectory=trajectory,
+        convention=convention,
+        action_map=action_map,
+        seconds=seconds,
+        exact_length=exact_length,
         intrinsics=intrinsics,
         fov_deg=fov_deg,
+        prompt=prompt,
+        guidance=guidance,
+        sampler=sampler,
         out=out,
         steps=steps,
         seed=seed,
     )
     with stdout_for(json_output):
-        progress = progress_for(sys.stderr)
         summary = run_sample(options, progress.note, progress)
     tell(summary.to_json(), summary.lines(), json_output)
+    return 0
 
 
 @verbs.command("eval")

@@ -21,6 +21,7 @@ class Batch:
     intrinsics      fx fy cx cy in px of the H x W frames, float32; pixel (0,0) covers [0,1)².
     keys            clip id of every crop.
     metric          whether the crop's unit is the metre.
+    captions        what each crop's clip shows, "" where nothing says; all "" unless the loader was asked for them.
     step            of the run, from 0: the state of a loader that goes on after this batch is step + 1.
     damaged         keys of samples that could not be read and whose place another one of `keys` took.
 
@@ -33,6 +34,7 @@ class Batch:
     keys: tuple[str, ...]
     metric: tuple[bool, ...]
     step: int
+    captions: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """The samples of one shards folder as crops: frames and cameras cut alike, a pure function of (seed, sample, draw)."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from wmkit.camera import Array, ScaleKind, invert_rigid
 from wmkit.clip import rng_for
 from wmkit.dataset.decode import decode_frames, fit_frames, load_array
 from wmkit.dataset.loader_config import LoaderConfig
-from wmkit.dataset.schema import Sample, open_shards
+from wmkit.dataset.schema import Sample, open_shards, read_part
 from wmkit.errors import CorruptShardError, InputError
 
 __all__ = ["Crop", "Crops"]
@@ -24,6 +25,7 @@ class Crop(NamedTuple):
     video: NDArray[np.float32]
     world_from_cam: Array
     intrinsics: Array
+    caption: str
 
     @property
     def metric(self) -> bool:
@@ -74,7 +76,14 @@ class Crops:
         relative = invert_rigid(poses[:1]) @ poses
         relative[0] = np.eye(4)  # what rounding leaves of it is not worth having
         video = picture.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1)
-        return Crop(sample, video, relative, cameras)
+        return Crop(sample, video, relative, cameras, self._caption(sample, check) if config.captions else "")
+
+    def _caption(self, sample: Sample, check: bool) -> str:
+        try:
+            caption = json.loads(read_part(self._folder, sample, "json", check=check)).get("caption")
+        except (ValueError, AttributeError) as error:
+            raise CorruptShardError(f"{sample.shard}: expected {sample.key}.json to be JSON, got {error}") from None
+        return caption if isinstance(caption, str) else ""
 
 
 def _starts(posed: NDArray[np.bool_], frames: int) -> NDArray[np.int64]:

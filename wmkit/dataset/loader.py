@@ -105,6 +105,10 @@ class StreamingShards(IterableDataset[Batch]):
         """
         return self._batch(step, range(self._config.batch_size))
 
+    def share(self, step: int) -> Batch:
+        """This rank's part of `replay(step)`."""
+        return self._batch(step, self._share)
+
     def set_weights(self, weights: Sequence[int], step: int) -> None:
         """Draw with these weights from `step` on; batches before it stay what they were. Part of the state.
 
@@ -155,6 +159,7 @@ class StreamingShards(IterableDataset[Batch]):
             intrinsics=torch.from_numpy(np.stack([crop.intrinsics for crop in crops]).astype(np.float32)),
             keys=tuple(crop.sample.key for crop in crops),
             metric=tuple(crop.metric for crop in crops),
+            captions=tuple(crop.caption for crop in crops),
             step=step,
             damaged=tuple(key for item in drawn for key in item.damaged),
         )

@@ -22,6 +22,7 @@ class LoaderConfig:
     shuffle_window  blocks that are shuffled together.
     integrity       whose XXH3 is checked: of every part read, of every 64th draw's, or none. What does not decode is
                     an error in any case.
+    captions        read each sample's caption too.
     skip_budget     damaged samples (distinct ones, by process) whose place their neighbour takes before it is an error.
     """
 
@@ -34,6 +35,7 @@ class LoaderConfig:
     shuffle_block: int = 64
     shuffle_window: int = 16
     integrity: Integrity = "full"
+    captions: bool = False
     skip_budget: int = 0
 
     def __post_init__(self) -> None:

@@ -1,6 +1,8 @@
 """`read_trajectory`: the cameras of any file wmkit knows, told apart by extension and, where it must, by content.
 
-    .npz     keys as in a corpus' trajectory.npz: world_from_cam (N, 4, 4); posed, time_s, intrinsics optional
+    .npy     (N, 4, 4) camera to world, OpenCV axes: what the released SANA-WM programs take as --camera
+    .npz     keys as in a corpus' trajectory.npz: world_from_cam (N, 4, 4); posed, time_s, intrinsics optional. Or those
+             of SANA-WM-Bench: c2w, intrinsics (N, 3, 3) px, fps; or ViPE's pose/NAME.npz: data, inds
     .json    poses.json (frames with T_c2w), nerfstudio's transforms.json (frames with transform_matrix), ARFrame logs
              (frames with transform) or Record3D's metadata (poses and K)
     .txt     TUM (8 numbers a line), KITTI (12) or RealEstate10K (19)
@@ -32,7 +34,7 @@ from wmkit.json_object import read_json
 
 __all__ = ["quaternion_order", "read_trajectory"]
 
-KNOWN = ".npz, .json (poses.json, transforms.json, ARKit), .txt (TUM, KITTI, RE10K) or a COLMAP folder"
+KNOWN = ".npy, .npz, .json (poses.json, transforms.json, ARKit), .txt (TUM, KITTI, RE10K) or a COLMAP folder"
 
 
 def read_trajectory(path: Path, size_px: tuple[int, int] | None = None) -> CameraTrack:
@@ -50,6 +52,8 @@ def read_trajectory(path: Path, size_px: tuple[int, int] | None = None) -> Camer
         track = read_colmap(beneath if beneath.is_dir() else path)
     elif suffix == ".npz":
         track = _read_npz(path)
+    elif suffix == ".npy":
+        track = _track_of_arrays(path, {"world_from_cam": _array(path)})
     elif suffix == ".json":
         track = _read_json(path)
     elif suffix == ".txt":
@@ -72,8 +76,35 @@ def quaternion_order(path: Path) -> str | None:
 
 def _read_npz(path: Path) -> CameraTrack:
     arrays = _arrays(path)
+    if "c2w" in arrays:
+        return _track_of_arrays(path, _of_bench(path, arrays))
+    if "data" in arrays and "inds" in arrays:
+        vipe = {"world_from_cam": arrays["data"]}
+        with naming_file(path):
+            return dataclasses.replace(
+                _track_of_arrays(path, vipe), frame=_numeric(arrays, "inds", ()).astype(np.int64)
+            )
     if "world_from_cam" not in arrays:
         raise InputError(f"{path}: expected an array world_from_cam, got {', '.join(sorted(arrays)) or 'none'}")
+    return _track_of_arrays(path, arrays)
+
+
+def _of_bench(path: Path, arrays: dict[str, NDArray]) -> dict[str, NDArray]:
+    """SANA-WM-Bench's arrays by our names."""
+    ours = {"world_from_cam": arrays["c2w"]}
+    with naming_file(path):
+        if "intrinsics" in arrays:
+            K = _numeric(arrays, "intrinsics", (3, 3))
+            ours["intrinsics"] = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], axis=1)
+        if "fps" in arrays:
+            fps = arrays["fps"]
+            if fps.size != 1 or fps.dtype.kind not in "fiu" or not fps.item() > 0:
+                raise InputError(f"expected fps to be one positive number, got {fps}")
+            ours["time_s"] = np.arange(len(arrays["c2w"])) / float(fps.item())
+    return ours
+
+
+def _track_of_arrays(path: Path, arrays: dict[str, NDArray]) -> CameraTrack:
     with naming_file(path):
         poses = _numeric(arrays, "world_from_cam", (4, 4))
         posed = arrays.get("posed", np.ones(len(poses), np.bool_))
@@ -92,6 +123,16 @@ def _read_npz(path: Path) -> CameraTrack:
             time_s=_numeric(arrays, "time_s", ()) if "time_s" in arrays else None,
             intrinsics_px=_numeric(arrays, "intrinsics", (4,)) if "intrinsics" in arrays else None,
         )
+
+
+def _array(path: Path) -> NDArray:
+    try:
+        array = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"{path}: expected a readable .npy without pickled objects, got: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: expected one array, got an archive of several; name it .npz")
+    return array
 
 
 def _arrays(path: Path) -> dict[str, NDArray]:

@@ -1,15 +1,17 @@
 """What is asked of the model: a camera path and the picture's intrinsics, each with its source."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from wmkit.camera import Array, Intrinsics, ScaleKind, invert_rigid
-from wmkit.camera_paths import action_path
+from wmkit.camera_actions import action_map, action_path
+from wmkit.camera_templates import TEMPLATES, template_path
 from wmkit.errors import InputError
 from wmkit.formats.any import read_trajectory
+from wmkit.formats.convention import in_convention, is_bare
 from wmkit.formats.intrinsics import FOV_DEG, checked_intrinsics, read_intrinsics
 from wmkit.formats.track import CameraTrack
 from wmkit.sample.picture import Picture
@@ -26,31 +28,38 @@ class AskedPath:
     """Cameras of every frame to make.
 
     world_from_cam  (N, 4, 4) float64; the world is the first camera.
-    poses           how many the source has; the others hold the last one.
+    poses           how many of them the source has; the others hold the last one.
+    cut             how many of the source's are left out at the end.
     fps             1/s.
     scale           METRIC when the source says that its unit is the metre.
-    source          file name or action string, as given.
+    source          file name, template or action string, as given.
+    meaning         how it was read: what the keys do, or which convention; in words.
     sha256          of the file or string; None for a folder.
     """
 
     world_from_cam: Array
     poses: int
+    cut: int = 0
     fps: float
     scale: ScaleKind
     source: str
+    meaning: str
     sha256: str | None
 
-    def held_to(self, frames: int) -> "AskedPath":
-        """The same path, its last pose held until there are `frames`."""
-        held = np.repeat(self.world_from_cam[-1:], frames - len(self.world_from_cam), axis=0)
-        return AskedPath(
-            world_from_cam=np.concatenate([self.world_from_cam, held]),
-            poses=self.poses,
-            fps=self.fps,
-            scale=self.scale,
-            source=self.source,
-            sha256=self.sha256,
-        )
+    @property
+    def held(self) -> int:
+        """Frames at the end that repeat the source's last pose."""
+        return len(self.world_from_cam) - self.poses
+
+    def lasting(self, frames: int) -> "AskedPath":
+        """The same path with `frames` cameras: its end cut, or its last pose held."""
+        count = len(self.world_from_cam)
+        if frames < count:
+            kept = min(frames, self.poses)
+            cut = self.cut + self.poses - kept
+            return replace(self, world_from_cam=self.world_from_cam[:frames], poses=kept, cut=cut)
+        held = np.repeat(self.world_from_cam[-1:], frames - count, axis=0)
+        return replace(self, world_from_cam=np.concatenate([self.world_from_cam, held]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,27 +70,61 @@ class SourceIntrinsics:
     source: str
 
 
-def asked_path(text: str, size_px: tuple[int, int]) -> AskedPath:
-    """The path that `--trajectory` means: a file or COLMAP folder if there is one of that name, else an action string.
+def asked_path(
+    text: str, size_px: tuple[int, int], *, convention: str = "as-format", keys: str = "sana-v2"
+) -> AskedPath:
+    """The path that `--trajectory` means: a file or folder if there is one, a template's name, else an action string.
 
     InputError for a missing or unreadable file, a pose that is not finite, fewer than two poses, a hole in time, a bad
-    action. `size_px` is the picture's, for files whose intrinsics are fractions of it.
+    action, an unknown template, mapping or convention. `size_px` is the picture's, for files whose intrinsics are
+    fractions of it; `convention` is that of a file of bare poses, `keys` names the mapping of an action string.
     """
-    path = Path(text)
+    path, config = Path(text), action_map(keys)
     if text and path.exists():  # "" would be the folder we are in
-        track = read_trajectory(path, size_px)
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-        poses, fps = track.world_from_cam, _rate(track, text)
-        scale = ScaleKind.METRIC if track.metric else ScaleKind.UP_TO_SCALE
-    elif path.suffix in (".npz", ".json", ".txt") or "/" in text:
-        raise InputError(f"--trajectory: expected a file or actions such as w-40,dw-20, found no file {text}")
-    else:
-        rolled = action_path(text)
-        poses, fps, scale = rolled.world_from_cam, FPS, ScaleKind.METRIC
-        sha256 = hashlib.sha256(text.encode()).hexdigest()
-    relative = invert_rigid(poses[:1]) @ poses
+        track = in_convention(read_trajectory(path, size_px), path, convention)
+        return _relative(
+            AskedPath(
+                world_from_cam=track.world_from_cam,
+                poses=len(track),
+                fps=_rate(track, text),
+                scale=ScaleKind.METRIC if track.metric else ScaleKind.UP_TO_SCALE,
+                source=text,
+                meaning=f"poses as {_told_convention(path, convention)}",
+                sha256=hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
+            )
+        )
+    if convention != "as-format":
+        raise InputError(f"--convention {convention}: expected a trajectory file, got {text!r}")
+    template = text.startswith(("simple/", "hard/"))
+    if not template and (path.suffix in (".npy", ".npz", ".json", ".txt") or "/" in text):
+        raise InputError(
+            f"--trajectory: expected a file, a template such as {next(iter(TEMPLATES))} or actions such as w-40,dw-20, "
+            f"found no file {text}"
+        )
+    rolled = template_path(text) if template else action_path(text, config)
+    return _relative(
+        AskedPath(
+            world_from_cam=rolled.world_from_cam,
+            poses=len(rolled),
+            fps=FPS,
+            scale=ScaleKind.METRIC,
+            source=text,
+            meaning="template" if template else f"actions {keys}: {config.describe()}",
+            sha256=hashlib.sha256(text.encode()).hexdigest(),
+        )
+    )
+
+
+def _relative(path: AskedPath) -> AskedPath:
+    relative = invert_rigid(path.world_from_cam[:1]) @ path.world_from_cam
     relative[0] = np.eye(4)
-    return AskedPath(world_from_cam=relative, poses=len(poses), fps=fps, scale=scale, source=text, sha256=sha256)
+    return replace(path, world_from_cam=relative)
+
+
+def _told_convention(path: Path, convention: str) -> str:
+    if convention != "as-format":
+        return f"{convention}, as told"
+    return "camera to world, OpenCV axes, unless --convention says otherwise" if is_bare(path) else "its format says"
 
 
 def asked_intrinsics(picture: Picture, file: Path | None, fov_deg: float | None, poses: int) -> SourceIntrinsics:
@@ -115,6 +158,12 @@ def asked_intrinsics(picture: Picture, file: Path | None, fov_deg: float | None,
 
 def _rate(track: CameraTrack, name: str) -> float:
     if track.time_s is None:
+        holes = np.flatnonzero(np.diff(track.frame) != 1) if track.frame is not None else []
+        if len(holes):
+            raise InputError(
+                f"--trajectory {name}: expected a pose in every frame, got none between poses {holes[0]} and "
+                f"{holes[0] + 1}; cut the path at the hole"
+            )
         return FPS
     gaps_s = np.diff(track.time_s)
     usual_s = float(np.median(gaps_s))

@@ -1,14 +1,16 @@
 """`wmkit sample`: one picture, one camera path, one video.
 
-    X.mp4              H.264, the asked cameras' frames; the first one is the picture
+    X.mp4              H.264, the asked cameras' frames; the first one is the picture. Streamed, it grows as
+                       X.partial.mp4, playable, until it is whole
     X.trajectory.npz   world_from_cam (N, 4, 4) f8 (the world is the first camera), time_s (N,) f8, posed (N,) bool,
                        intrinsics (N, 4) f8 fx fy cx cy in px of X.mp4: keys as in a corpus
-    X.json             everything to repeat it, and the unit of the translations
+    X.json             everything to repeat it (`--repeat X.json`), and the unit of the translations
 
 The same inputs give the same bytes on one machine.
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,57 +23,26 @@ from numpy.typing import NDArray
 
 from wmkit import __version__
 from wmkit.atomic import json_bytes, npz_bytes, write_atomic
-from wmkit.camera import Array, ScaleKind
+from wmkit.camera import Array
 from wmkit.dataset.decode import fit_frames
 from wmkit.errors import InputError
-from wmkit.model.dit import CameraDiT
 from wmkit.model.rays import CameraBatch
-from wmkit.model.sampler import SamplerConfig, sample_latents
+from wmkit.model.sampler import Prompt, SamplerConfig
+from wmkit.sample.generate import Generation, generate
+from wmkit.sample.inputs import Inputs
+from wmkit.sample.options import SampleOptions, SamplerName
 from wmkit.sample.picture import Picture, read_picture
-from wmkit.sample.request import AskedPath, SourceIntrinsics, asked_intrinsics, asked_path
-from wmkit.train.checkpoint import MODEL_NAME, DataFacts, find_checkpoint, load_model, read_state
+from wmkit.sample.remarks import UNITS, remarks
+from wmkit.sample.request import AskedPath, asked_intrinsics, asked_path
+from wmkit.train.checkpoint import MODEL_NAME, find_checkpoint, load_model, read_state
 from wmkit.train.config import TrainConfig
 from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.threads import cpu_threads
 from wmkit.video.encode import write_mp4
 
-__all__ = ["DEFAULT_TRAJECTORY", "SampleOptions", "SampleSummary", "run_sample"]
+__all__ = ["SampleSummary", "run_sample", "sha256_of"]
 
-DEFAULT_TRAJECTORY = "w-10,dw-6"  # 17 poses: what tiny-cpu is trained on
 BUNDLED = "bundled picture"
-UNITS = {
-    ScaleKind.METRIC: "metres",
-    ScaleKind.UP_TO_SCALE: "unknown: the file does not say metres; the model takes one unit for one of its training's",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleOptions:
-    """What to make.
-
-    checkpoint  run folder (its latest checkpoint) or checkpoint folder.
-    image       the first frame; None: the bundled picture, a rendered room of 60 degrees horizontal field of view.
-    trajectory  file or action string.
-    intrinsics  file, in px of the picture as given; or `fov_deg`, horizontal; or neither: EXIF, else 60 degrees.
-    steps       Euler steps.
-    """
-
-    checkpoint: Path = Path("run")
-    image: Path | None = None
-    trajectory: str = DEFAULT_TRAJECTORY
-    intrinsics: Path | None = None
-    fov_deg: float | None = None
-    out: Path = Path("sample.mp4")
-    steps: int = 20
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"--steps: expected at least 1, got {self.steps}")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"--seed: expected a number of at least 0, got {self.seed}")
-        if self.out.suffix.lower() != ".mp4":
-            raise InputError(f"--out: expected a name ending in .mp4, got {self.out}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,42 +76,26 @@ class SampleSummary:
 def run_sample(
     options: SampleOptions, note: Callable[[str], None] | None = None, progress: TrainProgress | None = None
 ) -> SampleSummary:
-    """Make the video and its two companions; `note` is told what was assumed or rounded, a line each.
+    """Make the video and its two companions; `note` is told what was assumed, cut, held or rounded, a line each.
 
-    Raises InputError or ConfigError, before anything is computed, for a picture, path, intrinsics, checkpoint or
+    Raises InputError or ConfigError, before anything is computed, for a picture, path, intrinsics, text, checkpoint or
     output that cannot be used.
     """
     start_s = time.monotonic()
     _check_writable(options.out)
-    picture = _picture(options.image)
-    path = asked_path(options.trajectory, picture.size)
-    intrinsics = asked_intrinsics(picture, options.intrinsics, options.fov_deg, path.poses)
-    checkpoint = find_checkpoint(options.checkpoint)
-    model, config = load_model(checkpoint)
-    facts = read_state(checkpoint).data
-    stride = config.codec.stride
-    held = path.held_to(path.poses + -(path.poses - 1) % stride)
-    if note is not None:
-        for line in _remarks(held, intrinsics, config, facts):
-            note(line)
-    first, rows = _first_frame(picture, intrinsics.rows, config, len(held.world_from_cam))
-    sampler = SamplerConfig(steps=options.steps, shift=config.objective.shift, seed=options.seed)
-    cameras = _cameras(held.world_from_cam, rows, config)
-    frames = _generate(model, config, first, cameras, sampler, progress or SilentProgress())
-    height, width = frames.shape[1:3]
-    write_mp4(options.out, frames, held.fps, (width, height))
-    record = {
-        "wmkit": __version__,
-        "torch": torch.__version__,
-        "checkpoint": {"path": str(checkpoint), "sha256": _sha256(checkpoint / MODEL_NAME)},
-        "image": {"path": BUNDLED if options.image is None else str(options.image), "sha256": picture.sha256},
-        "trajectory": _path_record(held, stride),
-        "intrinsics": {"source": intrinsics.source},
-        "model_units": {"metric_samples": facts.metric, "median_depth_samples": facts.up_to_scale},
-        "sampler": {"steps": sampler.steps, "shift": sampler.shift, "seed": sampler.seed},
-        "video": {"sha256": _sha256(options.out), "fps": held.fps, "width": width, "height": height},
-    }
-    trajectory, sidecar = _write_beside(options.out, held, rows, record)
+    inputs, asked = _prepared(options, note)
+    config, path = inputs.config, inputs.path
+    height, width = asked.first.shape[:2]
+    record = _record(options, inputs, asked)
+    growing = options.out.with_suffix(".partial.mp4") if asked.method == "stream" else None
+    gop = 250 if growing is None else 3 * config.codec.stride  # a chunk's frames
+    with cpu_threads(config.threads):
+        frames = generate(inputs.model, config.codec, asked, progress or SilentProgress())
+        tags = {"title": "generated by a model", "comment": json.dumps(_provenance(record), sort_keys=True)}
+        write_mp4(options.out, frames, path.fps, (width, height), gop=gop, tags=tags, grows_at=growing)
+    video = {"sha256": sha256_of(options.out), "fps": path.fps, "width": width, "height": height}
+    record = {**record, "video": video}
+    trajectory, sidecar = _write_beside(options.out, path, inputs.rows, record)
     return SampleSummary(
         record=record,
         video=options.out,
@@ -150,18 +105,107 @@ def run_sample(
     )
 
 
-def _path_record(path: AskedPath, stride: int) -> dict[str, object]:
-    frames = len(path.world_from_cam)
+def _prepared(options: SampleOptions, note: Callable[[str], None] | None) -> tuple[Inputs, Generation]:
+    """Everything read, checked and told of."""
+    picture = _picture(options.image)
+    path = asked_path(options.trajectory, picture.size, convention=options.convention, keys=options.action_map)
+    intrinsics = asked_intrinsics(picture, options.intrinsics, options.fov_deg, path.poses)
+    checkpoint = find_checkpoint(options.checkpoint)
+    model, config = load_model(checkpoint)
+    path = _of_length(path, options, config.codec.stride)
+    method: SamplerName = options.sampler or ("chunk" if config.objective.chunk_frames else "euler")
+    first, rows = _first_frame(picture, intrinsics.rows, config, len(path.world_from_cam))
+    inputs = Inputs(
+        checkpoint=checkpoint,
+        model=model,
+        config=config,
+        facts=read_state(checkpoint).data,
+        picture=picture,
+        path=path,
+        intrinsics=intrinsics,
+        rows=rows,
+    )
+    if note is not None:
+        for line in remarks(inputs, options, method):
+            note(line)
+    asked = Generation(
+        first=first,
+        cameras=_cameras(path.world_from_cam, rows, config),
+        prompt=_prompt(options, config),
+        method=method,
+        sampler=SamplerConfig(steps=options.steps, shift=config.objective.shift, seed=options.seed),
+    )
+    return inputs, asked
+
+
+def _of_length(path: AskedPath, options: SampleOptions, stride: int) -> AskedPath:
+    """The path cut or held to the asked length, and held to the model's stride; InputError where that is not wanted."""
+    if options.seconds is not None:
+        path = path.lasting(max(2, 1 + round(options.seconds * path.fps)))
+    path = path.lasting(len(path.world_from_cam) + -(len(path.world_from_cam) - 1) % stride)
+    if options.exact_length and path.held:
+        raise InputError(
+            f"--exact-length: expected a path of {len(path.world_from_cam)} = 1 + {stride} k poses, got {path.poses}; "
+            "give a longer path, other --seconds, or leave the flag out to hold the last pose"
+        )
+    return path
+
+
+def _prompt(options: SampleOptions, config: TrainConfig) -> Prompt:
+    encoder = config.text_encoder
+    if encoder is None:
+        if options.prompt is not None or options.guidance != 1:
+            raise InputError(
+                "--prompt and --guidance: expected a checkpoint that was trained with text, this one was not; leave "
+                "them out"
+            )
+        return Prompt()
+    text, empty = encoder.encode([options.prompt or ""]), encoder.encode([""])
+    return Prompt(text=text, negative=empty, guidance=options.guidance)
+
+
+def _record(options: SampleOptions, inputs: Inputs, asked: Generation) -> dict[str, object]:
+    path, facts, config = inputs.path, inputs.facts, inputs.config
+    encoder = config.text_encoder
+    licences = {config.codec.spec().name: config.codec.spec().licence}
     return {
-        "source": path.source,
-        "sha256": path.sha256,
-        "poses": path.poses,
-        "frames": frames,
-        "held": frames - path.poses,
-        "stride": stride,
-        "scale": str(path.scale),
-        "unit": UNITS[path.scale],
+        "wmkit": __version__,
+        "torch": torch.__version__,
+        "options": options.to_record(),
+        "checkpoint": {"path": str(inputs.checkpoint), "sha256": sha256_of(inputs.checkpoint / MODEL_NAME)},
+        "image": {
+            "path": BUNDLED if options.image is None else str(options.image),
+            "sha256": inputs.picture.sha256,
+        },
+        "trajectory": {
+            "source": path.source,
+            "meaning": path.meaning,
+            "sha256": path.sha256,
+            "poses": path.poses,
+            "frames": len(path.world_from_cam),
+            "held": path.held,
+            "cut": path.cut,
+            "stride": config.codec.stride,
+            "scale": str(path.scale),
+            "unit": UNITS[path.scale],
+        },
+        "intrinsics": {"source": inputs.intrinsics.source},
+        "text": None if encoder is None else {"prompt": options.prompt or "", "guidance": options.guidance},
+        "model_units": {"metric_samples": facts.metric, "median_depth_samples": facts.up_to_scale},
+        "sampler": {
+            "method": asked.method,
+            "steps": asked.sampler.steps,
+            "shift": asked.sampler.shift,
+            "seed": asked.sampler.seed,
+        },
+        "licences": licences if encoder is None else licences | {"text": encoder.licence},
     }
+
+
+def _provenance(record: dict[str, object]) -> dict[str, object]:
+    """What the video's own metadata says: that no camera took it, and what made it."""
+    kept = {name: record[name] for name in ("wmkit", "checkpoint", "image", "sampler", "licences")}
+    return {"generated": True, **kept}
 
 
 def _write_beside(video: Path, path: AskedPath, rows: Array, record: dict[str, object]) -> tuple[Path, Path]:
@@ -203,28 +247,6 @@ def _picture(image: Path | None) -> Picture:
         return read_picture(bundled)
 
 
-def _remarks(path: AskedPath, intrinsics: SourceIntrinsics, config: TrainConfig, facts: DataFacts) -> list[str]:
-    """What the user did not say and should know."""
-    frames = len(path.world_from_cam)
-    lines = [f"intrinsics: {intrinsics.source}"]
-    if frames > path.poses:
-        lines.append(
-            f"length: {path.poses} poses, rounded up to {frames} = 1 + {config.codec.stride} k frames by holding the "
-            "last pose"
-        )
-    if frames > config.data.frames:
-        lines.append(
-            f"length: {frames} frames in one go, of a model trained on {config.data.frames}; memory grows with their "
-            "number"
-        )
-    if path.scale is ScaleKind.METRIC and facts.up_to_scale:
-        lines.append(
-            f"unit: the path is in metres, but {facts.up_to_scale} of {facts.metric + facts.up_to_scale} training "
-            "samples were in units of their median depth: distances will not be exact"
-        )
-    return lines
-
-
 def _first_frame(picture: Picture, rows: Array, config: TrainConfig, frames: int) -> tuple[NDArray[np.uint8], Array]:
     """The picture at the model's size (h, w, 3), fitted as training fits its clips, and the cameras (N, 4) of it."""
     padded = np.concatenate([rows, np.repeat(rows[-1:], frames - len(rows), axis=0)])
@@ -241,28 +263,7 @@ def _cameras(world_from_cam: Array, rows: Array, config: TrainConfig) -> CameraB
     )
 
 
-def _generate(
-    model: CameraDiT,
-    config: TrainConfig,
-    first: NDArray[np.uint8],
-    cameras: CameraBatch,
-    sampler: SamplerConfig,
-    progress: TrainProgress,
-) -> NDArray[np.uint8]:
-    """(N, h, w, 3) RGB frames."""
-    video = torch.from_numpy(first).permute(2, 0, 1).float()[None, None] / 127.5 - 1
-    progress.start(sampler.steps, 0)
-    try:
-        with cpu_threads(config.threads):
-            clean = config.codec.encode(video)
-            latent = sample_latents(
-                model, clean, cameras, sampler, progress=lambda done, _: progress.advance(done, None)
-            )
-    finally:
-        progress.stop()
-    rgb = (config.codec.decode(latent)[0].permute(0, 2, 3, 1) + 1) * 127.5
-    return rgb.round().clamp(0, 255).to(torch.uint8).numpy()
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
     RUN/checkpoints/step-000100/model.safetensors       parameters and buffers by their names
                                 optimizer.safetensors   AdamW's moments: exp_avg.NAME, exp_avg_sq.NAME, step.NAME
+                                ema.safetensors         running mean of the parameters, where the run keeps one
                                 config.json             the run's TrainConfig
                                 state.json              step, what the data was, versions
     RUN/latest                                          name of the newest complete checkpoint, one line
@@ -29,11 +30,15 @@ from wmkit.model.config import ModelConfig
 from wmkit.model.dit import CameraDiT
 from wmkit.train.config import TrainConfig
 from wmkit.train.draws import generator_for
+from wmkit.train.ema import RunningMean
+from wmkit.train.parallel import ALONE, Team, sharded_as, whole
 
 __all__ = [
     "MODEL_NAME",
     "DataFacts",
+    "MotionFacts",
     "RunState",
+    "Trained",
     "build_model",
     "find_checkpoint",
     "load_model",
@@ -44,7 +49,22 @@ __all__ = [
 ]
 
 MODEL_NAME, OPTIMIZER, CONFIG, STATE = "model.safetensors", "optimizer.safetensors", "config.json", "state.json"
+EMA = "ema.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionFacts:
+    """How cameras of the training data move from one frame to the next: percentiles 5, 50, 95 and 99.
+
+    step      translation in the model's unit, metres or median depths, whichever a sample has.
+    turn_deg  rotation.
+    samples   they were taken from.
+    """
+
+    step: tuple[float, float, float, float]
+    turn_deg: tuple[float, float, float, float]
+    samples: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +74,22 @@ class DataFacts:
     digest       identity of the shards: another one is another run.
     metric       samples whose unit is metres.
     up_to_scale  samples whose unit is their own median depth.
+    motion       None where it was not measured.
     """
 
     digest: str
     metric: int
     up_to_scale: int
+    motion: MotionFacts | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Trained:
+    """What training changes: the model, its AdamW, and the running mean of its weights where there is one."""
+
+    model: CameraDiT
+    optimizer: torch.optim.Optimizer
+    mean: RunningMean | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +112,34 @@ def build_model(config: ModelConfig, seed: int) -> CameraDiT:
         return CameraDiT(config)
 
 
-def save_checkpoint(
-    run: Path, model: CameraDiT, optimizer: torch.optim.Optimizer, config: TrainConfig, state: RunState
-) -> Path:
-    """Write one checkpoint, point `latest` at it, and remove those beyond `config.keep`; returns its folder."""
-    files = {
-        MODEL_NAME: save({name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}),
-        OPTIMIZER: save(_moments(model, optimizer)),
-        CONFIG: _json_bytes(config.to_json()),
-        STATE: _json_bytes(state.to_json()),
-    }
+def save_checkpoint(run: Path, trained: Trained, config: TrainConfig, state: RunState, team: Team = ALONE) -> Path:
+    """Write one checkpoint, point `latest` at it, and remove those beyond `config.keep`; returns its folder.
+
+    Every process of the team has to call; the first one writes.
+    """
+    tensors = {MODEL_NAME: trained.model.state_dict(), OPTIMIZER: _moments(trained.model, trained.optimizer)}
+    if trained.mean is not None:
+        tensors[EMA] = trained.mean.tensors
+    gathered = {name: _gathered(held, team) for name, held in tensors.items()}
     folder = run / "checkpoints" / f"step-{state.step:06d}"
+    if team.leads:
+        files = {name: save(held) for name, held in gathered.items()}
+        files |= {CONFIG: _json_bytes(config.to_json()), STATE: _json_bytes(state.to_json())}
+        _write(run, folder, files, config.keep)
+    return folder
+
+
+def _gathered(tensors: Mapping[str, Tensor], team: Team) -> dict[str, Tensor]:
+    """Whole tensors on the CPU of the process that writes, one after the other; nothing on the others."""
+    found = {}
+    for name, tensor in tensors.items():
+        full = whole(tensor.detach())
+        if team.leads:
+            found[name] = full.cpu().contiguous()
+    return found
+
+
+def _write(run: Path, folder: Path, files: Mapping[str, bytes], keep: int) -> None:
     scratch = folder.with_name(f".{folder.name}.tmp")
     for stale in folder.parent.glob(".step-*.tmp"):  # of a run that was killed while it wrote
         shutil.rmtree(stale)
@@ -107,10 +155,9 @@ def save_checkpoint(
     write_synced(pointer, f"{folder.name}\n".encode())
     os.replace(pointer, run / "latest")
     fsync_folder(run)
-    for old in sorted(folder.parent.glob("step-*"), key=_step_of)[: -config.keep]:
+    for old in sorted(folder.parent.glob("step-*"), key=_step_of)[:-keep]:
         if old != folder:
             shutil.rmtree(old)
-    return folder
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -141,7 +188,16 @@ def read_state(checkpoint: Path) -> RunState:
     path = checkpoint / STATE
     plain = read_json(path, "use another checkpoint")
     try:
-        return RunState(step=int(plain["step"]), data=DataFacts(**plain["data"]), torch=str(plain["torch"]))
+        data = dict(plain["data"])
+        motion = data.pop("motion", None)
+        facts = (
+            None
+            if motion is None
+            else MotionFacts(
+                step=tuple(motion["step"]), turn_deg=tuple(motion["turn_deg"]), samples=int(motion["samples"])
+            )
+        )
+        return RunState(step=int(plain["step"]), data=DataFacts(**data, motion=facts), torch=str(plain["torch"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: expected step, data and torch, got {type(error).__name__}: {error}") from error
 
@@ -149,30 +205,44 @@ def read_state(checkpoint: Path) -> RunState:
 def load_model(checkpoint: Path) -> tuple[CameraDiT, TrainConfig]:
     """The model of a run or checkpoint folder, in evaluation mode, and the config it was trained with.
 
+    Its weights are their running mean where the run keeps one.
+
     Raises InputError when there is none or a file is damaged, ConfigError when the weights are another model's.
     """
     folder = find_checkpoint(checkpoint)
     config = read_config(folder)
     model = build_model(config.model, config.seed)
     _load_weights(model, folder)
+    if config.optimizer.ema_decay:
+        model.load_state_dict(_load_mean(model, folder), strict=False)  # buffers stay
     return model.eval(), config
 
 
-def restore(checkpoint: Path, model: CameraDiT, optimizer: torch.optim.Optimizer) -> None:
-    """Put the weights and moments of a checkpoint folder into a model and the AdamW made for its parameters.
+def restore(checkpoint: Path, trained: Trained) -> None:
+    """Put the weights, moments and running mean of a checkpoint folder into a model and the AdamW of its parameters.
 
     Raises InputError when a file is damaged, ConfigError when names or shapes are another model's.
     """
+    model, optimizer = trained.model, trained.optimizer
     _load_weights(model, checkpoint)
+    if trained.mean is not None:
+        trained.mean.load(_load_mean(model, checkpoint))
     moments = _load_tensors(checkpoint / OPTIMIZER)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     wanted = {f"{moment}.{name}" for moment in MOMENTS for name in names}
     _check_names(checkpoint / OPTIMIZER, wanted, set(moments))
     plain = optimizer.state_dict()
+    own = dict(model.named_parameters())
     plain["state"] = {
-        index: {moment: moments[f"{moment}.{name}"] for moment in MOMENTS} for index, name in enumerate(names)
+        index: {moment: _held(own[name], moments[f"{moment}.{name}"]) for moment in MOMENTS}
+        for index, name in enumerate(names)
     }
     optimizer.load_state_dict(plain)
+
+
+def _held(parameter: Tensor, moment: Tensor) -> Tensor:
+    """This process's part of a moment; the number of steps is everybody's."""
+    return sharded_as(parameter, moment) if moment.ndim else moment
 
 
 def _moments(model: CameraDiT, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -197,7 +267,13 @@ def _load_weights(model: CameraDiT, folder: Path) -> None:
                 f"{path}: expected {name} of shape {tuple(tensor.shape)}, got {tuple(weights[name].shape)}; "
                 f"weights and {CONFIG} are of two models"
             )
-    model.load_state_dict(weights)
+    model.load_state_dict({name: sharded_as(tensor, weights[name]) for name, tensor in own.items()})
+
+
+def _load_mean(model: CameraDiT, folder: Path) -> dict[str, Tensor]:
+    tensors = _load_tensors(folder / EMA)
+    _check_names(folder / EMA, {name for name, _ in model.named_parameters()}, set(tensors))
+    return tensors
 
 
 def _check_names(path: Path, wanted: set[str], found: set[str]) -> None:

@@ -5,53 +5,98 @@ Every setting is reachable from the command line as a dotted key (`optimizer.lr=
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from wmkit.errors import ConfigError
 from wmkit.model.config import ModelConfig
 from wmkit.model.latent import PixelUnshuffle
+from wmkit.model.ops.frame_gdn import ChunkLayout
+from wmkit.model.text import HashedText
 from wmkit.train.overrides import first_difference, from_plain, override, to_plain
 
-__all__ = ["DataConfig", "ObjectiveConfig", "OptimizerConfig", "TrainConfig"]
+__all__ = ["ConditionConfig", "DataConfig", "ObjectiveConfig", "OptimizerConfig", "ParallelConfig", "TrainConfig"]
 
-# How long a run is and what it leaves behind: these may change when it is resumed, the steps stay the same steps.
-RESUMABLE = frozenset({"steps", "save_every", "keep"})
+# How long a run is, what it leaves behind, who works on it: these may change when it is resumed, the steps stay the
+# same steps (but for the rounding of sums over another number of processes).
+RESUMABLE = frozenset({"steps", "save_every", "keep", "parallel.cp", "parallel.recompute", "parallel.compile"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """What a batch is: clips of `frames` frames, `height` x `width` px, `batch_size` of them."""
+    """What a batch is: clips of `frames` frames, `height` x `width` px, `batch_size` of them.
+
+    metric  take shards in metres alone: a sample whose unit is its own median depth is an error.
+    """
 
     frames: int = 17
     height: int = 64
     width: int = 96
     batch_size: int = 2
+    metric: bool = False
 
     def __post_init__(self) -> None:
-        _positive("data.", to_plain(self))
+        _positive("data.", {name: value for name, value in to_plain(self).items() if name != "metric"})
         if self.frames < 2:
             raise ConfigError(f"data.frames: expected a clip of at least 2 frames, got {self.frames}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveConfig:
-    """Distribution of the noise level in flow matching: logit-normal, then shifted towards noise.
+    """Noise levels of flow matching: logit-normal, then shifted towards noise.
 
     sigma = s u / (1 + (s - 1) u) with u = sigmoid(mean + std n), n normal (Esser et al. 2024, arXiv:2403.03206, where
     s is `shift`: 1 leaves u as it is; the published runs at 720p use 9.95, a small picture needs less).
+
+    first_clean   share of clips whose first latent frame is given: noise level 0 and no loss. Published: 0.9.
+    chunk_frames  latent frames of a chunk, the first of which has the picture besides; a frame sees the past and its
+                  own chunk. 0: no chunks, every frame sees all. Published: 3.
+    mixture       with chunks, shares of clips whose chunks' noise levels are: one for all; rising from chunk to chunk;
+                  rising to a last one that is drawn as usual; or 0 up to some chunk and one level after it, as a
+                  sampler meets them. Published: 0.1, 0.4, 0.4, 0.1 (`same_t`, `incremental`, `last_chunk_anchor`,
+                  `teacher_forcing_clean`; what the middle two draw from is our reading).
     """
 
     sigma_mean: float = 0.0
     sigma_std: float = 1.0
     shift: float = 3.0
+    first_clean: float = 1.0
+    chunk_frames: int = 0
+    mixture: tuple[float, float, float, float] = (0.1, 0.4, 0.4, 0.1)
 
     def __post_init__(self) -> None:
         _positive("objective.", {"sigma_std": self.sigma_std, "shift": self.shift})
+        _share("objective.first_clean", self.first_clean)
+        if self.chunk_frames < 0:
+            raise ConfigError(f"objective.chunk_frames: expected at least 0, got {self.chunk_frames}")
+        if min(self.mixture) < 0 or abs(sum(self.mixture) - 1) > 1e-6:
+            raise ConfigError(f"objective.mixture: expected four shares that add up to 1, got {self.mixture}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionConfig:
+    """What is left out now and then, so that the model also knows how to do without.
+
+    text_dropout    share of clips that lose their caption (guidance by text needs it). Published: 0.1.
+    camera_dropout  share of steps whose clips lose their cameras.
+    """
+
+    text_dropout: float = 0.1
+    camera_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _share("condition.text_dropout", self.text_dropout)
+        _share("condition.camera_dropout", self.camera_dropout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW, its learning rate rising over `warmup_steps` and then constant; gradients clipped to norm `clip_norm`."""
+    """AdamW, its learning rate rising over `warmup_steps` and then constant; gradients clipped to norm `clip_norm`.
+
+    ema_decay  of the running mean of weights that sampling uses; 0 is none. A young mean forgets faster: at step n the
+               decay is at most (1 + n) / (10 + n).
+    """
 
     lr: float = 1e-3
     beta1: float = 0.9
@@ -60,6 +105,7 @@ class OptimizerConfig:
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     warmup_steps: int = 10
+    ema_decay: float = 0.0
 
     def __post_init__(self) -> None:
         _positive("optimizer.", {"lr": self.lr, "eps": self.eps, "clip_norm": self.clip_norm})
@@ -67,10 +113,41 @@ class OptimizerConfig:
             raise ConfigError(f"optimizer: expected beta1 and beta2 in [0, 1), got {self.beta1} and {self.beta2}")
         if self.weight_decay < 0 or self.warmup_steps < 0:
             raise ConfigError("optimizer: expected weight_decay and warmup_steps of at least 0")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"optimizer.ema_decay: expected 0 to below 1, got {self.ema_decay}")
 
     def lr_at(self, step: int) -> float:
         """Learning rate of step `step`, counted from 0."""
         return self.lr * min(1.0, (step + 1) / (self.warmup_steps + 1))
+
+    def ema_decay_at(self, step: int) -> float:
+        """Weight of the past in the running mean after step `step`, counted from 0."""
+        return min(self.ema_decay, (1 + step) / (10 + step))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParallelConfig:
+    """How a step is spread and what it keeps.
+
+    cp         processes that share a clip's frames.
+    recompute  keep each block's input alone and compute the rest again when gradients need it.
+    compile    blocks by torch.compile.
+    precision  of the passes; parameters, their moments and the sums of gradients stay float32.
+    """
+
+    cp: int = 1
+    recompute: bool = False
+    compile: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.cp < 1:
+            raise ConfigError(f"parallel.cp: expected at least 1, got {self.cp}")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the passes."""
+        return getattr(torch, self.precision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +166,9 @@ class TrainConfig:
     model: ModelConfig
     data: DataConfig = field(default_factory=DataConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    condition: ConditionConfig = field(default_factory=ConditionConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     steps: int = 200
     seed: int = 0
     save_every: int = 50
@@ -117,6 +196,17 @@ class TrainConfig:
         """Video to latents and back."""
         return PixelUnshuffle(downscale=self.model.latent_downscale, stride=self.model.latent_stride)
 
+    @property
+    def text_encoder(self) -> HashedText | None:
+        """What encodes captions, None for a model without text."""
+        text = self.model.text
+        return None if text is None else HashedText(channels=text.channels, tokens=text.tokens)
+
+    def chunks(self, latent_frames: int) -> ChunkLayout | None:
+        """Chunks of a clip, None where every frame sees all."""
+        size = self.objective.chunk_frames
+        return ChunkLayout.first_plus_one(latent_frames, size) if size else None
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, every setting."""
         return to_plain(self)
@@ -139,3 +229,8 @@ def _positive(group: str, values: dict[str, float]) -> None:
     for name, value in values.items():
         if not value > 0:
             raise ConfigError(f"{group}{name}: expected a positive number, got {value}")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name}: expected a share from 0 to 1, got {value}")

@@ -13,17 +13,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from wmkit.errors import ConfigError, InputError
 from wmkit.model.dit import CameraDiT
-from wmkit.model.rays import CameraBatch
 from wmkit.train.checkpoint import (
     DataFacts,
     RunState,
+    Trained,
     build_model,
     find_checkpoint,
     read_config,
@@ -31,37 +29,16 @@ from wmkit.train.checkpoint import (
     restore,
     save_checkpoint,
 )
+from wmkit.train.condition import ClipBatch, conditions
 from wmkit.train.config import OptimizerConfig, TrainConfig
+from wmkit.train.ema import RunningMean
 from wmkit.train.metrics_log import MetricsLog, StepMetrics
 from wmkit.train.objective import flow_loss, noised
+from wmkit.train.parallel import ALONE, Team, spread, whole
 from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.threads import cpu_threads
 
-__all__ = ["ClipBatch", "TrainResult", "train"]
-
-
-class ClipBatch(Protocol):
-    """What the loop reads of a batch; `wmkit.dataset.batch.Batch` is one."""
-
-    @property
-    def video(self) -> Tensor:
-        """(B, T, 3, H, W) float32 in [-1, 1]."""
-        ...
-
-    @property
-    def world_from_cam(self) -> Tensor:
-        """(B, T, 4, 4) float32, relative to the clip's first frame."""
-        ...
-
-    @property
-    def intrinsics(self) -> Tensor:
-        """(B, T, 4) float32 fx fy cx cy, px of the H x W frames."""
-        ...
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """(B,) names of the samples."""
-        ...
+__all__ = ["TrainResult", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,36 +69,45 @@ def train(
     *,
     resume: bool = False,
     progress: TrainProgress | None = None,
+    team: Team = ALONE,
 ) -> TrainResult:
     """Train to `config.steps` in the run folder `out`; `batches(step)` gives the batch of a step counted from 0.
 
-    With `resume` it goes on from the run's latest checkpoint. Raises InputError when `out` holds a run and `resume`
-    is off, holds none and it is on, or cannot be written; ConfigError when the run on disk has another config or
-    data, or the loss is not finite.
+    Of a team every process calls, `batches` gives the clips of `team.slots`, and the first process writes. With
+    `resume` it goes on from the run's latest checkpoint. Raises InputError when `out` holds a run and `resume` is off,
+    holds none and it is on, or cannot be written; ConfigError when the run on disk has another config or data, the
+    loss is not finite, or the batch is too small for the team.
     """
     progress = progress or SilentProgress()
     start_s = time.monotonic()
     _make_folder(out)
-    with _alone(out), cpu_threads(config.threads):
+    with _alone(out) if team.leads else contextlib.nullcontext(), cpu_threads(config.threads):
         model = build_model(config.model, config.seed)
+        spread(model, team, config.parallel)
         optimizer = _optimizer(model, config.optimizer)
-        done = _begin(out, config, data, model, optimizer) if resume else _begin_fresh(out)
-        log = MetricsLog(out / "metrics.jsonl", done)
+        mean = RunningMean(model) if config.optimizer.ema_decay else None
+        trained = Trained(model=model, optimizer=optimizer, mean=mean)
+        done = _begin(out, config, data, trained) if resume else _begin_fresh(out)
+        log = MetricsLog(out / "metrics.jsonl", done) if team.leads else None
         losses: list[float] = []
         checkpoint = find_checkpoint(out) if done else out
         model.train()
         progress.start(config.steps, done)
         try:
             for step, batch in _ahead(batches, range(done, config.steps)):
-                row = _step(step, batch, model, optimizer, config)
-                log.add(row)
+                row = _step(step, batch, trained, config, team)
+                if mean is not None:
+                    mean.add(model, config.optimizer.ema_decay_at(step))
+                if log is not None:
+                    log.add(row)
                 losses.append(row.loss)
                 if row.step % config.save_every == 0 or row.step == config.steps:
                     state = RunState(step=row.step, data=data)
-                    checkpoint = save_checkpoint(out, model, optimizer, config, state)
+                    checkpoint = save_checkpoint(out, trained, config, state, team)
                 progress.advance(row.step, row.loss)
         finally:
-            log.close()
+            if log is not None:
+                log.close()
             progress.stop()
     tenth = math.ceil(len(losses) / 10)
     return TrainResult(
@@ -147,19 +133,26 @@ def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[
             yield step, batch
 
 
-def _step(
-    step: int, batch: ClipBatch, model: CameraDiT, optimizer: torch.optim.Optimizer, config: TrainConfig
-) -> StepMetrics:
+def _step(step: int, batch: ClipBatch, trained: Trained, config: TrainConfig, team: Team) -> StepMetrics:
     """Loss, gradients, clip, update."""
     start_s = time.monotonic()
+    model, optimizer, slots = trained.model, trained.optimizer, team.slots(config.data.batch_size)
     lr = config.optimizer.lr_at(step)
     for group in optimizer.param_groups:
         group["lr"] = lr
-    target = noised(config.codec.encode(batch.video), config.objective, config.seed, step)
-    loss = flow_loss(model(target.latent, target.sigma, _cameras(batch)), target)
+    x0 = config.codec.normalise(config.codec.encode(batch.video.to(team.device)))
+    chunks, shards = config.chunks(x0.shape[1]), team.frames(x0.shape[1])
+    target = noised(x0, config.objective, config.seed, step, chunks, slots)
+    if shards is not None:
+        target = target.of(slice(shards.start, shards.start + shards.frames[shards.rank]))
+    seen = conditions(batch, config, step, slots).to(team.device)
+    latent = target.latent.to(config.parallel.dtype)
+    velocity = model(latent, target.sigma, seen.cameras, seen.text, None, chunks, shards)
+    part = flow_loss(velocity.to(target.velocity), target, team.summed(target.asked))
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm)
+    (part * team.size).backward()  # the team's gradients are averaged
+    norm = whole(torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm))
+    loss = team.summed(part)
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
         raise ConfigError(
             f"step {step + 1}: expected a finite loss and gradient, got {loss.item():.3g} and {norm.item():.3g} on "
@@ -168,13 +161,6 @@ def _step(
     optimizer.step()
     return StepMetrics(
         step=step + 1, loss=loss.item(), grad_norm=norm.item(), lr=lr, seconds=time.monotonic() - start_s
-    )
-
-
-def _cameras(batch: ClipBatch) -> CameraBatch:
-    height, width = batch.video.shape[-2:]
-    return CameraBatch(
-        world_from_cam=batch.world_from_cam, intrinsics=batch.intrinsics, width=int(width), height=int(height)
     )
 
 
@@ -196,7 +182,7 @@ def _begin_fresh(out: Path) -> int:
     return 0
 
 
-def _begin(out: Path, config: TrainConfig, data: DataFacts, model: CameraDiT, optimizer: torch.optim.Optimizer) -> int:
+def _begin(out: Path, config: TrainConfig, data: DataFacts, trained: Trained) -> int:
     """Load the latest checkpoint after checking that it is this run's; how many steps it has done."""
     folder = find_checkpoint(out)
     difference = config.differs_from(read_config(folder).to_json())
@@ -212,7 +198,7 @@ def _begin(out: Path, config: TrainConfig, data: DataFacts, model: CameraDiT, op
             f"{folder}: was trained on shards {state.data.digest[:12]}, got {data.digest[:12]}; "
             "name those shards with --data, or train into another folder with --out"
         )
-    restore(folder, model, optimizer)
+    restore(folder, trained)
     return state.step
 
 

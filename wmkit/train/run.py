@@ -9,9 +9,12 @@ from wmkit.camera import ScaleKind
 from wmkit.dataset.loader import StreamingShards
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.schema import SHARDS_NAME, open_shards
+from wmkit.errors import InputError
 from wmkit.train.checkpoint import DataFacts
 from wmkit.train.config import TrainConfig
 from wmkit.train.loop import TrainResult, train
+from wmkit.train.motion import motion_facts
+from wmkit.train.parallel import Team, joined
 from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.recipes import recipe
 
@@ -34,12 +37,14 @@ class TrainSummary:
     """What a run did and on what; see `TrainResult` and `DataFacts`.
 
     skipped  samples that give no clip of the wanted length, by reason.
+    leads    whether this process is the one that speaks for the run's.
     """
 
     config: TrainConfig
     result: TrainResult
     data: DataFacts
     skipped: Mapping[str, int] = field(default_factory=dict)
+    leads: bool = True
 
     def to_json(self) -> dict[str, object]:
         """Plain JSON values; the keys are frozen by a test."""
@@ -75,28 +80,51 @@ def run_train(options: TrainOptions, progress: TrainProgress | None = None) -> T
     Raises InputError for a missing folder, or a run where none or one was expected; ConfigError for a setting that
     is none, or a run of another config; CorruptShardError when a sample's bytes are damaged.
     """
-    progress = progress or SilentProgress()
     config = recipe(options.recipe).with_settings(options.settings)
-    data = config.data
+    with joined(config.parallel) as team:
+        return _train(options, config, progress if progress and team.leads else SilentProgress(), team)
+
+
+def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, team: Team) -> TrainSummary:
+    data, (group, groups) = config.data, team.group
+    team.slots(data.batch_size)  # says it when there are too few
     loader = StreamingShards(
         options.data,
         LoaderConfig(
-            frames=data.frames, height=data.height, width=data.width, batch_size=data.batch_size, seed=config.seed
+            frames=data.frames,
+            height=data.height,
+            width=data.width,
+            batch_size=data.batch_size,
+            seed=config.seed,
+            captions=config.model.text is not None,
         ),
+        rank=group,
+        world_size=groups,
     )
-    facts = _facts(options.data)
+    facts = _facts(options.data, data.metric)
     skipped = {reason: count for reason, count in loader.skipped.items() if count}
     progress.note(_units(facts, skipped, data.frames))
-    result = train(config, loader.replay, facts, options.out, resume=options.resume, progress=progress)
-    return TrainSummary(config=config, result=result, data=facts, skipped=skipped)
+    result = train(config, loader.share, facts, options.out, resume=options.resume, progress=progress, team=team)
+    return TrainSummary(config=config, result=result, data=facts, skipped=skipped, leads=team.leads)
 
 
-def _facts(shards: Path) -> DataFacts:
-    kinds = [sample.scale for sample in open_shards(shards).samples]
+def _facts(shards: Path, metric_only: bool) -> DataFacts:
+    folder = open_shards(shards)
+    kinds = [sample.scale for sample in folder.samples]
     metric = sum(kind is ScaleKind.METRIC for kind in kinds)
+    if metric_only and metric < len(kinds):
+        raise InputError(
+            f"{shards}: expected samples in metres, got {len(kinds) - metric} of {len(kinds)} up to scale; build "
+            "shards with --scale metric, or train with --set data.metric=false"
+        )
     # The head vouches for the index and every shard by sha256, so its own names all of them.
     digest = hashlib.sha256((shards / SHARDS_NAME).read_bytes()).hexdigest()
-    return DataFacts(digest=digest, metric=metric, up_to_scale=len(kinds) - metric)
+    return DataFacts(
+        digest=digest,
+        metric=metric,
+        up_to_scale=len(kinds) - metric,
+        motion=motion_facts(folder.path, folder.samples),
+    )
 
 
 def _units(facts: DataFacts, skipped: Mapping[str, int], frames: int) -> str:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -26,12 +26,18 @@ def write_mp4(
     size: tuple[int, int],
     crf: int = 18,
     gop: int = 250,
+    *,
+    tags: Mapping[str, str] | None = None,
+    grows_at: Path | None = None,
 ) -> int:
     """Encodes RGB frames (h, w, 3) uint8 at a constant `fps` (1/s) and returns how many there were.
 
     size is (width, height) px, even because of 4:2:0; frame k is shown at exactly k / fps, to a denominator of 1001;
     colours are BT.709, limited range, and tagged. At least every `gop`-th frame can be decoded without those before
-    it. The file appears by one rename, complete or not at all.
+    it. `tags` are the container's own (title, comment, ...). The file appears by one rename, complete or not at all.
+
+    grows_at  where it grows until then, in fragments of `gop` frames: playable after each, and left there when what
+              gives the frames fails. Costs some bits: nothing is looked ahead.
     Raises InputError for a bad size, rate, crf, gop, frame or an unwritable path, and when there is no frame.
     """
     width, height = size
@@ -46,29 +52,40 @@ def write_mp4(
         raise InputError(f"{path}: expected gop of at least 1 frame, got {gop}")
     if path.is_dir():
         raise InputError(f"{path}: expected a file name, got a folder")
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    scratch = grows_at or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         scratch.open("wb").close()
     except OSError as error:
         raise InputError(f"{path}: expected a writable folder, got {error.strerror}") from error
     try:
-        count = _encode(path, frames, _command(scratch, rate, size, crf, gop))
+        count = _encode(path, frames, _command(scratch, rate, size, [*_codec(crf, gop, grows_at), *_tags(tags)]))
         os.replace(scratch, path)
     finally:
-        scratch.unlink(missing_ok=True)
+        if grows_at is None or (scratch.exists() and not scratch.stat().st_size):
+            scratch.unlink(missing_ok=True)
     return count
 
 
-def _command(scratch: Path, rate: Fraction, size: tuple[int, int], crf: int, gop: int) -> list[str]:
+def _command(scratch: Path, rate: Fraction, size: tuple[int, int], codec: list[str]) -> list[str]:
     from imageio_ffmpeg import get_ffmpeg_exe
 
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", f"{rate}", "-i", "-"]
     scale = "scale=out_color_matrix=bt709:out_range=tv:flags=bilinear+accurate_rnd+bitexact"
+    head = [get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-v", "error", "-y", "-filter_threads", "1"]
+    return [*head, *raw, "-an", "-vf", scale, *_COLOUR, *_BITEXACT, *codec, "-f", "mp4", str(scratch)]
+
+
+def _codec(crf: int, gop: int, grows_at: Path | None) -> list[str]:
     codec = ["-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-g", str(gop), "-pix_fmt", "yuv420p"]
     codec += ["-threads", "1"]
-    head = [get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-v", "error", "-y", "-filter_threads", "1"]
-    tail = [*_COLOUR, *_BITEXACT, "-movflags", "+faststart", "-f", "mp4", str(scratch)]
-    return [*head, *raw, "-an", "-vf", scale, *codec, *tail]
+    if grows_at is None:
+        return [*codec, "-movflags", "+faststart"]
+    fragments = ["-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-flush_packets", "1"]
+    return [*codec, "-tune", "zerolatency", *fragments]
+
+
+def _tags(tags: Mapping[str, str] | None) -> list[str]:
+    return [word for key, value in (tags or {}).items() for word in ("-metadata", f"{key}={value}")]
 
 
 def _encode(path: Path, frames: Iterable[NDArray[np.uint8]], command: list[str]) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wmkit.camera_paths import action_path
+from wmkit.camera_actions import action_path
 from wmkit.errors import InputError
 from wmkit.formats.any import quaternion_order, read_trajectory
 from wmkit.formats.nerfstudio import OPENCV_FROM_OPENGL

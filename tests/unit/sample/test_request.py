@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from wmkit.camera import Array, Intrinsics, ScaleKind
-from wmkit.camera_paths import SCurve, action_path
+from wmkit.camera_actions import action_path
+from wmkit.camera_paths import SCurve
 from wmkit.errors import InputError
 from wmkit.sample.picture import Picture
 from wmkit.sample.request import asked_intrinsics, asked_path
@@ -54,9 +55,72 @@ def test_no_times_are_the_annotator_s_rate(tmp_path: Path) -> None:
 
 
 def test_holding_repeats_the_last_pose() -> None:
-    held = asked_path("w-2", SIZE).held_to(5)
-    assert (len(held.world_from_cam), held.poses) == (5, 3)
+    held = asked_path("w-2", SIZE).lasting(5)
+    assert (len(held.world_from_cam), held.poses, held.held) == (5, 3, 2)
     np.testing.assert_array_equal(held.world_from_cam[2:], np.repeat(held.world_from_cam[2:3], 3, axis=0))
+
+
+def test_a_longer_path_is_cut() -> None:
+    path = asked_path("w-9", SIZE)
+    cut = path.lasting(5)
+    assert (len(cut.world_from_cam), cut.poses, cut.cut, cut.held) == (5, 5, 5, 0)
+    np.testing.assert_array_equal(cut.world_from_cam, path.world_from_cam[:5])
+    assert (path.lasting(12).lasting(8).poses, path.lasting(12).lasting(8).cut) == (8, 2)
+
+
+def test_templates_and_mappings_by_name() -> None:
+    path = asked_path("simple/orbit", SIZE)
+    assert (path.poses, path.fps, path.scale, path.meaning) == (961, 16.0, ScaleKind.METRIC, "template")
+    older = asked_path("d-4", SIZE, keys="sana-v1")
+    assert older.world_from_cam[-1, 0, 3] == pytest.approx(0.2)
+    assert "sana-v1: " in older.meaning
+    assert "l/j yaw" in older.meaning
+
+
+@pytest.mark.parametrize("convention", ["opencv-c2w", "opencv-w2c", "opengl-c2w", "opengl-w2c"])
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".txt"])
+def test_bare_poses_in_any_convention(tmp_path: Path, convention: str, suffix: str) -> None:
+    ours = poses(5)
+    flip = np.diag([1.0, -1.0, -1.0, 1.0])
+    theirs = ours @ flip if "opengl" in convention else ours
+    theirs = np.linalg.inv(theirs) if "w2c" in convention else theirs
+    file = tmp_path / f"t{suffix}"
+    match suffix:
+        case ".npy":
+            np.save(file, theirs)
+        case ".npz":
+            np.savez(file, world_from_cam=theirs)
+        case _:
+            np.savetxt(file, theirs[:, :3].reshape(5, 12), fmt="%.17g")
+    path = asked_path(str(file), SIZE, convention=convention)
+    # inverses of poses some metres off, in float64
+    np.testing.assert_allclose(ours[0] @ path.world_from_cam, ours, atol=1e-12)
+    assert path.meaning == f"poses as {convention}, as told"
+
+
+def test_a_format_that_has_its_own_convention_keeps_it(tmp_path: Path) -> None:
+    (tmp_path / "poses.json").write_text(
+        json.dumps({"metric": True, "units": "m", "frames": [
+            {"file": f"{t}.png", "t": t, "K": [300, 300, 160, 100], "T_c2w": pose.tolist()}
+            for t, pose in enumerate(poses(3))
+        ]})
+    )  # fmt: skip
+    with pytest.raises(InputError, match="fixes its convention"):
+        asked_path(str(tmp_path / "poses.json"), SIZE, convention="opengl-c2w")
+    with pytest.raises(InputError, match="expected a trajectory file"):
+        asked_path("w-4", SIZE, convention="opengl-c2w")
+
+
+def test_the_benchmark_s_and_vipe_s_files(tmp_path: Path) -> None:
+    c2w, K = poses(5), np.tile(np.array([[300.0, 0, 160], [0, 300, 100], [0, 0, 1]]), (5, 1, 1))
+    path = asked_path(npz(tmp_path / "b.npz", c2w=c2w, intrinsics=K, fps=np.array(8), num_frames=np.array(5)), SIZE)
+    assert path.fps == pytest.approx(8)
+    # float64 products of numbers of size 3
+    np.testing.assert_allclose(c2w[0] @ path.world_from_cam, c2w, atol=1e-14)
+    whole = npz(tmp_path / "v.npz", data=c2w, inds=np.arange(5))
+    assert asked_path(whole, SIZE).poses == 5
+    with pytest.raises(InputError, match="between poses 1 and 2"):
+        asked_path(npz(tmp_path / "g.npz", data=c2w, inds=np.array([0, 1, 3, 4, 5])), SIZE)
 
 
 def test_bad_paths(tmp_path: Path) -> None:
@@ -68,6 +132,7 @@ def test_bad_paths(tmp_path: Path) -> None:
         "one": (npz(tmp_path / "one.npz", world_from_cam=poses(1)), "at least 2 poses"),
         "gap": (npz(tmp_path / "gap.npz", world_from_cam=poses(5), time_s=times), "between poses 2 and 3"),
         "absent": ("path/to.npz", "no file"),
+        "template": ("simple/orbits", "simple/orbit"),
         "actions": ("w-40,q-3", "'q-3'"),
         "empty": ("", "action"),
     }

@@ -1,0 +1,43 @@
+"""`wmkit trajectory`: a camera path looked at before it is sampled."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wmkit.cli.model import ActionMapName, ConventionName
+from wmkit.cli.shared import JsonFlag, stdout_for, tell
+
+__all__ = ["verbs"]
+
+verbs = typer.Typer(help="Camera paths.", rich_markup_mode=None)
+
+
+@verbs.callback()
+def _top() -> None:
+    """Camera paths."""
+
+
+@verbs.command()
+def preview(
+    trajectory: Annotated[str, typer.Argument(metavar="TRAJECTORY", help="As `wmkit sample --trajectory` takes it.")],
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("trajectory.png"),
+    convention: Annotated[ConventionName, typer.Option(help="Of a file that holds poses alone.")] = "as-format",
+    action_map: Annotated[ActionMapName, typer.Option(help="What the keys of actions mean.")] = "sana-v2",
+    checkpoint: Annotated[Path | None, typer.Option(help="Hold speeds against this run's training data.")] = None,
+    rrd: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a rerun recording too.")] = None,
+    json_output: JsonFlag = False,
+) -> None:
+    """A path from above, its height, pitch and speeds, as a picture."""
+    from wmkit.sample.preview import path_facts, write_preview, write_recording
+    from wmkit.sample.request import asked_path
+    from wmkit.train.checkpoint import find_checkpoint, read_state
+
+    with stdout_for(json_output):
+        path = asked_path(trajectory, (1, 1), convention=convention, keys=action_map)
+        motion = None if checkpoint is None else read_state(find_checkpoint(checkpoint)).data.motion
+        write_preview(path, out, motion)
+        if rrd is not None:
+            write_recording(path, rrd)
+    facts = path_facts(path, motion)
+    tell(facts.to_json(), [*facts.lines(), f"picture: {out}"], json_output)

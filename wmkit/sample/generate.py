@@ -1,0 +1,92 @@
+"""From a picture and cameras to frames: the three samplers, and latents decoded as they come.
+
+euler   all frames at once.
+chunk   chunk-causal, each chunk begun before the last is done; decoded when all are.
+stream  chunk by chunk in constant memory, each decoded as soon as it is done.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wmkit.model.chunk_sampler import sample_chunks
+from wmkit.model.dit import CameraDiT
+from wmkit.model.latent import LatentCodec
+from wmkit.model.ops.frame_gdn import ChunkLayout
+from wmkit.model.rays import CameraBatch
+from wmkit.model.sampler import Prompt, SamplerConfig, sample_latents
+from wmkit.model.stream import StreamConfig
+from wmkit.model.stream_sampler import stream_chunks
+from wmkit.sample.options import SamplerName
+from wmkit.train.progress import TrainProgress
+
+__all__ = ["STREAM_KEEPS", "Generation", "generate"]
+
+STREAM_KEEPS = StreamConfig(window=1, sink=True)  # as released: memory does not grow with the clip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Generation:
+    """What is to be generated: `cameras` of 1 + stride k frames, `first` the picture (h, w, 3) at the model's size."""
+
+    first: NDArray[np.uint8]
+    cameras: CameraBatch
+    prompt: Prompt
+    method: SamplerName
+    sampler: SamplerConfig
+
+
+def generate(
+    model: CameraDiT, codec: LatentCodec, asked: Generation, progress: TrainProgress
+) -> Iterator[NDArray[np.uint8]]:
+    """Every RGB frame (h, w, 3) in turn; `progress` counts Euler steps, and chunks where it streams."""
+    video = torch.from_numpy(asked.first).permute(2, 0, 1).float()[None, None] / 127.5 - 1
+    first = codec.normalise(codec.encode(video))
+    if asked.method == "stream":
+        yield from _streamed(model, codec, asked, first, progress)
+        return
+    work = (model, first, asked.cameras, asked.sampler, asked.prompt)
+    started = False
+
+    def advance(done: int, steps: int) -> None:
+        nonlocal started
+        if not started:
+            progress.start(steps, 0)
+            started = True
+        progress.advance(done, None)
+
+    try:
+        latent = sample_latents(*work, advance) if asked.method == "euler" else sample_chunks(*work, progress=advance)
+    finally:
+        if started:
+            progress.stop()
+    yield from _pictures(codec.decode(codec.normalise(latent, inverse=True)))
+
+
+def _streamed(
+    model: CameraDiT, codec: LatentCodec, asked: Generation, first: Tensor, progress: TrainProgress
+) -> Iterator[NDArray[np.uint8]]:
+    work = (model, first, asked.cameras, asked.sampler, asked.prompt)
+    T = codec.spec().latent_frames(asked.cameras.frames)
+    layout = ChunkLayout.first_plus_one(T)
+    latest: Tensor | None = None
+    progress.start(len(layout.frames), 0)
+    try:
+        for done, chunk in enumerate(stream_chunks(*work, layout=layout, kept=STREAM_KEEPS), start=1):
+            # A latent frame decodes with the one before it, whose own last frame was shown already.
+            joined = chunk if latest is None else torch.cat([latest, chunk], dim=1)
+            video = codec.decode(codec.normalise(joined, inverse=True))
+            yield from _pictures(video if latest is None else video[:, 1:])
+            latest = chunk[:, -1:]
+            progress.advance(done, None)
+    finally:
+        progress.stop()
+
+
+def _pictures(video: Tensor) -> Iterator[NDArray[np.uint8]]:
+    rgb = (video[0].permute(0, 2, 3, 1) + 1) * 127.5
+    yield from rgb.round().clamp(0, 255).to(torch.uint8).numpy()
