@@ -7,6 +7,7 @@ from wmkit.annotate.pipeline import AnnotateConfig, annotate_clip
 from wmkit.corpus import Corpus, LedgerRow
 from wmkit.errors import ClipError, InputError
 from wmkit.video import ClipFile
+from wmkit.video.remote import local_copy
 
 __all__ = ["AnnotateTask", "annotate_item"]
 
@@ -24,7 +25,8 @@ def annotate_item(task: AnnotateTask, file: ClipFile) -> LedgerRow:
 
     Raises ClipError when the clip cannot be used, ("write", "write_failed") when the disk refuses its folder.
     """
-    result = annotate_clip(file, task.config)
+    with local_copy(file) as here:
+        result = annotate_clip(here, task.config)
     try:
         Corpus(Path(task.corpus)).write(result.annotation)
     except InputError as error:

@@ -29,6 +29,9 @@ RERUN_FLAGS = frozenset(
     | {"intrinsics", "fov_deg", "priors", "poses", "pose_command", "pose_weights"}
 )
 
+SourcesArgument = Annotated[
+    list[str], typer.Argument(metavar="PATH", help="Videos, image folders, folders of them, URLs, .csv, .parquet.")
+]
 Lengths = list[str] | None
 BaselineFlag = Annotated[Lengths, typer.Option(metavar="A:B=M[±S]", help="Frames A and B, metres apart.")]
 ObjectFlag = Annotated[
@@ -42,7 +45,7 @@ verbs = typer.Typer()
 @verbs.command()
 def annotate(
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Video files, image folders, folders of them.")],
+    paths: SourcesArgument,
     out: Annotated[Path, typer.Option(help="Corpus folder; one of the same config is resumed.")] = Path("corpus"),
     decoder: Annotated[DecoderName, typer.Option(help="Decoding library.")] = "pyav",
     fps: FpsFlag = "16",
@@ -70,6 +73,7 @@ def annotate(
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when any clip failed.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Let another config annotate this corpus again.")] = False,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every source again, changed or not.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry", help="Attempt failed clips again.")] = False,
     stop_after: Annotated[StopAfter | None, typer.Option(help="Measure the footage alone; no pose.")] = None,
     json_output: JsonFlag = False,
@@ -95,13 +99,14 @@ def annotate(
         stop_after=stop_after,
     )
     workforce = ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib)
-    options = RunOptions(executor=workforce, update=update, retry=retry_failed, rerun=_given_flags(context))
+    rerun = _given_flags(context)
+    options = RunOptions(executor=workforce, update=update, retry=retry_failed, rehash=rehash, rerun=rerun)
     summary = _run(paths, out, config, options, json_output)
     return summary.exit_code(strict=strict)
 
 
 def _run(
-    paths: list[Path], out: Path, config: "AnnotateConfig", options: "RunOptions", json_output: bool
+    paths: list[str], out: Path, config: "AnnotateConfig", options: "RunOptions", json_output: bool
 ) -> "RunSummary":
     """Do the work and tell of it."""
     from wmkit.annotate.progress import progress_for

@@ -8,6 +8,7 @@ from wmkit.clip import Annotation
 from wmkit.corpus.ledger import SourceRow
 from wmkit.errors import ClipError, ConfigError, InputError
 from wmkit.video import DecodeLimits, FrameSource, VideoConfig, discover, identify, open_view
+from wmkit.video.remote import pinned_copy
 
 __all__ = ["SourceGone", "reopen_source", "video_config"]
 
@@ -42,7 +43,7 @@ def reopen_source(row: SourceRow, annotation: Annotation, config: Mapping[str, A
         file = identify(found[0])
         if file.content_hash != annotation.provenance.input_hash:
             return SourceGone(reason="source has changed since it was annotated", detail=row.path)
-        return open_view(file, video, annotation.view)
+        return open_view(pinned_copy(file), video, annotation.view)
     except (InputError, ClipError) as error:
         if isinstance(error, ClipError) and error.code == "other_frames":
             return SourceGone(reason="source gives other frames than were annotated", detail=row.path)

@@ -9,6 +9,7 @@ from wmkit.errors import ClipError, InputError
 from wmkit.video.frames import ClipFile, DecodeFacts, DecodeLimits
 
 __all__ = [
+    "OPEN_OPTIONS",
     "STAGE",
     "IndexBuilder",
     "as_stored",
@@ -20,6 +21,15 @@ __all__ = [
 ]
 
 STAGE = "decode"
+
+# A demuxer outside this list may open other files or addresses (hls, concat, dash, image2, sdp, lavfi, ...).
+# Audio formats are in it so that a song is `no_video_stream` and not an unknown file.
+_DEMUXERS = (
+    "3gp,aac,apng,asf,av1,avi,dv,flac,flv,gif,h261,h263,h264,hevc,ivf,jpeg_pipe,m4v,matroska,mjpeg,mov,mp3,mpeg,mpegts,"
+    "mpegvideo,mxf,nut,obu,ogg,png_pipe,rawvideo,rm,vc1,vvc,wav,webp_pipe,wtv,yuv4mpegpipe"
+)
+OPEN_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
+"""What FFmpeg may do with a user's file, for every `av.open` of one."""
 
 # A playlist makes a demuxer open other files; it is text, and so is a script or page that was named .mp4.
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<MPD", b"<?xml")
@@ -94,12 +104,15 @@ class IndexBuilder:
     """Collects the pts index of one pass and what was dropped, and makes the `DecodeFacts`.
 
     A frame is kept when its time is known and after the last kept one; every dropped frame is noted. The rule
-    looks at times alone, so a second pass that asks `keeps` in the same order keeps the same frames.
+    looks at times alone, so a second pass that asks `keeps` in the same order keeps the same frames. From `end_s`
+    (seconds after the first frame) on nothing is kept or noted, and `ended` tells that decoding may stop.
     """
 
-    def __init__(self, name: str, limits: DecodeLimits) -> None:
+    def __init__(self, name: str, limits: DecodeLimits, end_s: float | None = None) -> None:
         self.name = name
         self.limits = limits
+        self.ended = False
+        self._end_s = end_s
         self.pts_s: list[float] = []
         self.corrupt: list[bool] = []
         self._notes: list[str] = []
@@ -113,7 +126,11 @@ class IndexBuilder:
             self._unwritten += 1
 
     def keeps(self, pts_s: float | None, corrupt: bool) -> bool:
-        """Adds a frame to the index unless its time is unknown or does not increase."""
+        """Adds a frame to the index unless its time is unknown, does not increase or is past the end."""
+        if pts_s is not None and self._end_s is not None and self.pts_s and pts_s - self.pts_s[0] >= self._end_s:
+            self.ended = True
+        if self.ended:
+            return False
         if pts_s is None:
             self.note(f"frame without a timestamp after {self._last()}: dropped")
             return False

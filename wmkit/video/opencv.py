@@ -38,7 +38,7 @@ class OpencvDecoder:
         if header.interlaced:
             message = f"{file.name}: expected progressive video, got interlaced, which OpenCV returns black; use pyav"
             raise ClipError(STAGE, "interlaced", message)
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         with _capture(file) as capture:
             size = tuple(int(capture.get(item)) for item in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
             if size != (header.width, header.height):
@@ -56,7 +56,7 @@ class OpencvDecoder:
     ) -> Iterator[NDArray[np.uint8]]:
         """See `Decoder.frames`."""
         header = probe(file, config)
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         with _capture(file) as capture:
             for number, _ in enumerate(_grabbed(capture, header.start_s, builder)):
                 builder.check_same(facts)
@@ -89,3 +89,5 @@ def _grabbed(capture: cv2.VideoCapture, start_s: float, builder: IndexBuilder) -
     while capture.grab():
         if builder.keeps(start_s + capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0, corrupt=False):
             yield
+        elif builder.ended:
+            return

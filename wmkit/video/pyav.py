@@ -25,17 +25,9 @@ from numpy.typing import NDArray
 
 from wmkit.errors import ClipError
 from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
-from wmkit.video.guard import STAGE, IndexBuilder, check_pixels, check_video_file
+from wmkit.video.guard import OPEN_OPTIONS, STAGE, IndexBuilder, check_pixels, check_video_file
 
 __all__ = ["Header", "PyavDecoder", "facts_of", "hides_packets", "probe", "refuse_transport_stream"]
-
-# A demuxer outside this list may open other files or addresses (hls, concat, dash, image2, sdp, lavfi, ...).
-# Audio formats are in it so that a song is `no_video_stream` and not an unknown file.
-_DEMUXERS = (
-    "3gp,aac,apng,asf,av1,avi,dv,flac,flv,gif,h261,h263,h264,hevc,ivf,jpeg_pipe,m4v,matroska,mjpeg,mov,mp3,mpeg,mpegts,"
-    "mpegvideo,mxf,nut,obu,ogg,png_pipe,rawvideo,rm,vc1,vvc,wav,webp_pipe,wtv,yuv4mpegpipe"
-)
-_OPEN_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +62,7 @@ class PyavDecoder:
 
         Codes: those of `guard`, and no_video_stream, zero_frames, size_changes, no_timestamps, odd_rotation, mirrored.
         """
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         header: Header | None = None
         shape = (0, 0, 0)
         with _opened(file) as container:
@@ -89,7 +81,7 @@ class PyavDecoder:
         self, file: ClipFile, config: VideoConfig, facts: DecodeFacts, keep: NDArray[np.bool_]
     ) -> Iterator[NDArray[np.uint8]]:
         """See `Decoder.frames`. 10-bit and HDR become 8 bit by swscale's matrix and range, without tone mapping."""
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         with _opened(file) as container:
             stream = _video_stream(file, container, config)
             for number, frame in enumerate(_decoded(file, container, stream, builder)):
@@ -104,7 +96,7 @@ def probe(file: ClipFile, config: VideoConfig) -> Header:
 
     Raises the ClipErrors of `PyavDecoder.index`, and so keeps playlists and other traps from those libraries.
     """
-    builder = IndexBuilder(file.name, config.limits)
+    builder = IndexBuilder(file.name, config.limits, file.end_s)
     with _opened(file) as container:
         stream = _video_stream(file, container, config)
         for frame in _decoded(file, container, stream, builder):
@@ -114,7 +106,7 @@ def probe(file: ClipFile, config: VideoConfig) -> Header:
 
 def hides_packets(file: ClipFile, config: VideoConfig) -> bool:
     """Whether an edit list keeps some of the stream's packets off the screen; demuxes without decoding."""
-    builder = IndexBuilder(file.name, config.limits)
+    builder = IndexBuilder(file.name, config.limits, file.end_s)
     with _opened(file) as container:
         stream = _video_stream(file, container, config)
         return any(packet.is_discard for packet in _packets(container, stream, builder))
@@ -191,7 +183,7 @@ def _matrix_determinant(frame: VideoFrame) -> int | None:
 def _opened(file: ClipFile) -> InputContainer:
     path = check_video_file(file)
     try:
-        return av.open(path, metadata_errors="replace", options=dict(_OPEN_OPTIONS))
+        return av.open(path, metadata_errors="replace", options=dict(OPEN_OPTIONS))
     except (InvalidDataError, ArgumentError) as error:
         message = (
             f"{file.name}: expected a video, got data without a readable container header; remove or copy it again"
@@ -235,6 +227,8 @@ def _decoded(
             pts_s = float(frame.pts * frame.time_base)
         if builder.keeps(pts_s, frame.is_corrupt):
             yield frame
+        elif builder.ended:
+            return
 
 
 def _survivors(container: InputContainer, stream: VideoStream, builder: IndexBuilder) -> Iterator[VideoFrame]:
