@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -133,15 +133,21 @@ def config_of_clip(config: AnnotateConfig, given: str) -> AnnotateConfig:
     return dataclasses.replace(config, prior=prior, caption=caption, scale=facts.scale_cues(config.scale))
 
 
-def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -> AnnotateResult:
+def annotate_clip(
+    file: ClipFile,
+    config: AnnotateConfig,
+    device: str = "cpu",
+    first_pass: AbstractContextManager[None] = nullcontext(),  # noqa: B008 - it holds nothing
+) -> AnnotateResult:
     """Decode, pose, scale, depth and filters of one clip; `no_trajectory` is an outcome, not an error.
 
     Where pose finds a lens, all that comes after works on undistorted frames, and the annotation tells of those.
+    `first_pass` is held while the file is decoded for the first time, when nobody knows yet what it costs.
     Raises ClipError(stage, code) when the clip cannot be used.
     """
     clock, run = StageClock(), config
     config = config_of_clip(config, file.given)
-    with clock.stage("decode"):
+    with clock.stage("decode"), first_pass:
         frames = open_source(file, config.video)
     verdicts = _seen(frames, config.footage_filters, device, clock)
     with clock.stage("pose"):

@@ -9,12 +9,14 @@ from wmkit.errors import ClipError, InputError
 from wmkit.video.frames import ClipFile, DecodeFacts, DecodeLimits
 
 __all__ = [
+    "CODECS",
     "OPEN_OPTIONS",
     "STAGE",
     "IndexBuilder",
     "as_stored",
     "check_frame_count",
     "check_pixels",
+    "check_promise",
     "check_video_file",
     "file_changed",
     "missing_package",
@@ -28,7 +30,21 @@ _DEMUXERS = (
     "3gp,aac,apng,asf,av1,avi,dv,flac,flv,gif,h261,h263,h264,hevc,ivf,jpeg_pipe,m4v,matroska,mjpeg,mov,mp3,mpeg,mpegts,"
     "mpegvideo,mxf,nut,obu,ogg,png_pipe,rawvideo,rm,vc1,vvc,wav,webp_pipe,wtv,yuv4mpegpipe"
 )
-OPEN_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
+CODECS = frozenset(
+    {
+        *("apng", "av1", "cfhd", "dnxhd", "dvvideo", "ffv1", "ffvhuff", "flv", "gif", "h261", "h263", "h264", "hevc"),
+        *("huffyuv", "libaom-av1", "libdav1d", "libvpx", "libvpx-vp9", "magicyuv", "mjpeg", "mpeg1video", "mpeg2video"),
+        *("mpeg4", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "png", "prores", "qtrle", "rawvideo", "theora", "utvideo"),
+        *("v210", "v410", "vc1", "vp6", "vp6f", "vp8", "vp9", "vvc", "webp", "wmv1", "wmv2", "wmv3"),
+    }
+)
+"""FFmpeg's decoders of what cameras, editors and the web write; its other hundreds are never fed an untrusted file."""
+OPEN_OPTIONS = {
+    "format_whitelist": _DEMUXERS,
+    "codec_whitelist": ",".join(sorted(CODECS)),
+    "protocol_whitelist": "file",
+    "enable_drefs": "0",
+}
 """What FFmpeg may do with a user's file, for every `av.open` of one."""
 
 # A playlist makes a demuxer open other files; it is text, and so is a script or page that was named .mp4.
@@ -36,6 +52,7 @@ _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<MPD", b"<?xml")
 _TEXT_WITH_FRAMES = (b"YUV4MPEG2",)
 _SNIFF_BYTES = 1024
 _MAX_NOTES = 100
+MAX_DURATION_S = 24 * 3600.0
 
 
 def check_video_file(file: ClipFile) -> str:
@@ -91,6 +108,20 @@ def check_frame_count(name: str, count: int, limits: DecodeLimits) -> None:
             "too_many_frames",
             f"{name}: expected at most {limits.max_source_frames} frames, got more; cut it into clips first",
         )
+
+
+def check_promise(file: ClipFile, frames: int, duration_s: float | None, limits: DecodeLimits) -> None:
+    """What a header promises, before anything is decoded; 0 frames and None are unknown.
+
+    Raises ClipError `too_many_frames`, and `too_long` above a day. A file of which a part is wanted may be longer:
+    decoding stops after it.
+    """
+    if file.end_s is not None:
+        return
+    check_frame_count(file.name, frames, limits)
+    if duration_s is not None and duration_s > MAX_DURATION_S:
+        message = f"expected at most {MAX_DURATION_S / 3600:g} hours, its header says {duration_s / 3600:.1f}"
+        raise ClipError(STAGE, "too_long", f"{file.name}: {message}; name the part that is wanted (#t=START,END)")
 
 
 def file_changed(name: str) -> ClipError:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from wmkit.errors import ClipError
 from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
-from wmkit.video.guard import STAGE, IndexBuilder, file_changed
+from wmkit.video.guard import OPEN_OPTIONS, STAGE, IndexBuilder, file_changed
 from wmkit.video.pyav import facts_of, probe
 from wmkit.video.quiet import quiet_opencv
 
@@ -73,6 +73,7 @@ class OpencvDecoder:
 def _capture(file: ClipFile) -> Iterator[cv2.VideoCapture]:
     """An open reader on one thread that neither turns pictures nor writes to stderr."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, when the first reader opens
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{name};{value}" for name, value in OPEN_OPTIONS.items())
     with quiet_opencv():
         capture = cv2.VideoCapture(file.path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     try:

@@ -25,7 +25,15 @@ from numpy.typing import NDArray
 
 from wmkit.errors import ClipError
 from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
-from wmkit.video.guard import OPEN_OPTIONS, STAGE, IndexBuilder, check_pixels, check_video_file
+from wmkit.video.guard import (
+    CODECS,
+    OPEN_OPTIONS,
+    STAGE,
+    IndexBuilder,
+    check_pixels,
+    check_promise,
+    check_video_file,
+)
 
 __all__ = ["Header", "PyavDecoder", "facts_of", "hides_packets", "probe", "refuse_transport_stream"]
 
@@ -201,6 +209,11 @@ def _video_stream(file: ClipFile, container: InputContainer, config: VideoConfig
         kinds = ", ".join(sorted({item.type for item in container.streams})) or "no streams"
         raise ClipError(STAGE, "no_video_stream", f"{file.name}: expected a video stream, got {kinds}; remove it")
     context = stream.codec_context
+    if context is None or context.name not in CODECS:
+        name = "one that FFmpeg does not know" if context is None else context.name
+        message = f"{file.name}: expected a codec that cameras or the web use, got {name}; encode it as H.264 first"
+        raise ClipError(STAGE, "unsupported_codec", message)
+    check_promise(file, stream.frames, _stated_duration_s(container, stream), config.limits)
     if context.width and context.height:
         check_pixels(file.name, context.width, context.height, config.limits)
     # Guards the allocation when the header lied; twice the limit, since FFmpeg counts the padding of its buffers.
@@ -208,6 +221,12 @@ def _video_stream(file: ClipFile, container: InputContainer, config: VideoConfig
     context.thread_type = "FRAME"
     context.thread_count = 1
     return stream
+
+
+def _stated_duration_s(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return None if container.duration is None else container.duration / av.time_base
 
 
 def _decoded(
@@ -238,6 +257,8 @@ def _survivors(container: InputContainer, stream: VideoStream, builder: IndexBui
             frames = stream.decode(packet)
         except AvEOFError:
             return  # the demuxer's own last packet had drained the decoder
+        except MemoryError:
+            raise  # this machine's lack, not the file's damage: frames must not go missing by it
         except (FFmpegError, OSError) as error:
             builder.note(f"decode: {_one_line(error)}")
             continue
