@@ -45,12 +45,9 @@ class Costs:
         return by_frame | {stage: seconds * clips for stage, seconds in self.core_s_per_clip.items()}
 
 
-def costs_of_corpus(corpus: Corpus, columns: LedgerColumns, config_hash: str) -> Costs | None:
-    """Of the clips finished under this config whose times were taken; None when there is none.
-
-    `columns` are those of the corpus' ledger, which the caller has read.
-    """
-    table = columns.table.filter(pa.array(columns.finished(config_hash))).combine_chunks()
+def costs_of_corpus(corpus: Corpus, finished: LedgerColumns) -> Costs | None:
+    """Of the `finished` clips whose times were taken; None when there is none."""
+    table = finished.table
     # A run that was killed leaves clips whose times nobody knows.
     stages = [np.diff(chunk.offsets.to_numpy()) for chunk in table["timings"].chunks]
     table = table.filter(pa.array(np.concatenate([np.zeros(0, dtype=int), *stages]) > 0)).combine_chunks()

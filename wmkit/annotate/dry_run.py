@@ -1,7 +1,7 @@
 """`plan_annotate`: what a run would do and cost, from the ledger and a few clips; it writes nothing."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from wmkit.annotate.costs import Costs, costs_of_corpus, shipped_costs
+from wmkit.annotate.inputs import find_inputs
 from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
 from wmkit.annotate.pose import TrackSfmConfig
 from wmkit.annotate.sources import is_current
@@ -17,7 +18,7 @@ from wmkit.corpus import Corpus
 from wmkit.corpus.columns import LedgerColumns
 from wmkit.errors import ClipError
 from wmkit.spread import evenly_spread
-from wmkit.video import ClipFile, FoundClip, discover, open_source
+from wmkit.video import ClipFile, FoundClip, open_source
 
 __all__ = ["DryRun", "plan_annotate"]
 
@@ -85,17 +86,24 @@ class DryRun:
         return [*lines, "dry run: nothing was written"]
 
 
-def plan_annotate(paths: Sequence[str | Path], out: str | Path, config: AnnotateConfig, *, update: bool) -> DryRun:
+def plan_annotate(
+    paths: Sequence[str | Path],
+    out: str | Path,
+    config: AnnotateConfig,
+    *,
+    update: bool,
+    note: Callable[[str], None] = lambda _: None,
+) -> DryRun:
     """What `run_annotate` would do with the same arguments; raises the errors it would raise before its first clip."""
-    discovery = discover(paths)
+    discovery = find_inputs(paths, note)
     digest = config_hash(config)
     corpus = Corpus.find(Path(out), cast("dict[str, Any]", config_dict(config)), digest, update=update)
-    columns = None if corpus is None else corpus.columns()
-    to_do = _to_do(discovery.clips, corpus, columns, digest)
+    finished = None if corpus is None else corpus.columns().finished(digest, corpus.config_hashes(digest))
+    to_do = _to_do(discovery.clips, corpus, finished)
     sample = _Sample.of(to_do, config)
     each = len(to_do) / sample.opened if sample.opened else 0.0
     frames, readable = each * float(sample.frames.sum()), each * (sample.opened - sample.unreadable)
-    own = None if corpus is None or columns is None else costs_of_corpus(corpus, columns, digest)
+    own = None if corpus is None or finished is None else costs_of_corpus(corpus, finished)
     costs, not_known = (own, []) if own is not None else _shipped_for(config)
     core_s = costs.core_s(readable, frames)
     return DryRun(
@@ -155,15 +163,12 @@ class _Sample:
         return float(self.frames.std(ddof=1) / np.sqrt(self.opened) * left / self.frames.mean())
 
 
-def _to_do(
-    found: Sequence[FoundClip], corpus: Corpus | None, columns: LedgerColumns | None, digest: str
-) -> list[FoundClip]:
+def _to_do(found: Sequence[FoundClip], corpus: Corpus | None, finished: LedgerColumns | None) -> list[FoundClip]:
     """Clips without a result under this config, as far as path, size and time tell."""
-    if corpus is None or columns is None:
+    if corpus is None or finished is None:
         return list(found)
     by_path = {row.path: row for row in corpus.sources()}
-    ids = columns.words("clip_id")
-    done = {ids[row] for row in np.flatnonzero(columns.finished(digest))} & set(corpus.clip_ids())
+    done = set(finished.words("clip_id")) & set(corpus.clip_ids())
     known = {path for path, row in by_path.items() if row.clip_id in done}
     return [clip for clip in found if not (clip.path in known and is_current(clip, by_path[clip.path]))]
 

@@ -23,6 +23,7 @@ from wmkit.telemetry.gpx import read_gpx
 from wmkit.telemetry.table import METRES_PER_DOP, UNKNOWN_SIGMA_M, read_table
 from wmkit.telemetry.track import GpsTrack, GravityTrack, enu_m
 from wmkit.video.frames import ClipFile
+from wmkit.video.guard import OPEN_OPTIONS
 
 __all__ = ["AUTO", "MAX_FILE_BYTES", "Sidecars", "Telemetry", "named_sidecars", "read_telemetry"]
 
@@ -234,7 +235,7 @@ def _file_bytes(path: Path) -> bytes:
 def _creation_s(path: str) -> float | None:
     """Seconds since 1970 at which the container says it was begun; None when it does not say, or says 1904 or 1970."""
     try:
-        with av.open(path, metadata_errors="replace", options={"protocol_whitelist": "file"}) as container:
+        with av.open(path, metadata_errors="replace", options=dict(OPEN_OPTIONS)) as container:
             text = container.metadata.get("creation_time", "")
     except (FFmpegError, OSError):
         return None
