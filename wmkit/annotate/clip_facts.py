@@ -26,6 +26,7 @@ class ClipFacts:
     fov_deg               horizontal, of the upright source picture; not beside fx.
     sigma_log             of the focal length; defaults are those of `--priors`.
     camera_height_m       above the ground; its sigma is 3 % unless camera_height_sigma_m says otherwise.
+    beside                hash of the files beside the clip that are read for it (`beside_hash`); no manifest says it.
     """
 
     caption: str | None = None
@@ -39,6 +40,7 @@ class ClipFacts:
     sigma_log: float | None = None
     camera_height_m: float | None = None
     camera_height_sigma_m: float | None = None
+    beside: str | None = None
 
     def __post_init__(self) -> None:
         if self.caption is not None:
@@ -51,7 +53,7 @@ class ClipFacts:
     @classmethod
     def parse(cls, given: str) -> "ClipFacts":
         """The facts of `text`'s string."""
-        return cls(**json.loads(given))
+        return cls(**json.loads(given)) if given else cls()
 
     def text(self) -> str:
         """Canonical JSON of what is known, "" for nothing: equal iff the facts are."""

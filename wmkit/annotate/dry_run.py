@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from wmkit.annotate.beside import beside_hash
 from wmkit.annotate.costs import Costs, costs_of_corpus, shipped_costs
 from wmkit.annotate.inputs import find_inputs
 from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
@@ -99,7 +100,7 @@ def plan_annotate(
     digest = config_hash(config)
     corpus = Corpus.find(Path(out), cast("dict[str, Any]", config_dict(config)), digest, update=update)
     finished = None if corpus is None else corpus.columns().finished(digest, corpus.config_hashes(digest))
-    to_do = _to_do(discovery.clips, corpus, finished)
+    to_do = _to_do(discovery.clips, corpus, finished, beside_hash(config))
     sample = _Sample.of(to_do, config)
     each = len(to_do) / sample.opened if sample.opened else 0.0
     frames, readable = each * float(sample.frames.sum()), each * (sample.opened - sample.unreadable)
@@ -163,14 +164,19 @@ class _Sample:
         return float(self.frames.std(ddof=1) / np.sqrt(self.opened) * left / self.frames.mean())
 
 
-def _to_do(found: Sequence[FoundClip], corpus: Corpus | None, finished: LedgerColumns | None) -> list[FoundClip]:
+def _to_do(
+    found: Sequence[FoundClip],
+    corpus: Corpus | None,
+    finished: LedgerColumns | None,
+    beside: Callable[[ClipFile], str] | None,
+) -> list[FoundClip]:
     """Clips without a result under this config, as far as path, size and time tell."""
     if corpus is None or finished is None:
         return list(found)
     by_path = {row.path: row for row in corpus.sources()}
     done = set(finished.words("clip_id")) & set(corpus.clip_ids())
     known = {path for path, row in by_path.items() if row.clip_id in done}
-    return [clip for clip in found if not (clip.path in known and is_current(clip, by_path[clip.path]))]
+    return [clip for clip in found if not (clip.path in known and is_current(clip, by_path[clip.path], beside))]
 
 
 def _shipped_for(config: AnnotateConfig) -> tuple[Costs, list[str]]:

@@ -1,10 +1,10 @@
 """A network's folder on this machine, as the transformers package writes it."""
 
-import hashlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
+from wmkit.annotate.hashes import hash_of_files
 from wmkit.errors import InputError
 
 __all__ = ["model_folder", "weights_hash"]
@@ -22,8 +22,4 @@ def weights_hash(files: Sequence[Path], package: str, what: str) -> str:
     """sha256 over the sha256 of every file, in order; InputError without the `package` that reads them for `what`."""
     if importlib.util.find_spec(package) is None:
         raise InputError(f"{what}: expected the package {package} beside these weights; install it")
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+    return hash_of_files(files)

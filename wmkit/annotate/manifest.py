@@ -27,7 +27,7 @@ from wmkit.video.reference import checked_span, is_url
 __all__ = ["MANIFESTS", "read_manifest"]
 
 MANIFESTS = (".csv", ".parquet")
-FACTS = tuple(field.name for field in fields(ClipFacts))
+FACTS = tuple(field.name for field in fields(ClipFacts) if field.name != "beside")
 SPAN = ("start_s", "end_s")
 TEXTS = ("path", "caption")
 ASKED_AT_ONCE = 16
@@ -137,7 +137,7 @@ def _clip(manifest: Path, where: str, cells: dict[str, Any]) -> FoundClip:
         got = "nothing" if text is None else repr(text)
         raise InputError(f"{where}, column path: expected a file or URL, got {got}")
     known = [name for name in (*SPAN, *FACTS) if name in cells and name not in TEXTS]
-    numbers = {name: _number(where, name, cells[name]) for name in known}
+    numbers: dict[str, Any] = {name: _number(where, name, cells[name]) for name in known}
     caption = cells.get("caption")
     if caption is not None and not isinstance(caption, str):
         raise InputError(f"{where}, column caption: expected a text, got {caption!r}")

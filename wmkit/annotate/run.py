@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+from wmkit.annotate.beside import beside_hash
 from wmkit.annotate.inputs import find_inputs
 from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
 from wmkit.annotate.progress import Progress
@@ -117,7 +118,7 @@ def run_annotate(
         if corpus.config_hash != digest:
             raise ConfigError(f"{corpus.path}: expected this run's config, another run just changed it; run again")
         progress.note(f"sources found: {len(discovery.clips)}; reading those that are new")
-        plan = plan_sources(discovery.clips, corpus.sources(), rehash=options.rehash)
+        plan = plan_sources(discovery.clips, corpus.sources(), rehash=options.rehash, beside=beside_hash(config))
         _check_decoder(plan, config)
         corpus.write_sources(plan.rows)
         run = _Run(corpus, plan, options, progress)

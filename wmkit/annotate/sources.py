@@ -1,11 +1,12 @@
 """From what discovery found to what the run works on: content hashes (cached), names, one clip for equal content."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from wmkit.annotate.clip_facts import ClipFacts
 from wmkit.corpus import SourceRow
 from wmkit.errors import ClipError
 from wmkit.video import ClipFile, FoundClip, content_hash
@@ -31,15 +32,21 @@ class SourcePlan:
     unreadable: dict[str, tuple[SourceRow, ClipError]]
 
 
-def plan_sources(found: Sequence[FoundClip], known: Sequence[SourceRow], *, rehash: bool = False) -> SourcePlan:
+def plan_sources(
+    found: Sequence[FoundClip],
+    known: Sequence[SourceRow],
+    *,
+    rehash: bool = False,
+    beside: Callable[[ClipFile], str] | None = None,
+) -> SourcePlan:
     """Identify every found clip; bytes are read only where path, size or time differ from a known row, or `rehash`.
 
     A source keeps the name it entered the corpus with, and what a manifest once said of it until another manifest
-    lists it, so that a rerun of one file alone writes the same bytes.
+    lists it, so that a rerun of one file alone writes the same bytes. `beside` is hashed for every source.
     """
     by_path = {row.path: row for row in known}
     names = _names(found, known)
-    found = [_with_given(clip, by_path.get(clip.path)) for clip in found]
+    found = [_with_given(clip, by_path.get(clip.path), beside) for clip in found]
     hashes = {} if rehash else _known_hashes(known)
     fresh = _one_a_file(clip for clip in found if _location_key(clip) not in hashes)
     with ThreadPoolExecutor(HASH_THREADS) as threads:
@@ -62,17 +69,21 @@ def plan_sources(found: Sequence[FoundClip], known: Sequence[SourceRow], *, reha
     return SourcePlan(rows=tuple(rows), files=files, unreadable=unreadable)
 
 
-def is_current(clip: FoundClip, row: SourceRow | None) -> bool:
+def is_current(clip: FoundClip, row: SourceRow | None, beside: Callable[[ClipFile], str] | None = None) -> bool:
     """Whether a known row still speaks of these bytes, as far as size and time tell, and of what is said of them."""
-    if row is None or row.content_hash is None or _with_given(clip, row).given != row.given:
+    if row is None or row.content_hash is None or _with_given(clip, row, beside).given != row.given:
         return False
     versioned = row.mtime_ns or not is_url(clip.location)
     return bool(versioned) and (row.size_bytes, row.mtime_ns) == (clip.size_bytes, clip.mtime_ns)
 
 
-def _with_given(clip: FoundClip, row: SourceRow | None) -> FoundClip:
-    """Where nobody says anything of the clip now, what was said before."""
-    return clip if clip.given is not None or row is None else replace(clip, given=row.given)
+def _with_given(clip: FoundClip, row: SourceRow | None, beside: Callable[[ClipFile], str] | None) -> FoundClip:
+    """Where nobody says anything of the clip now, what was said before; and what lies beside it now."""
+    given = row.given if clip.given is None and row is not None else clip.given or ""
+    if beside is not None or '"beside"' in given:
+        hashed = "" if beside is None else beside(clip_file(clip, clip.name, ""))
+        given = replace(ClipFacts.parse(given), beside=hashed or None).text()
+    return replace(clip, given=given)
 
 
 _FileKey = tuple[str, int, int]
