@@ -205,7 +205,7 @@ def test_a_cross_fade_is_seen_and_neither_a_cut_nor_a_pan_nor_a_flash(photo: np.
     assert value(CrossFadeConfig(), fast) == 0.0
     light = np.linspace(0.4, 1.2, 30)[:, None, None, None]
     assert value(CrossFadeConfig(), np.clip(first * light, 0, 255).astype(np.uint8)) == 0.0
-    assert measure(CrossFadeConfig(), first[:6]).reason == "too_few_frames"
+    assert measure(CrossFadeConfig(), first[:4]).reason == "too_few_frames"
 
 
 @pytest.mark.parametrize("between", [4, 6, 8, 12, 16])
