@@ -12,6 +12,7 @@ from wmkit.clip import Clip, SourceView
 from wmkit.errors import InputError
 
 __all__ = [
+    "UNTIMED",
     "WINDOW_FRAMES",
     "ClipFile",
     "DecodeFacts",
@@ -23,6 +24,8 @@ __all__ = [
 ]
 
 WINDOW_FRAMES = 64
+UNTIMED = "no timestamps in the file"
+"""How a note among `DecodeFacts.errors` begins that tells of no damage: a raw stream was timed by its stated rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,7 +131,7 @@ def _exposure(footage: Footage, _other: Footage, rng: Rng) -> Footage:
 
 
 def _dark(footage: Footage, _other: Footage, _rng: Rng) -> Footage:
-    return _pixels(footage, footage.rgb * 0.1)
+    return _pixels(footage, np.asarray(footage.rgb * 0.1, dtype=np.float64))
 
 
 def _black(footage: Footage, _other: Footage, rng: Rng) -> Footage:

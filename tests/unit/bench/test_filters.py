@@ -86,9 +86,7 @@ def sliding(seed: int) -> Footage:
     ],
 )
 def test_a_case_goes_through_the_annotator(defect: str, filter_name: str | None, monkeypatch) -> None:
-    monkeypatch.setattr(
-        filters, "material", lambda key: Material(name=f"wall {key.index}", footage=sliding(key.index))
-    )
+    monkeypatch.setattr(filters, "material", lambda key: Material(name=f"wall {key.index}", footage=sliding(key.index)))
     case = FilterCase(
         defect=defect, needs="footage", key=MaterialKey(kind="world", use="tuning", index=0, needs="footage")
     )

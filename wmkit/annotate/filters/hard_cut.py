@@ -15,7 +15,11 @@ __all__ = ["HardCutConfig"]
 
 NAME, UNIT = "hard_cut", "cuts"
 WINDOW = 2  # PySceneDetect's own default: frames on either side that a cut must stand out from
-SIDE_PX, LEFT, STANDS_OUT = 64, 35.0, 2.5  # long side; equalised grey levels left by dense flow; times the window's mean
+SIDE_PX, LEFT, STANDS_OUT = (
+    64,
+    35.0,
+    2.5,
+)  # long side; equalised grey levels left by dense flow; times the window's mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
