@@ -13,6 +13,7 @@ from wmkit.errors import InputError
 from wmkit.video.reference import Span
 
 __all__ = [
+    "UNTIMED",
     "WINDOW_FRAMES",
     "ClipFile",
     "DecodeFacts",
@@ -24,6 +25,8 @@ __all__ = [
 ]
 
 WINDOW_FRAMES = 64
+UNTIMED = "no timestamps in the file"
+"""How a note among `DecodeFacts.errors` begins that tells of no damage: a raw stream was timed by its stated rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

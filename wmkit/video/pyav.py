@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from wmkit.errors import ClipError
-from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
+from wmkit.video.frames import UNTIMED, ClipFile, DecodeFacts, VideoConfig
 from wmkit.video.guard import (
     CODECS,
     OPEN_OPTIONS,
@@ -237,7 +237,7 @@ def _decoded(
     for number, frame in enumerate(_survivors(container, stream, builder)):
         if number == 0 and frame.pts is None:
             untimed_rate = _stated_rate(file, stream)
-            builder.note(f"no timestamps in the file: time = index / {untimed_rate}, the rate the bitstream states")
+            builder.note(f"{UNTIMED}: time = index / {untimed_rate}, the rate the bitstream states")
         if untimed_rate is not None:
             pts_s = float(number / untimed_rate)
         elif frame.pts is None or frame.time_base is None:

@@ -8,6 +8,7 @@ from wmkit.clip import Annotation, Verdict
 
 __all__ = [
     "adjacent_posed",
+    "dense_flow",
     "derivative_verdict",
     "differentiated",
     "evidence_verdict",
@@ -96,17 +97,29 @@ def frame_factors(annotation: Annotation) -> Array | None:
     return np.array(max(rows, key=len), dtype=np.float64) if rows else None
 
 
-def moved_onto(picture: NDArray[np.uint8], target: NDArray[np.uint8]) -> Array:
-    """A grey picture (h, w) with its parts moved to where dense flow (DIS, fast preset) finds them in `target`.
+def dense_flow(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    """(h, w, 2) px: where each pixel of `before` (h, w) is in `now`, by DIS' fast preset; None of too small pictures.
 
-    NaN where that is outside of the picture; the picture itself where it is too small for the flow, 16 px.
+    OpenCV's DIS ends the process where the short side is below 32 px and the long one above 64.
     """
     import cv2
 
-    if min(picture.shape) < 16:
-        return picture.astype(np.float64)
+    if min(before.shape) < (16 if max(before.shape) <= 64 else 32):
+        return None
     dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
-    flow = dis.calc(target, picture, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return np.asarray(dis.calc(before, now, None), np.float32)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def moved_onto(picture: NDArray[np.uint8], target: NDArray[np.uint8]) -> Array:
+    """A grey picture (h, w) with its parts moved to where `dense_flow` finds them in `target`.
+
+    NaN where that is outside of the picture; the picture itself where it is too small for the flow.
+    """
+    import cv2
+
+    flow = dense_flow(target, picture)
+    if flow is None:
+        return picture.astype(np.float64)
     y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
     x, y = x + flow[..., 0], y + flow[..., 1]
     moved = cv2.remap(picture.astype(np.float64), x, y, cv2.INTER_LINEAR)

@@ -15,10 +15,11 @@ from wmkit.annotate.pose.check_given import Diagnosis, diagnose, find_focal
 from wmkit.annotate.pose.follow import follow_points
 from wmkit.annotate.pose.given_file import GivenCameras, beside, given_cameras
 from wmkit.annotate.pose.given_points import given_points
+from wmkit.annotate.pose.scale_step import scale_step
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks
 from wmkit.annotate.protocols import UNHASHED, PoseEstimate
 from wmkit.camera import Array, CameraPrior, Intrinsics, ScaleKind, Trajectory
-from wmkit.clip import NoTrajectory
+from wmkit.clip import QUALITY_ROWS, NoTrajectory, PoseQuality
 from wmkit.errors import ClipError, InputError
 from wmkit.video.frames import ClipFile, FrameSource
 
@@ -114,6 +115,7 @@ class Given:
             ),
             metric_hint_sigma_log=METRIC_SIGMA_LOG if cameras.metric else None,
             lens=cameras.lens,
+            quality=_quality(cameras.world_from_cam, rows, tracks),
         )
 
 
@@ -133,6 +135,12 @@ def _refuse(diagnosis: Diagnosis, file: str) -> None:
     if diagnosis.verdict == "no_fit":
         advice = "are they of this clip, in this order, with these intrinsics?"
         raise ClipError("pose", "poses_do_not_fit", f"{file}: {diagnosis.line()}; {advice}")
+
+
+def _quality(world_from_cam: Array, rows: Array, tracks: Tracks) -> PoseQuality:
+    """Nothing by frame: the poses are not ours to support. Of the clip, what three views say of their unit."""
+    unknown = {name: np.full(len(rows), np.nan) for name in QUALITY_ROWS}
+    return PoseQuality(**unknown, features=(("scale_step", scale_step(world_from_cam, rows, tracks)),))
 
 
 def _found_rows(cameras: GivenCameras, tracks: Tracks) -> Array:
