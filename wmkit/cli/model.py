@@ -10,7 +10,9 @@ from wmkit.cli.shared import JsonFlag, stdout_for, tell
 
 __all__ = ["ActionMapName", "ConventionName", "LayoutName", "PresetName", "SamplerName", "VaeName", "verbs"]
 
-RecipeName = Literal["tiny-cpu"]
+RecipeName = Literal[
+    "tiny-cpu", "tiny-cpu-linear", "tiny-cpu-gdn", "tiny-cpu-hybrid", "tiny-cpu-camera", "tiny-cpu-chunk"
+]
 LayoutName = Literal["nvlabs", "diffusers", "wmkit"]
 VaeName = Literal["ltx2", "wan", "dc-ae"]
 ConventionName = Literal["as-format", "opencv-c2w", "opencv-w2c", "opengl-c2w", "opengl-w2c"]
@@ -23,12 +25,15 @@ verbs = typer.Typer()
 
 @verbs.command()
 def train(
-    recipe: Annotated[RecipeName, typer.Argument(metavar="RECIPE", help="What to train: tiny-cpu.")] = "tiny-cpu",
+    recipe: Annotated[RecipeName, typer.Argument(metavar="RECIPE", help="What to train; see the README.")] = "tiny-cpu",
     data: Annotated[Path, typer.Option(help="Shards folder that build-shards wrote.")] = Path("shards"),
     out: Annotated[Path, typer.Option(help="Run folder for checkpoints and metrics.")] = Path("run"),
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as steps=400 or optimizer.lr=0.001."),
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Begin with the weights of this run: an earlier stage's. [default: fresh]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's latest checkpoint.")] = False,
     json_output: JsonFlag = False,
@@ -37,7 +42,9 @@ def train(
     from wmkit.train.progress import progress_for
     from wmkit.train.run import TrainOptions, run_train
 
-    options = TrainOptions(recipe=recipe, data=data, out=out, settings=tuple(settings or ()), resume=resume)
+    options = TrainOptions(
+        recipe=recipe, data=data, out=out, settings=tuple(settings or ()), start=start, resume=resume
+    )
     with stdout_for(json_output):
         summary = run_train(options, progress_for(sys.stderr))
     tell(summary.to_json(), summary.lines(), json_output)
