@@ -110,16 +110,33 @@ def sample(
 
 @verbs.command("eval")
 def evaluate(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video to judge.")],
-    trajectory: Annotated[Path, typer.Option(help="The cameras asked for: .npz, .json, .txt or a COLMAP folder.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video to judge; with --benchmark a folder.")],
+    trajectory: Annotated[
+        Path | None, typer.Option(help="The cameras asked for: .npy, .npz, .json, .txt or a COLMAP folder.")
+    ] = None,
+    benchmark: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Judge every scene of a folder shaped as SANA-WM-Bench.")
+    ] = None,
+    floor: Annotated[
+        Path | None, typer.Option(metavar="VIDEO", help="A video of known cameras: the estimator's own error beside.")
+    ] = None,
+    floor_trajectory: Annotated[Path | None, typer.Option(metavar="FILE", help="The cameras of --floor.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw both paths and the errors.")] = None,
     json_output: JsonFlag = False,
 ) -> int:
     """Find a video's cameras again and hold them against those asked for: RotErr, TransErr, CamMC."""
-    from wmkit.evaluate.video import eval_video
+    from wmkit.evaluate.verb import EvalOptions, run_eval
 
-    print(f"annotating {video}", file=sys.stderr)
+    options = EvalOptions(
+        video=video,
+        trajectory=trajectory,
+        benchmark=benchmark,
+        floor=floor,
+        floor_trajectory=floor_trajectory,
+        plot=plot,
+    )
     with stdout_for(json_output):
-        result = eval_video(video, trajectory)
+        result = run_eval(options, lambda line: print(line, file=sys.stderr))
     tell(result.to_json(), result.lines(), json_output)
     return result.exit_code
 

@@ -82,8 +82,11 @@ class Wander:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnOptions:
-    """Clips to train on and to judge by, settings over `learn_config`, and the crops and Euler steps of judging."""
+    """Clips to train on and to judge by, settings over `learn_config`, the run's folder name, and the crops and Euler
+    steps of judging.
+    """
 
+    run: str = "run"
     clips: int = 60
     held_out: int = 8
     settings: tuple[str, ...] = ()
@@ -149,7 +152,7 @@ def run_learn(
     progress: Progress | None = None,
     training: TrainProgress | None = None,
 ) -> Grade:
-    """Render, annotate, build, train and judge in the folder `out`; the verdict is put into `out/learn.json` too.
+    """Render, annotate, build, train and judge in the folder `out`; the verdict is put into `out/<run>/learn.json` too.
 
     A folder that holds shards or a run of an earlier call with the same options goes on from there. Raises InputError
     or ConfigError when it holds others.
@@ -160,11 +163,11 @@ def run_learn(
         for split, numbers in (("train", range(options.clips)), ("held", range(HELD, HELD + options.held_out)))
     }
     config = learn_config().with_settings(options.settings)
-    run = out / "run"
+    run = out / options.run
     train_on(config, TrainOptions(data=shards["train"], out=run, resume=(run / "latest").exists()), training)
     model, _ = load_model(run)
     verdict = grade(model, config, shards["held"], options)
-    write_atomic(out / "learn.json", json_bytes(verdict.to_json()))
+    write_atomic(run / "learn.json", json_bytes(verdict.to_json()))
     return verdict
 
 
