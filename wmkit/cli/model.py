@@ -8,7 +8,7 @@ import typer
 
 from wmkit.cli.shared import JsonFlag, stdout_for, tell
 
-__all__ = ["ActionMapName", "ConventionName", "LayoutName", "PresetName", "SamplerName", "VaeName", "verbs"]
+__all__ = ["ActionMapName", "ConventionName", "GpuName", "LayoutName", "PresetName", "SamplerName", "VaeName", "verbs"]
 
 RecipeName = Literal[
     "tiny-cpu", "tiny-cpu-linear", "tiny-cpu-gdn", "tiny-cpu-hybrid", "tiny-cpu-camera", "tiny-cpu-chunk"
@@ -18,6 +18,7 @@ VaeName = Literal["ltx2", "wan", "dc-ae"]
 ConventionName = Literal["as-format", "opencv-c2w", "opencv-w2c", "opengl-c2w", "opengl-w2c"]
 ActionMapName = Literal["sana-v2", "sana-v1", "sglang"]
 SamplerName = Literal["euler", "chunk", "stream"]
+GpuName = Literal["h100", "h200", "a100"]
 PresetName = Literal["sana-wm-2.6b", "sana-wm-650m", "sana-wm-66m", "tiny"]
 
 verbs = typer.Typer()
@@ -36,9 +37,26 @@ def train(
         Path | None, typer.Option(help="Begin with the weights of this run: an earlier stage's. [default: fresh]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's latest checkpoint.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell of memory, work and time; do nothing.")] = False,
+    gpus: Annotated[int, typer.Option(help="--dry-run: GPUs.")] = 1,
+    gpu: Annotated[GpuName, typer.Option(help="--dry-run: their kind.")] = "h100",
+    cp: Annotated[int, typer.Option(help="--dry-run: GPUs that share one clip's frames.")] = 1,
+    batch: Annotated[int | None, typer.Option(help="--dry-run: clips a step. [default: the recipe's]")] = None,
+    preset: Annotated[PresetName | None, typer.Option(help="--dry-run: this model on minute-long clips.")] = None,
     json_output: JsonFlag = False,
 ) -> None:
     """Train the world model on shards; atomic checkpoints, exact resume."""
+    if dry_run:
+        from wmkit.bench.train_plan import PlanOptions, plan_preset, plan_recipe
+        from wmkit.train.recipes import recipe as recipe_named
+
+        config = recipe_named(recipe).with_settings(settings or ())
+        clips = batch or (config.data.batch_size if preset is None else max(1, gpus // max(1, cp)))
+        machine = PlanOptions(gpus=gpus, context=cp, batch=clips, gpu=gpu)
+        with stdout_for(json_output):
+            plan = plan_recipe(config, machine) if preset is None else plan_preset(preset, machine)
+        tell(plan.to_json(), plan.lines(), json_output)
+        return
     from wmkit.train.progress import progress_for
     from wmkit.train.run import TrainOptions, run_train
 
