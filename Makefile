@@ -2,12 +2,13 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test lint slow gpu clean
+.PHONY: help setup demo test lint slow learn gpu clean
 
 help:
 	@echo "make demo   four synthetic clips: annotate, report, train a minute, sample, evaluate"
 	@echo "make test   lint, types, import contracts, tests (without the slow ones)"
 	@echo "make slow   the tests that take minutes"
+	@echo "make learn  proof that training through the whole line makes a model that uses its cameras: a table"
 	@echo "make lint   lint, types and import contracts alone"
 	@echo "make gpu    figures of this machine's GPU as JSON lines; needs torch alone, makes no .venv"
 	@echo "make clean  remove what the tools left behind; .venv stays"
@@ -24,6 +25,9 @@ test: setup
 
 slow: setup
 	@$(PYTEST) -m slow
+
+learn: setup
+	@PYTHONPATH=. $(BIN)/python benchmarks/learn.py
 
 lint: setup
 	@rc=0; \

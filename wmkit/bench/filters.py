@@ -106,8 +106,7 @@ class FiltersOptions:
         needs = tuple(need for need in NEEDS if need in twins or not self.only)
         found: list[FilterCase] = []
         for index in range(max(self.per_defect, self.sound)):
-            counts: dict[Need, int] = dict.fromkeys(needs, 0)
-            counts |= dict.fromkeys(twins, self.per_defect)
+            counts: dict[Need, int] = {need: self.per_defect if need in twins else 0 for need in needs}
             if not self.only or SOUND in self.only:
                 counts["footage"] = max(counts.get("footage", 0), self.sound)
             for need, count in counts.items():

@@ -10,7 +10,9 @@ from wmkit.cli.shared import JsonFlag, stdout_for, tell
 
 __all__ = ["ActionMapName", "ConventionName", "GpuName", "LayoutName", "PresetName", "SamplerName", "VaeName", "verbs"]
 
-RecipeName = Literal["tiny-cpu"]
+RecipeName = Literal[
+    "tiny-cpu", "tiny-cpu-linear", "tiny-cpu-gdn", "tiny-cpu-hybrid", "tiny-cpu-camera", "tiny-cpu-chunk"
+]
 GpuName = Literal["h100", "h200", "a100"]
 LayoutName = Literal["nvlabs", "diffusers", "wmkit"]
 VaeName = Literal["ltx2", "wan", "dc-ae"]
@@ -24,18 +26,22 @@ verbs = typer.Typer()
 
 @verbs.command()
 def train(
-    recipe: Annotated[RecipeName, typer.Argument(metavar="RECIPE", help="What to train: tiny-cpu.")] = "tiny-cpu",
+    recipe: Annotated[RecipeName, typer.Argument(metavar="RECIPE", help="What to train; see the README.")] = "tiny-cpu",
     data: Annotated[Path, typer.Option(help="Shards folder that build-shards wrote.")] = Path("shards"),
     out: Annotated[Path, typer.Option(help="Run folder for checkpoints and metrics.")] = Path("run"),
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as steps=400 or optimizer.lr=0.001."),
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Begin with the weights of this run: an earlier stage's. [default: fresh]")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's latest checkpoint.")] = False,
     processes: Annotated[int, typer.Option(help="On this machine; under torchrun it says how many.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count memory and time on --gpus alone.")] = False,
-    gpus: Annotated[int, typer.Option(help="Of --dry-run.")] = 8,
+    gpus: Annotated[int, typer.Option(help="Of --dry-run.")] = 1,
     gpu: Annotated[GpuName, typer.Option(help="Of --dry-run.")] = "h100",
+    preset: Annotated[PresetName | None, typer.Option(help="Of --dry-run: on minute-long clips.")] = None,
     json_output: JsonFlag = False,
 ) -> int:
     """Train the world model on shards; atomic checkpoints, exact resume."""
@@ -44,12 +50,15 @@ def train(
     from wmkit.train.run import TrainOptions, run_train
 
     if dry_run:
-        return _dry_run(recipe, settings or [], gpus, gpu, json_output)
+        return _dry_run((recipe, settings or []), preset, gpus, gpu, json_output)
     if processes != 1 and not is_launched():
         flags = [word for setting in settings or () for word in ("--set", setting)]
+        flags += [] if start is None else ["--start", str(start)]
         flags += [*(["--resume"] if resume else []), *(["--json"] if json_output else [])]
         return launch(["train", recipe, "--data", str(data), "--out", str(out), *flags], processes)
-    options = TrainOptions(recipe=recipe, data=data, out=out, settings=tuple(settings or ()), resume=resume)
+    options = TrainOptions(
+        recipe=recipe, data=data, out=out, settings=tuple(settings or ()), start=start, resume=resume
+    )
     with stdout_for(json_output):
         summary = run_train(options, progress_for(sys.stderr))
     if summary.leads:
@@ -57,12 +66,14 @@ def train(
     return 0
 
 
-def _dry_run(recipe: str, settings: list[str], gpus: int, gpu: str, json_output: bool) -> int:
-    from wmkit.train.estimate import estimate_step
+def _dry_run(run: tuple[str, list[str]], preset: PresetName | None, gpus: int, gpu: GpuName, json_output: bool) -> int:
+    """Tell of a step of a recipe with its settings, or of a preset trained so; exit 1 when it does not fit."""
+    from wmkit.train.estimate import estimate_preset, estimate_recipe
     from wmkit.train.recipes import recipe as recipe_named
 
     with stdout_for(json_output):
-        estimate = estimate_step(recipe_named(recipe).with_settings(settings), gpus, gpu)
+        config = recipe_named(run[0]).with_settings(run[1])
+        estimate = estimate_recipe(config, gpus, gpu) if preset is None else estimate_preset(preset, config, gpus, gpu)
     tell(estimate.to_json(), estimate.lines(), json_output)
     return 0 if estimate.fits else 1
 
@@ -127,16 +138,33 @@ def sample(
 
 @verbs.command("eval")
 def evaluate(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video to judge.")],
-    trajectory: Annotated[Path, typer.Option(help="The cameras asked for: .npz, .json, .txt or a COLMAP folder.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video to judge; with --benchmark a folder.")],
+    trajectory: Annotated[
+        Path | None, typer.Option(help="The cameras asked for: .npy, .npz, .json, .txt or a COLMAP folder.")
+    ] = None,
+    benchmark: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Judge every scene of a folder shaped as SANA-WM-Bench.")
+    ] = None,
+    floor: Annotated[
+        Path | None, typer.Option(metavar="VIDEO", help="A video of known cameras: the estimator's own error beside.")
+    ] = None,
+    floor_trajectory: Annotated[Path | None, typer.Option(metavar="FILE", help="The cameras of --floor.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw both paths and the errors.")] = None,
     json_output: JsonFlag = False,
 ) -> int:
     """Find a video's cameras again and hold them against those asked for: RotErr, TransErr, CamMC."""
-    from wmkit.evaluate.video import eval_video
+    from wmkit.evaluate.verb import EvalOptions, run_eval
 
-    print(f"annotating {video}", file=sys.stderr)
+    options = EvalOptions(
+        video=video,
+        trajectory=trajectory,
+        benchmark=benchmark,
+        floor=floor,
+        floor_trajectory=floor_trajectory,
+        plot=plot,
+    )
     with stdout_for(json_output):
-        result = eval_video(video, trajectory)
+        result = run_eval(options, lambda line: print(line, file=sys.stderr))
     tell(result.to_json(), result.lines(), json_output)
     return result.exit_code
 

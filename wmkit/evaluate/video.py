@@ -19,6 +19,7 @@ from wmkit.annotate.pipeline import AnnotateConfig, annotate_clip
 from wmkit.camera import Array, ScaleKind, Trajectory
 from wmkit.clip import Annotation
 from wmkit.errors import ClipError, InputError
+from wmkit.evaluate.controls import control_figures
 from wmkit.evaluate.report import CONTROL, FIGURES, EvalReport
 from wmkit.formats.any import read_trajectory
 from wmkit.formats.track import CameraTrack
@@ -27,6 +28,7 @@ from wmkit.metrics import (
     Metric,
     absolute_trajectory_error,
     camera_control_errors,
+    relative_pose_errors,
     rotation_error,
 )
 from wmkit.video import FoundClip, discover, open_source
@@ -37,12 +39,15 @@ MIN_POSED = 0.8  # share of judged frames that need a camera: errors of the easy
 STILL = 1e-9  # a path whose reach is below this share of its distance from the origin does not move (float64 noise)
 
 
-def eval_video(video: Path, trajectory: Path, config: AnnotateConfig | None = None) -> EvalReport:
+def eval_video(
+    video: Path, trajectory: Path, config: AnnotateConfig | None = None, *, first_may_be_dropped: bool = False
+) -> EvalReport:
     """Annotate every frame of `video` and hold its cameras against those of the file `trajectory`.
 
     `config` None is `wmkit.annotate.isolated.camera_config()`. As many poses as frames belong together in order;
-    otherwise see `match_frames`. What cannot be measured is a report with a `problem`. Raises InputError when the
-    video is none, the trajectory cannot be read or the two do not fit each other.
+    otherwise see `match_frames`; with `first_may_be_dropped` a path one camera longer than the video loses its first
+    one, as the released refiner's videos do. What cannot be measured is a report with a `problem`. Raises InputError
+    when the video is none, the trajectory cannot be read or the two do not fit each other.
     """
     config = config or camera_config()
     track = read_trajectory(trajectory)
@@ -53,8 +58,9 @@ def eval_video(video: Path, trajectory: Path, config: AnnotateConfig | None = No
             time_s = open_source(file, config.video).view.time_s
         except ClipError as error:
             raise InputError(f"{video}: expected a playable video, got {error}") from error
+        dropped = first_may_be_dropped and len(track) == len(time_s) + 1
         try:
-            reference = _reference(track, time_s)
+            reference = _reference(_without_first(track) if dropped else track, time_s)
         except InputError as error:
             raise InputError(f"{trajectory}: {error}") from error
         annotation, problem = None, "" if _moves(reference) else "the requested camera does not move"
@@ -83,6 +89,10 @@ def eval_video(video: Path, trajectory: Path, config: AnnotateConfig | None = No
         metrics={} if problem else metrics,
         unmeasured=dict.fromkeys(FIGURES, problem) if problem else unmeasured,
         problem=problem,
+        controls={} if problem or found is None else control_figures(found, reference),
+        note="the path's first camera left out: the video begins with its second" if dropped else "",
+        estimate=found,
+        reference=reference,
     )
 
 
@@ -137,6 +147,14 @@ def _reference(track: CameraTrack, time_s: Array) -> Trajectory:
     )
 
 
+def _without_first(track: CameraTrack) -> CameraTrack:
+    return CameraTrack(
+        world_from_cam=track.world_from_cam[1:],
+        time_s=None if track.time_s is None else track.time_s[1:],
+        metric=track.metric,
+    )
+
+
 def _moves(reference: Trajectory) -> bool:
     positions = reference.position[reference.posed]
     return bool(np.abs(positions - positions[0]).max() > STILL * max(1.0, np.abs(positions).max()))
@@ -164,8 +182,10 @@ def _figures(estimate: Trajectory, reference: Trajectory) -> tuple[dict[str, Met
     try:
         metrics["ate_sim3"] = absolute_trajectory_error(estimate, reference, with_scale=True)
         metrics["rotation_error"] = rotation_error(estimate, reference)
+        metrics |= {metric.name: metric for metric in relative_pose_errors(estimate, reference, 1, with_scale=True)}
     except InputError as error:
-        unmeasured |= {name: str(error) for name in ("ate_sim3", "rotation_error") if name not in metrics}
+        wanted = ("ate_sim3", "rotation_error", "rpe_translation", "rpe_rotation")
+        unmeasured |= {name: str(error) for name in wanted if name not in metrics}
     metrics["path_length"] = Metric(
         name="path_length",
         value=reference.path_length,

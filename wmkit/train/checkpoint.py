@@ -10,6 +10,7 @@
 The same step of equal runs has the same bytes: neither time nor host is in them.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -46,6 +47,7 @@ __all__ = [
     "read_state",
     "restore",
     "save_checkpoint",
+    "start_weights",
 ]
 
 MODEL_NAME, OPTIMIZER, CONFIG, STATE = "model.safetensors", "optimizer.safetensors", "config.json", "state.json"
@@ -200,6 +202,18 @@ def read_state(checkpoint: Path) -> RunState:
         return RunState(step=int(plain["step"]), data=DataFacts(**data, motion=facts), torch=str(plain["torch"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: expected step, data and torch, got {type(error).__name__}: {error}") from error
+
+
+def start_weights(checkpoint: Path) -> tuple[dict[str, Tensor], str]:
+    """Weights of a run or checkpoint folder to begin another stage with, its running mean where it has one; and their
+    sha256. Raises as `load_model` does.
+    """
+    folder = find_checkpoint(checkpoint)
+    path = folder / (EMA if read_config(folder).optimizer.ema_decay else MODEL_NAME)
+    weights = _load_tensors(folder / MODEL_NAME)
+    if path.name == EMA:
+        weights |= _load_tensors(path)
+    return weights, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def load_model(checkpoint: Path) -> tuple[CameraDiT, TrainConfig]:

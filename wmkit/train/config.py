@@ -159,6 +159,7 @@ class TrainConfig:
     seed        of every random draw: initialisation, order of samples, noise, noise level.
     save_every  steps between checkpoints; the last step is always saved.
     keep        checkpoints that stay on disk, the newest ones.
+    start       sha256 of the weights that the run begins with, an earlier stage's; None: fresh ones.
     threads     of torch on the CPU. Results depend on it in their last bits, so it is a setting and not the machine's.
     """
 
@@ -173,6 +174,7 @@ class TrainConfig:
     seed: int = 0
     save_every: int = 50
     keep: int = 2
+    start: str | None = None
     threads: int = 1
 
     def __post_init__(self) -> None:

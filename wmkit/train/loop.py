@@ -9,15 +9,17 @@ import contextlib
 import fcntl
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from wmkit.errors import ConfigError, InputError
 from wmkit.model.dit import CameraDiT
+from wmkit.model.progressive import adopt
 from wmkit.train.checkpoint import (
     DataFacts,
     RunState,
@@ -67,22 +69,26 @@ def train(
     data: DataFacts,
     out: Path,
     *,
+    start: Mapping[str, Tensor] | None = None,
     resume: bool = False,
     progress: TrainProgress | None = None,
     team: Team = ALONE,
 ) -> TrainResult:
     """Train to `config.steps` in the run folder `out`; `batches(step)` gives the batch of a step counted from 0.
 
-    Of a team every process calls, `batches` gives the clips of `team.slots`, and the first process writes. With
-    `resume` it goes on from the run's latest checkpoint. Raises InputError when `out` holds a run and `resume` is off,
-    holds none and it is on, or cannot be written; ConfigError when the run on disk has another config or data, the
-    loss is not finite, or the batch is too small for the team.
+    `start` are the weights of an earlier stage to begin with, those that `config.start` names; see
+    `wmkit.model.progressive`. With `resume` it goes on from the run's latest checkpoint. Of a team every process calls,
+    `batches` gives the clips of `team.slots`, and the first process writes. Raises InputError when `out` holds a run
+    and `resume` is off, holds none and it is on, or cannot be written; ConfigError when the run on disk has another
+    config or data, `start` is another model's, the loss is not finite, or the batch is too small for the team.
     """
     progress = progress or SilentProgress()
     start_s = time.monotonic()
     _make_folder(out)
     with _alone(out) if team.leads else contextlib.nullcontext(), cpu_threads(config.threads):
         model = build_model(config.model, config.seed)
+        if start is not None and not resume:
+            adopt(model, start)
         spread(model, team, config.parallel)
         optimizer = _optimizer(model, config.optimizer)
         mean = RunningMean(model) if config.optimizer.ema_decay else None

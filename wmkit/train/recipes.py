@@ -1,12 +1,35 @@
-"""Recipes: Python functions, each a complete `TrainConfig` for a model, data and hardware."""
+"""Recipes: Python functions, each a complete `TrainConfig` for a model, data and hardware.
+
+`tiny-cpu` stands alone. The other five are the paper's schedule (arXiv 2605.15178, Table 7) at a size that two CPU
+cores train in a minute or two, each begun from the weights of the one before (`--start`):
+
+    tiny-cpu-linear   ReLU linear attention, no cameras: what SANA-Video is, from which the schedule starts
+    tiny-cpu-gdn      frame-wise GDN               published: 30,000 steps, lr 5e-5, batch 64, 5 s clips
+    tiny-cpu-hybrid   every other block softmax    published: every fourth; 30,000 steps, lr 5e-5, batch 64, 5 s clips
+    tiny-cpu-camera   both camera branches         published: 31,000 steps, lr 1e-5, batch 32, 1 min clips in metres
+    tiny-cpu-chunk    chunk-causal                 published: 10,000 steps, lr 1e-5, batch 32, 1 min clips
+
+Published besides: AdamW, clip 0.5, no warm-up; of the chunk-causal stage 3 latent frames a chunk, i2v 0.9 and the
+mixture of noise levels that is `ObjectiveConfig`'s default. Learning rates here are those of a model a thousandth the
+size. The stages that swap the VAE, distil and refine are not here.
+"""
+
+from dataclasses import replace
 
 from wmkit.errors import ConfigError
-from wmkit.model.config import ModelConfig
+from wmkit.model.config import ModelConfig, TextConfig
 from wmkit.train.config import DataConfig, ObjectiveConfig, OptimizerConfig, TrainConfig
 
-__all__ = ["RECIPES", "recipe", "tiny_cpu"]
-
-RECIPES = ("tiny-cpu",)
+__all__ = [
+    "RECIPES",
+    "recipe",
+    "tiny_cpu",
+    "tiny_cpu_camera",
+    "tiny_cpu_chunk",
+    "tiny_cpu_gdn",
+    "tiny_cpu_hybrid",
+    "tiny_cpu_linear",
+]
 
 
 def tiny_cpu() -> TrainConfig:
@@ -25,8 +48,73 @@ def tiny_cpu() -> TrainConfig:
     )
 
 
+def tiny_cpu_linear() -> TrainConfig:
+    """Linear attention with text and without cameras, on 9 frames of 16x16 px."""
+    return TrainConfig(
+        recipe="tiny-cpu-linear",
+        model=ModelConfig(
+            latent_channels=48,
+            latent_stride=1,
+            latent_downscale=4,
+            width=64,
+            mixer="linear",
+            softmax_every=0,
+            camera_attention=None,
+            camera_map=None,
+            text=TextConfig(channels=32, tokens=16),
+        ),
+        data=DataConfig(frames=9, height=16, width=16, batch_size=8),
+        objective=ObjectiveConfig(shift=3.0),
+        optimizer=OptimizerConfig(lr=2e-3, clip_norm=0.5, warmup_steps=10),
+        steps=200,
+        save_every=100,
+    )
+
+
+def tiny_cpu_gdn() -> TrainConfig:
+    """The recurrence instead of linear attention: the same weights, gates nearly open."""
+    before = tiny_cpu_linear()
+    return replace(before, recipe="tiny-cpu-gdn", model=replace(before.model, mixer="frame-gdn"))
+
+
+def tiny_cpu_hybrid() -> TrainConfig:
+    """Softmax in every other block: the same weights but for those blocks' convolutions."""
+    before = tiny_cpu_gdn()
+    return replace(before, recipe="tiny-cpu-hybrid", model=replace(before.model, softmax_every=2))
+
+
+def tiny_cpu_camera() -> TrainConfig:
+    """Both camera branches, which begin as none; steps without cameras now and then."""
+    before, branches = tiny_cpu_hybrid(), ModelConfig()
+    model = replace(before.model, camera_attention=branches.camera_attention, camera_map=branches.camera_map)
+    return replace(
+        before,
+        recipe="tiny-cpu-camera",
+        model=model,
+        condition=replace(before.condition, camera_dropout=0.1),
+        steps=400,
+    )
+
+
+def tiny_cpu_chunk() -> TrainConfig:
+    """Chunks of two latent frames; a running mean of weights."""
+    before = tiny_cpu_camera()
+    return replace(
+        before,
+        recipe="tiny-cpu-chunk",
+        objective=replace(before.objective, chunk_frames=2, first_clean=0.9),
+        optimizer=replace(before.optimizer, lr=1e-3, ema_decay=0.99),
+        steps=200,
+    )
+
+
+RECIPES = ("tiny-cpu", "tiny-cpu-linear", "tiny-cpu-gdn", "tiny-cpu-hybrid", "tiny-cpu-camera", "tiny-cpu-chunk")
+
+
 def recipe(name: str) -> TrainConfig:
     """The recipe of that name; ConfigError lists the names there are."""
-    if name == "tiny-cpu":
-        return tiny_cpu()
+    makers = (tiny_cpu, tiny_cpu_linear, tiny_cpu_gdn, tiny_cpu_hybrid, tiny_cpu_camera, tiny_cpu_chunk)
+    for known, make in zip(RECIPES, makers, strict=True):
+        if name == known:
+            return make()
     raise ConfigError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r}")

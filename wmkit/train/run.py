@@ -1,5 +1,6 @@
 """`wmkit train`: a recipe and a shards folder, to a run folder."""
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from wmkit.dataset.loader import StreamingShards
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.schema import SHARDS_NAME, open_shards
 from wmkit.errors import InputError
-from wmkit.train.checkpoint import DataFacts
+from wmkit.train.checkpoint import DataFacts, start_weights
 from wmkit.train.config import TrainConfig
 from wmkit.train.loop import TrainResult, train
 from wmkit.train.motion import motion_facts
@@ -18,17 +19,21 @@ from wmkit.train.parallel import Team, joined
 from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.recipes import recipe
 
-__all__ = ["TrainOptions", "TrainSummary", "run_train"]
+__all__ = ["TrainOptions", "TrainSummary", "run_train", "train_on"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
-    """What to train, on what, into where; `settings` are `key=value` texts applied to the recipe."""
+    """What to train, on what, into where; `settings` are `key=value` texts applied to the recipe.
+
+    start  run or checkpoint of an earlier stage whose weights this one begins with; None: fresh ones.
+    """
 
     recipe: str = "tiny-cpu"
     data: Path = Path("shards")
     out: Path = Path("run")
     settings: Sequence[str] = ()
+    start: Path | None = None
     resume: bool = False
 
 
@@ -75,17 +80,26 @@ class TrainSummary:
 
 
 def run_train(options: TrainOptions, progress: TrainProgress | None = None) -> TrainSummary:
-    """Train or resume; says on `progress` what the data's units are.
+    """Train or resume the recipe; see `train_on`. ConfigError for a setting that is none."""
+    return train_on(recipe(options.recipe).with_settings(options.settings), options, progress)
 
-    Raises InputError for a missing folder, or a run where none or one was expected; ConfigError for a setting that
-    is none, or a run of another config; CorruptShardError when a sample's bytes are damaged.
+
+def train_on(config: TrainConfig, options: TrainOptions, progress: TrainProgress | None = None) -> TrainSummary:
+    """Train or resume `config` whatever the options' recipe; says on `progress` what the data's units are.
+
+    Raises InputError for a missing folder, data that is not what the config wants, or a run where none or one was
+    expected; ConfigError for a run of another config, or weights to start with of another model; CorruptShardError
+    when a sample's bytes are damaged.
     """
-    config = recipe(options.recipe).with_settings(options.settings)
     with joined(config.parallel) as team:
         return _train(options, config, progress if progress and team.leads else SilentProgress(), team)
 
 
 def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, team: Team) -> TrainSummary:
+    weights = None
+    if options.start is not None:
+        weights, digest = start_weights(options.start)
+        config = dataclasses.replace(config, start=digest)
     data, (group, groups) = config.data, team.group
     team.slots(data.batch_size)  # says it when there are too few
     loader = StreamingShards(
@@ -104,7 +118,16 @@ def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, 
     facts = _facts(options.data, data.metric)
     skipped = {reason: count for reason, count in loader.skipped.items() if count}
     progress.note(_units(facts, skipped, data.frames))
-    result = train(config, loader.share, facts, options.out, resume=options.resume, progress=progress, team=team)
+    result = train(
+        config,
+        loader.share,
+        facts,
+        options.out,
+        start=weights,
+        resume=options.resume,
+        progress=progress,
+        team=team,
+    )
     return TrainSummary(config=config, result=result, data=facts, skipped=skipped, leads=team.leads)
 
 

@@ -187,7 +187,7 @@ def test_files_that_do_not_fit_are_named_in_one_line(clip: Path, tmp_path: Path)
 def test_lines_define_every_figure_they_show(clip: Path) -> None:
     lines = judge(clip, arc()).lines()
     text = "\n".join(lines)
-    assert lines[0].endswith("12 frames, 12 judged, 12 posed; estimate up_to_scale")
+    assert lines[0].endswith("12 frames, 12 judged, 12 posed, 0 lost; estimate up_to_scale")
     assert lines[1].split() == ["convention", "RotErr", "TransErr", "CamMC"]
     for convention in ("cami2v_relative", "sana_wm_paper", "sana_wm_code"):
         assert f"{convention}: " in text
@@ -199,8 +199,8 @@ def test_lines_define_every_figure_they_show(clip: Path) -> None:
 def test_json_keys_are_frozen(clip: Path) -> None:
     loaded = json.loads(json.dumps(judge(clip, arc()).to_json(), allow_nan=False))
     assert list(loaded) == [
-        *("wmkit", "video", "trajectory", "annotator", "frames", "judged", "posed", "scale", "metrics", "unmeasured"),
-        *("problem", "exit_code"),
+        *("wmkit", "video", "trajectory", "annotator", "frames", "judged", "posed", "lost", "scale", "metrics", "grid"),
+        *("controls", "unmeasured", "note", "problem", "exit_code"),
     ]
     assert set(loaded["metrics"]) | set(loaded["unmeasured"]) == {
         *(
@@ -208,7 +208,7 @@ def test_json_keys_are_frozen(clip: Path) -> None:
             for figure in ("rot_err", "trans_err", "cam_mc")
             for convention in ("cami2v_relative", "cami2v_absolute", "sana_wm_paper", "sana_wm_code", "metric")
         ),
-        *("ate_sim3", "rotation_error", "path_length"),
+        *("ate_sim3", "rotation_error", "rpe_translation", "rpe_rotation", "path_length"),
     }
     assert set(loaded["metrics"]["ate_sim3"]) == {"value", "unit", "count", "definition"}
 

@@ -5,11 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from wmkit.annotate.filters.common import moved_onto, shrunk
+from wmkit.annotate.filters.common import moved_onto
 from wmkit.annotate.protocols import FootageFilter
 from wmkit.clip import Verdict
 from wmkit.video.frames import DecodeFacts
 from wmkit.video.picture import Picture
+from wmkit.video.still import shrunk
 
 __all__ = ["HardCutConfig"]
 

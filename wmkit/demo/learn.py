@@ -1,0 +1,243 @@
+"""Proof of learning: does a model that never saw these clips use the cameras it is given?
+
+One room is rendered at 320 x 320 px along random paths, four pictures a second, and enters as any footage does:
+annotate with its poses, build-shards, train on crops shrunk to 16 px. On held-out paths through the same room the loss
+with the true cameras is then held against that with another clip's and with a camera that stands still, and sampled
+frames against the first frame repeated.
+"""
+
+import dataclasses
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wmkit.annotate.defaults import default_config
+from wmkit.annotate.pose.given import given_config
+from wmkit.annotate.progress import Progress, SilentProgress
+from wmkit.annotate.run import RunOptions, run_annotate
+from wmkit.atomic import json_bytes, write_atomic
+from wmkit.camera import Intrinsics
+from wmkit.camera_paths import SampledPath, rotation_from_angles
+from wmkit.clip import rng_for
+from wmkit.dataset.loader import StreamingShards
+from wmkit.dataset.loader_config import LoaderConfig
+from wmkit.dataset.schema import SHARDS_NAME
+from wmkit.dataset.writer import BuildOptions, build_shards
+from wmkit.executor import ExecutorOptions
+from wmkit.model.config import ModelConfig
+from wmkit.model.dit import CameraDiT
+from wmkit.model.rays import CameraBatch
+from wmkit.model.sampler import SamplerConfig, sample_latents
+from wmkit.train.checkpoint import load_model
+from wmkit.train.condition import cameras_of
+from wmkit.train.config import DataConfig, ObjectiveConfig, OptimizerConfig, TrainConfig
+from wmkit.train.draws import normal
+from wmkit.train.objective import Noised, flow_loss
+from wmkit.train.progress import TrainProgress
+from wmkit.train.run import TrainOptions, train_on
+from wmkit.train.threads import cpu_threads
+from wmkit.video import VideoConfig
+from wmkit.worlds import WorldClip, write_world
+from wmkit.worlds.clips import SmallRoom
+
+__all__ = ["Grade", "LearnOptions", "Wander", "grade", "learn_config", "run_learn"]
+
+SIDE_PX, FOV_DEG, FPS, FRAMES = 320, 80.0, 4.0, 33
+LEVELS = (0.8, 1.0)  # of noise that the validation loss is a mean of: where cameras matter and the answer is not given
+MOST = 0.6  # of the loss without true cameras that the loss with them may be
+GAIN_DB = 2.0  # over the first frame repeated
+HELD = 1000  # first number of the clips that are judged by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wander:
+    """A camera that drifts through the middle of a room and looks all around, smoothly: a pure function of `seed`."""
+
+    seed: int
+    speed_m_s: float = 0.8
+    turn_deg_s: float = 36.0
+
+    def sample(self, frames: int, fps: float) -> SampledPath:
+        """See `wmkit.camera_paths.CameraPath.sample`."""
+        rng = rng_for(self.seed, "learn", "wander")
+        time_s = np.arange(frames) / fps
+        reach_m = np.array([1.1, 0.3, 1.0])  # of the room's 4 x 2.6 x 4.5 m, clear of walls and boxes
+        rate = rng.uniform(0.4, 1.0, 3) * self.speed_m_s / (reach_m * math.sqrt(3))
+        position = reach_m * np.sin(rate * time_s[:, None] + rng.uniform(0, 2 * np.pi, 3))
+        turn = rng.uniform(0.3, 1.0) * self.turn_deg_s * rng.choice([-1, 1])
+        sway = rng.uniform(0.2, 0.8)  # rad/s
+        phase = rng.uniform(0, 2 * np.pi)
+        heading_deg = rng.uniform(0, 360) + turn / sway * (np.sin(sway * time_s + phase) - np.sin(phase))
+        pitch_deg = 14 * np.sin(rng.uniform(0.3, 0.9) * time_s + rng.uniform(0, 2 * np.pi))
+        poses = np.tile(np.eye(4), (frames, 1, 1))
+        poses[:, :3, :3] = rotation_from_angles(heading_deg, pitch_deg, np.zeros(frames))
+        poses[:, :3, 3] = position
+        return SampledPath(world_from_cam=poses, time_s=time_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnOptions:
+    """Clips to train on and to judge by, settings over `learn_config`, the run's folder name, and the crops and Euler
+    steps of judging.
+    """
+
+    run: str = "run"
+    clips: int = 60
+    held_out: int = 8
+    settings: tuple[str, ...] = ()
+    judged: int = 32
+    sample_steps: int = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grade:
+    """What the cameras are worth to a model.
+
+    loss     velocity MSE on held-out clips at noise levels 0.8 and 1, by the cameras it is given: true, shuffled (those
+             of another clip), static (the first frame's in every frame).
+    psnr_db  of sampled frames after the first, by the same cameras; and of the first frame repeated (`repeat`).
+    """
+
+    steps: int
+    loss: dict[str, float]
+    psnr_db: dict[str, float]
+
+    @property
+    def misses(self) -> list[str]:
+        """What was wanted and is not so; none when the cameras are used."""
+        found = [
+            f"loss with true cameras {self.loss['true']:.3f}, wanted below {MOST} x {name} {self.loss[name]:.3f}"
+            for name in ("shuffled", "static")
+            if not self.loss["true"] < MOST * self.loss[name]
+        ]
+        gain_db = self.psnr_db["true"] - self.psnr_db["repeat"]
+        return found if gain_db > GAIN_DB else [*found, f"PSNR gain {gain_db:.2f} dB, wanted above {GAIN_DB:g}"]
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {**dataclasses.asdict(self), "misses": self.misses}
+
+    def lines(self) -> list[str]:
+        """The table, and what was missed."""
+        cameras = ("true", "shuffled", "static", "repeat")
+        return [
+            f"{self.steps:5d} steps" + "".join(f"{name:>10}" for name in cameras),
+            "loss       " + "".join(f"{self.loss[name]:10.3f}" for name in cameras[:3]) + f"{'-':>10}",
+            "PSNR (dB)  " + "".join(f"{self.psnr_db[name]:10.2f}" for name in cameras),
+            *self.misses,
+        ]
+
+
+def learn_config() -> TrainConfig:
+    """A model of 0.6 million parameters on five frames of 16 x 16 px."""
+    return TrainConfig(
+        recipe="learn",
+        model=ModelConfig(latent_channels=48, latent_stride=1, latent_downscale=4, width=96, softmax_every=2),
+        data=DataConfig(frames=5, height=16, width=16, batch_size=16, metric=True),
+        objective=ObjectiveConfig(shift=3.0),
+        optimizer=OptimizerConfig(lr=2e-3, warmup_steps=10),
+        steps=600,
+        save_every=200,
+    )
+
+
+def run_learn(
+    out: Path,
+    options: LearnOptions | None = None,
+    progress: Progress | None = None,
+    training: TrainProgress | None = None,
+) -> Grade:
+    """Render, annotate, build, train and judge in the folder `out`; the verdict is put into `out/<run>/learn.json` too.
+
+    A folder that holds shards or a run of an earlier call with the same options goes on from there. Raises InputError
+    or ConfigError when it holds others.
+    """
+    options, progress = options or LearnOptions(), progress or SilentProgress()
+    shards = {
+        split: _shards(out, split, numbers, progress)
+        for split, numbers in (("train", range(options.clips)), ("held", range(HELD, HELD + options.held_out)))
+    }
+    config = learn_config().with_settings(options.settings)
+    run = out / options.run
+    train_on(config, TrainOptions(data=shards["train"], out=run, resume=(run / "latest").exists()), training)
+    model, _ = load_model(run)
+    verdict = grade(model, config, shards["held"], options)
+    write_atomic(run / "learn.json", json_bytes(verdict.to_json()))
+    return verdict
+
+
+def grade(model: CameraDiT, config: TrainConfig, held: Path, options: LearnOptions) -> Grade:
+    """Judge a model on one batch of held-out crops; InputError or CorruptShardError when they cannot be read."""
+    data = config.data
+    loader = LoaderConfig(
+        frames=data.frames, height=data.height, width=data.width, batch_size=options.judged, seed=config.seed
+    )
+    batch = StreamingShards(held, loader).replay(0)
+    true = cameras_of(batch)
+    cameras = {
+        "true": true,
+        "shuffled": dataclasses.replace(true, world_from_cam=true.world_from_cam.roll(1, dims=0)),
+        "static": dataclasses.replace(true, world_from_cam=torch.eye(4).expand_as(true.world_from_cam)),
+    }
+    codec = config.codec
+    with cpu_threads(config.threads), torch.no_grad():
+        x0 = codec.normalise(codec.encode(batch.video))
+        sampler = SamplerConfig(steps=options.sample_steps, shift=config.objective.shift)
+        loss = {name: _loss(model, x0, seen, config.seed) for name, seen in cameras.items()}
+        made = {
+            name: codec.decode(codec.normalise(sample_latents(model, x0[:, :1], seen, sampler), inverse=True))
+            for name, seen in cameras.items()
+        }
+    made["repeat"] = batch.video[:, :1].expand_as(batch.video)
+    psnr_db = {name: _psnr_db(video, batch.video) for name, video in made.items()}
+    return Grade(steps=config.steps, loss=loss, psnr_db=psnr_db)
+
+
+def _loss(model: CameraDiT, x0: Tensor, cameras: CameraBatch, seed: int) -> float:
+    noise = normal(seed, 0, "grade", range(len(x0)), tuple(x0.shape[1:]))
+    losses = []
+    for level in LEVELS:
+        sigma = torch.full(x0.shape[:2], level)
+        sigma[:, 0] = 0
+        here = sigma[:, :, None, None, None]
+        target = Noised(latent=(1 - here) * x0 + here * noise, sigma=sigma, velocity=noise - x0)
+        losses.append(flow_loss(model(target.latent, sigma, cameras), target).item())
+    return sum(losses) / len(losses)
+
+
+def _psnr_db(made: Tensor, true: Tensor) -> float:
+    """Mean over clips of the PSNR over their frames after the first; values within [-1, 1]."""
+    error = (made.clamp(-1, 1) - true)[:, 1:].square().mean(dim=(1, 2, 3, 4))
+    return (10 * torch.log10(4 / error)).mean().item()
+
+
+def _shards(out: Path, split: str, numbers: range, progress: Progress) -> Path:
+    """Shards of the clips of these numbers: rendered, annotated with their poses beside them."""
+    clips, shards = out / f"clips-{split}", out / f"shards-{split}"
+    if (shards / SHARDS_NAME).exists():
+        return shards
+    for number in numbers:
+        written = write_world(_clip(number), clips, out / "truth")
+        shutil.copyfile(written.poses, clips / written.poses.name)
+    config = default_config(video=VideoConfig(fps=None), depth=False, pose=given_config("auto"))
+    options = RunOptions(executor=ExecutorOptions(kind="local", workers=1))
+    run_annotate([clips], out / f"corpus-{split}", config, options, progress)
+    build_shards(out / f"corpus-{split}", shards, BuildOptions(split=split, scale="metric", workers=1))
+    return shards
+
+
+def _clip(number: int) -> WorldClip:
+    return WorldClip(
+        name=f"wander_{number:04d}",
+        scene=SmallRoom(),
+        path=Wander(seed=number),
+        position=(0.0, -1.6, 0.8),
+        intrinsics=Intrinsics.from_fov(FOV_DEG, SIDE_PX, SIDE_PX),
+        frames=FRAMES,
+        fps=FPS,
+    )
