@@ -103,7 +103,7 @@ class FiltersOptions:
         """Number by number, so that a run that was cut short has all defects alike, and footage is made once."""
         planted = [defect for defect in self.defects if not defect.family]
         twins = {defect.needs for defect in planted}
-        needs = tuple(need for need in NEEDS if need in twins or not self.only)
+        needs: list[Need] = [need for need in NEEDS if need in twins or not self.only]
         found: list[FilterCase] = []
         for index in range(max(self.per_defect, self.sound)):
             counts: dict[Need, int] = {need: self.per_defect if need in twins else 0 for need in needs}

@@ -132,7 +132,9 @@ class EvalReport:
         """The estimate against the request and against null controls, by the figures that most of them have."""
         shown = ("rotation_error", "rot_err_cami2v_relative", "trans_err_cami2v_relative", "cam_mc_cami2v_relative")
         own = {name: self.value(name) for name in shown}
-        rows: list[tuple[str, ...]] = [("held against", "rotation deg", "RotErr rad", "TransErr", "CamMC (sums, self-max)")]
+        rows: list[tuple[str, ...]] = [
+            ("held against", "rotation deg", "RotErr rad", "TransErr", "CamMC (sums, self-max)")
+        ]
         for name, figures in {"the request": own, **self.controls}.items():
             values = (figures.get(figure) for figure in shown)
             rows.append((name, *("-" if value is None else f"{value:.4g}" for value in values)))

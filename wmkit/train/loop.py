@@ -86,13 +86,8 @@ def train(
     start_s = time.monotonic()
     _make_folder(out)
     with _alone(out) if team.leads else contextlib.nullcontext(), cpu_threads(config.threads):
-        model = build_model(config.model, config.seed)
-        if start is not None and not resume:
-            adopt(model, start)
-        spread(model, team, config.parallel)
-        optimizer = _optimizer(model, config.optimizer)
-        mean = RunningMean(model) if config.optimizer.ema_decay else None
-        trained = Trained(model=model, optimizer=optimizer, mean=mean)
+        trained = _untrained(config, None if resume else start, team)
+        model, mean = trained.model, trained.mean
         done = _begin(out, config, data, trained) if resume else _begin_fresh(out)
         log = MetricsLog(out / "metrics.jsonl", done) if team.leads else None
         losses: list[float] = []
@@ -125,6 +120,16 @@ def train(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         checkpoint=checkpoint,
     )
+
+
+def _untrained(config: TrainConfig, start: Mapping[str, Tensor] | None, team: Team) -> Trained:
+    """The model of a fresh run, spread over the team, and what goes with it."""
+    model = build_model(config.model, config.seed)
+    if start is not None:
+        adopt(model, start)
+    spread(model, team, config.parallel)
+    mean = RunningMean(model) if config.optimizer.ema_decay else None
+    return Trained(model=model, optimizer=_optimizer(model, config.optimizer), mean=mean)
 
 
 def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[int, ClipBatch]]:
