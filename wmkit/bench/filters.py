@@ -101,15 +101,12 @@ class FiltersOptions:
     @property
     def cases(self) -> tuple[FilterCase, ...]:
         """Number by number, so that a run that was cut short has all defects alike, and footage is made once."""
-        planted = [defect for defect in self.defects if not defect.family]
-        twins = {defect.needs for defect in planted}
-        needs = tuple(need for need in NEEDS if need in twins or not self.only)
+        twins = {defect.needs for defect in self.defects if not defect.family}
+        counts: dict[Need, int] = {need: self.per_defect for need in NEEDS if need in twins}
+        if not self.only or SOUND in self.only:
+            counts["footage"] = max(counts.get("footage", 0), self.sound)
         found: list[FilterCase] = []
         for index in range(max(self.per_defect, self.sound)):
-            counts: dict[Need, int] = dict.fromkeys(needs, 0)
-            counts |= dict.fromkeys(twins, self.per_defect)
-            if not self.only or SOUND in self.only:
-                counts["footage"] = max(counts.get("footage", 0), self.sound)
             for need, count in counts.items():
                 if index < count:
                     found.append(FilterCase(defect=SOUND, needs=need, key=self._key(index, need, "")))
