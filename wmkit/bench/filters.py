@@ -62,6 +62,7 @@ class FiltersOptions:
     per_defect  cases of each defect, and sound clips of each need that a defect has.
     sound       sound clips for the footage filters; none fewer than `per_defect`.
     only        names of defects, and "sound"; () is all. The sound twins of a defect always run.
+    first       number of the first case: another run, or another machine, takes others.
     use         "evaluation", or "tuning" to look for better filters and limits.
     real        data folder with the real clips; None is worlds alone.
     workers     processes.
@@ -72,6 +73,7 @@ class FiltersOptions:
     per_defect: int = 50
     sound: int = 200
     only: tuple[str, ...] = ()
+    first: int = 0
     use: str = "evaluation"
     real: Path | None = None
     workers: int = 2
@@ -84,9 +86,11 @@ class FiltersOptions:
         unknown = [name for name in self.only if name not in known]
         if unknown:
             raise InputError(f"--only: expected some of {', '.join(known)}, got {', '.join(unknown)}")
-        if not (1 <= self.per_defect <= MOST and 0 <= self.sound <= MOST):
-            got = f"{self.per_defect} and {self.sound}"
-            raise InputError(f"--per-defect, --sound: expected 1 to {MOST} and 0 to {MOST}, got {got}")
+        if self.first < 0 or self.per_defect < 1 or self.sound < 0:
+            got = f"{self.first}, {self.per_defect} and {self.sound}"
+            raise InputError(f"--first, --per-defect, --sound: expected at least 0, 1 and 0, got {got}")
+        if self.first + max(self.per_defect, self.sound) > MOST:
+            raise InputError(f"--first, --per-defect, --sound: expected numbers below {MOST}, the seeds end there")
         if self.use not in SEEDS:
             raise InputError(f"--seeds: expected one of {', '.join(SEEDS)}, got {self.use!r}")
         missing = missing_clips(self.real, self.use) if self.real is not None else []
@@ -101,18 +105,17 @@ class FiltersOptions:
     @property
     def cases(self) -> tuple[FilterCase, ...]:
         """Number by number, so that a run that was cut short has all defects alike, and footage is made once."""
-        planted = [defect for defect in self.defects if not defect.family]
-        twins = {defect.needs for defect in planted}
-        needs: list[Need] = [need for need in NEEDS if need in twins or not self.only]
+        twins = {defect.needs for defect in self.defects if not defect.family}
+        counts: dict[Need, int] = {need: self.per_defect for need in NEEDS if need in twins}
+        if not self.only or SOUND in self.only:
+            counts["footage"] = max(counts.get("footage", 0), self.sound)
         found: list[FilterCase] = []
-        for index in range(max(self.per_defect, self.sound)):
-            counts: dict[Need, int] = {need: self.per_defect if need in twins else 0 for need in needs}
-            if not self.only or SOUND in self.only:
-                counts["footage"] = max(counts.get("footage", 0), self.sound)
+        for number in range(max(self.per_defect, self.sound)):
+            index = self.first + number
             for need, count in counts.items():
-                if index < count:
+                if number < count:
                     found.append(FilterCase(defect=SOUND, needs=need, key=self._key(index, need, "")))
-            if index < self.per_defect:
+            if number < self.per_defect:
                 found += [
                     FilterCase(defect=d.name, needs=d.needs, key=self._key(index, d.needs, d.family))
                     for d in self.defects

@@ -123,6 +123,7 @@ def bench_filters_verb(
     per_defect: Annotated[int, typer.Option(help="Cases of each defect.")] = 50,
     sound: Annotated[int, typer.Option(help="Sound clips for the footage filters.")] = 200,
     only: Annotated[str | None, typer.Option(metavar="A,B,...", help="Defects, and 'sound'. [default: all]")] = None,
+    first: Annotated[int, typer.Option(help="Number of the first case.")] = 0,
     seeds: Annotated[
         SeedUse, typer.Option(help="Filters are tuned on the one and judged on the other.")
     ] = "evaluation",
@@ -143,6 +144,7 @@ def bench_filters_verb(
         per_defect=per_defect,
         sound=sound,
         only=() if only is None else tuple(only.split(",")),
+        first=first,
         use=seeds,
         real=real,
         workers=workers,

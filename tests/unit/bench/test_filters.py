@@ -37,6 +37,8 @@ def test_every_planted_case_has_its_sound_twin() -> None:
         assert defect.family or {(case.needs, case.key.index) for case in own} <= sound
     assert {need for need, _ in sound} == {"footage", "cameras", "labels"}
     assert len([need for need, _ in sound if need == "footage"]) == 6
+    later = FiltersOptions(per_defect=1, sound=0, first=7, only=("blur",)).cases
+    assert [case.name for case in later] == ["sound-footage-world-0007", "blur-footage-world-0007"]
     only = FiltersOptions(per_defect=2, only=("zoom",)).cases
     assert [case.name for case in only] == [
         "sound-cameras-world-0000",
@@ -51,7 +53,9 @@ def test_every_planted_case_has_its_sound_twin() -> None:
     [
         ({"only": ("hard_cut", "yoyo")}, "--only: expected some of hard_cut.*got yoyo"),
         ({"per_defect": 0}, "--per-defect"),
-        ({"sound": 501}, "--sound"),
+        ({"sound": 501}, "numbers below 500"),
+        ({"first": 480, "per_defect": 30, "sound": 0}, "numbers below 500"),
+        ({"first": -1}, "--first"),
         ({"use": "luck"}, "--seeds"),
         ({"real": Path("/nowhere")}, "--real /nowhere: expected the real clips"),
     ],

@@ -1,7 +1,8 @@
 """Steps in the unit of given cameras: from one frame to the next, a metre is suddenly 1.3 metres.
 
 Two views never notice, since epipolar geometry knows no lengths; three do. A point's distance from a frame, found once
-with an earlier frame and once with a later one, must be the same.
+with an earlier frame and once with a later one, must be the same. Positions that tremble break that too, the less the
+farther the frames are apart; a step in the unit shows at every distance alike.
 """
 
 from functools import reduce
@@ -13,30 +14,32 @@ from wmkit.camera import Array
 
 __all__ = ["scale_step"]
 
-APART = (2, 4, 8, 16, 32)  # frames from the middle one to either side
-TRIPLETS = 300  # of each distance at most, so that long clips cost no more than they must
+APART = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # frames from the middle one to either side
+FRAMES, FEWEST_APART = 300, 2  # middle frames at most, so that long clips cost no more than they must; distances
 LEAST_RAD, FEWEST = np.radians(0.3), 12  # between a point's two rays, on either side; points
 UNSURE = 0.06  # standard error of a triplet's median beyond which it has no say
 
 
 def scale_step(world_from_cam: Array, rows: Array, tracks: Tracks) -> float:
-    """Largest |log ratio|, over triplets of frames, of points' distances found backwards and forwards; NaN without any.
+    """|Log| of the largest step in the unit; 0.26 is one of 1.3 times; NaN where no three views tell.
 
-    world_from_cam (N, 4, 4), NaN where a frame has no pose; rows (N, 4) fx fy cx cy px; tracks in those px. 0.26 is a
-    step of 1.3 times. Of a triplet the median counts, weighted by the points' parallax.
+    world_from_cam (N, 4, 4), NaN where a frame has no pose; rows (N, 4) fx fy cx cy px; tracks in those px. At a frame,
+    the log ratio of points' distances found backwards and forwards is taken with views at several distances; what all
+    of them agree on counts, which is none where their signs differ.
     """
     rays = [
         np.column_stack([(xy - row[2:]) / row[:2], np.ones(len(xy))]) for xy, row in zip(tracks.xy, rows, strict=True)
     ]
     posed = np.isfinite(world_from_cam[:, 0, 0])
-    steps = []
-    for apart in APART:
-        for middle in range(apart, len(rays) - apart, max(1, apart // 4, len(rays) // TRIPLETS)):
-            triplet = (middle - apart, middle, middle + apart)
-            if posed[list(triplet)].all():
-                steps.append(_log_ratio(world_from_cam, rays, tracks, triplet))
-    known = [abs(step) for step in steps if step is not None]
-    return max(known) if known else float("nan")
+    found = []
+    for middle in range(0, len(rays), max(1, len(rays) // FRAMES)):
+        triplets = [(middle - far, middle, middle + far) for far in APART if far <= middle < len(rays) - far]
+        seen = [_log_ratio(world_from_cam, rays, tracks, t) for t in triplets if posed[list(t)].all()]
+        known = np.array([ratio for ratio in seen if ratio is not None])
+        if len(known) >= FEWEST_APART:
+            agreed = bool((known > 0).all() or (known < 0).all())
+            found.append(float(np.abs(known).min()) if agreed else 0.0)
+    return max(found) if found else float("nan")
 
 
 def _log_ratio(world_from_cam: Array, rays: list[Array], tracks: Tracks, triplet: tuple[int, int, int]) -> float | None:

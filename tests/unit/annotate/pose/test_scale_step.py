@@ -60,6 +60,14 @@ def test_noise_stays_far_below_a_step_that_matters() -> None:
     assert scale_step(stepped(poses, 1.3), ROWS, tracks) == pytest.approx(np.log(1.3), abs=0.1)
 
 
+def test_positions_that_tremble_are_no_step() -> None:
+    poses, tracks = seen(walk())
+    trembling = poses.copy()
+    trembling[:, :3, 3] += np.random.default_rng(1).normal(0, 0.006, (FRAMES, 3))  # a tenth of what it moves a frame
+    assert scale_step(trembling, ROWS, tracks) < 0.17  # the default row
+    assert scale_step(stepped(trembling, 1.3), ROWS, tracks) > 0.17
+
+
 def test_without_parallax_nothing_is_said() -> None:
     poses, tracks = seen(np.zeros((FRAMES, 3)))
     assert np.isnan(scale_step(poses, ROWS, tracks))
