@@ -383,12 +383,12 @@ def confidence_ranking(error: ArrayLike, confidence: ArrayLike, groups: int) -> 
         raise InputError(f"confidence: expected as many errors as values, got {wrong.shape} and {sure.shape}")
     if np.ptp(wrong) == 0 or np.ptp(sure) == 0:
         raise InputError("confidence: expected errors and values that differ; one number cannot be ranked")
-    ranks = [_ranks(wrong), _ranks(sure)]
+    ranks = np.stack([_ranks(wrong), _ranks(sure)])
     order = np.argsort(sure, kind="stable")
     means = np.array([part.mean() for part in np.array_split(wrong[order], groups)])
     metric = Metric(
         name="confidence_spearman",
-        value=float(np.corrcoef(ranks)[0, 1]),
+        value=float(np.asarray(np.corrcoef(ranks))[0, 1]),
         unit="",
         definition="Spearman's rank correlation of confidence and |error|, -1 is best",
         count=len(wrong),

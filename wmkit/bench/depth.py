@@ -33,7 +33,16 @@ __all__ = ["DepthBench", "DepthBenchOptions", "DepthScore", "bench_depth", "scor
 MAPS = 12
 GROUPS = 5  # of confidence
 WORLDS = "worlds"
-HEAD = ("clip", "maps", "AbsRel %", "d<1.25 %", "cover %", "core-s/map", "Spearman", "AbsRel % by confidence, low to high")
+HEAD = (
+    "clip",
+    "maps",
+    "AbsRel %",
+    "d<1.25 %",
+    "cover %",
+    "core-s/map",
+    "Spearman",
+    "AbsRel % by confidence, low to high",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ class DepthImages:
             raise InputError(f"{self.paths[frame]}: expected a 16-bit grey depth image, got none")
         z = np.where(np.isin(found, INVALID), 0, found * UNIT_M).astype(np.float32)
         if self.depth_camera is None:
-            return cv2.resize(z, (width, height), interpolation=cv2.INTER_NEAREST)
+            return np.asarray(cv2.resize(z, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.float32)
         return self._registered(z, width, height)
 
     def _registered(self, z: Image, width: int, height: int) -> Image:

@@ -102,7 +102,7 @@ def bench_worlds(options: WorldsOptions, progress: Callable[[str], None] | None 
     Raises InputError for an `out` that exists (without resume) or cannot be written, ConfigError when its rows are of
     another engine's settings.
     """
-    pose = options.pose or default_config(depth=False).pose
+    pose = options.pose or default_config(depth=None).pose
     engine = engine_hash(pose)
     rows = _resumed(options, engine)
     wanted = {case.name: case for case in options.cases}

@@ -1,8 +1,8 @@
 """How far each pixel of plane-sweep stereo can be trusted: a logistic model on what the stereo saw of itself.
 
-The probability that a pixel's depth is within 5 % of the truth, once the clip's scale is right. Fitted by
-`benchmarks/fit_depth_confidence.py` on synthetic clips posed by the default engine, which are not those of
-`wmkit bench depth`.
+The probability that a pixel's depth is within 5 % of the truth, once the clip's scale is right and if its cameras are
+(`p_good` speaks of those). Fitted by `benchmarks/fit_depth_confidence.py` on synthetic clips posed by the default
+engine, which are not those of `wmkit bench depth`.
 """
 
 import cv2
@@ -16,7 +16,7 @@ __all__ = ["EVIDENCE", "VOTES", "WEIGHTS", "evidence", "log_odds", "probability"
 Image = NDArray[np.float32]
 EVIDENCE = ("one", "log_unique", "agree", "disagree", "log_sigma", "photo", "jump", "jump_beside")
 VOTES = ("confirmed", "contradicted")
-WEIGHTS = (-0.376, 0.33, -0.205, -0.571, -0.6, 2.144, -0.86, -2.613, 1.594, -0.791)
+WEIGHTS = (-0.483, 0.168, 0.0, -0.555, -0.644, 0.0, -0.994, -2.766, 1.17, -1.061)
 CELL = np.ones((3, 3), dtype=np.uint8)
 
 

@@ -40,8 +40,9 @@ class PlaneSweepConfig:
     window          px: side of the ZNCC window, odd.
     small_step      semi-global cost of a change by one plane between neighbouring pixels; photo-costs are 0 to 1.
     large_step      semi-global cost of a larger one.
-    max_cost        a winner whose photo-cost is above has no vote on other keyframes.
-    min_unique      a winner whose runner-up is not this much dearer has none either.
+    max_cost        a winner whose photo-cost is above was only carried in from beside it, and is invalid.
+    max_vote_cost   one whose photo-cost is above has no vote on other keyframes.
+    min_vote_unique one whose runner-up is not this much dearer has none either.
     tolerance       relative depth difference that two keyframes may have on one surface.
     min_confidence  what is less confident is invalid.
     Raises InputError for a count, size or step that cannot work.
@@ -54,10 +55,11 @@ class PlaneSweepConfig:
     window: int = 5
     small_step: float = 0.1
     large_step: float = 0.9
-    max_cost: float = 0.5
-    min_unique: float = 1.05
+    max_cost: float = 0.9
+    max_vote_cost: float = 0.5
+    min_vote_unique: float = 1.05
     tolerance: float = 0.05
-    min_confidence: float = 0.8
+    min_confidence: float = 0.87
     name: ClassVar[str] = "plane_sweep"
     licence: ClassVar[str] = "Apache-2.0"
 
@@ -81,9 +83,13 @@ class PlaneSweepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SweptFrame:
-    """What the stereo of one keyframe found, (h, w) each: `inverse` depth, whether a plane `inside` the range won, which
-    pixels are `trusted` enough to vote on other keyframes, and `evidence` (h, w, 8) of each pixel's confidence.
-    `view` is the frame as the others see it.
+    """What the stereo of one keyframe found, (h, w) each.
+
+    sweep, view  what it was asked, and the frame as the others see it.
+    inverse      inverse depth.
+    inside       a plane within the range won, and by more than what lies beside it.
+    trusted      sure enough to vote on other keyframes.
+    evidence     (h, w, 8) of each pixel's confidence; see `wmkit.annotate.depth.confidence`.
     """
 
     sweep: "Sweep"
@@ -165,11 +171,11 @@ def _grays(
     import cv2
 
     from wmkit.annotate.depth.stereo import PosedGray
+    from wmkit.annotate.depth.views import map_size
 
     assert annotation.trajectory is not None
     cam_from_world = annotation.trajectory.cam_from_world
-    shrink = min(1.0, max_side / max(annotation.view.width, annotation.view.height))
-    size = (max(1, round(annotation.view.width * shrink)), max(1, round(annotation.view.height * shrink)))
+    size = map_size(annotation.view.width, annotation.view.height, max_side)
     for window in frames.windows():
         for index, rgb in enumerate(window.rgb, start=window.start):
             if index in wanted:
@@ -194,13 +200,14 @@ def _sweep(sweep: "Sweep", grays: "dict[int, PosedGray]", config: PlaneSweepConf
     found = winner(total, volume)
     checks = np.stack([left_right(total, found.index, (reference, other), sweep.inverse_depth) for other in others])
     step = sweep.inverse_depth[1] - sweep.inverse_depth[0]
-    inverse = sweep.inverse_depth[0] + (found.index + found.fraction) * step
-    trusted = found.inner & (found.photo <= config.max_cost) & (found.unique >= config.min_unique)
+    place = np.clip(found.index + found.fraction, 0, len(sweep.inverse_depth) - 1)
+    inverse = sweep.inverse_depth[0] + place * step
+    trusted = found.inner & (found.photo <= config.max_vote_cost) & (found.unique >= config.min_vote_unique)
     return SweptFrame(
         sweep=sweep,
         view=reference,
         inverse=inverse,
-        inside=found.inner,
+        inside=found.inner & (found.photo <= config.max_cost),
         trusted=_without_islands(trusted, 1 / inverse, sweep.inverse_depth),
         evidence=evidence(found, checks, relative_sigma(reference, others, inverse), inverse),
     )

@@ -70,8 +70,9 @@ def cost_volume(reference: PosedGray, others: list[PosedGray], inverse_depth: Ar
     """
     box, shape = (window, window), reference.gray.shape
     centred = reference.gray - np.float32(128)  # smaller squares: float32 keeps the variance's digits
-    mean = cv2.blur(centred, box)
-    spread = 1 / np.sqrt(np.maximum(cv2.blur(centred * centred, box) - mean * mean, 0) + np.float32(NOISE_VARIANCE))
+    mean = np.asarray(cv2.blur(centred, box), dtype=np.float32)
+    variance = np.maximum(cv2.blur(centred * centred, box) - mean * mean, 0) + np.float32(NOISE_VARIANCE)
+    spread = (1 / np.sqrt(variance)).astype(np.float32)
     motions = [(reference.motion_of(other), other.gray - np.float32(128)) for other in others]
     volume = np.empty((len(inverse_depth), *shape), dtype=np.uint8)
     for plane, value in enumerate(inverse_depth):
@@ -86,9 +87,7 @@ def cost_volume(reference: PosedGray, others: list[PosedGray], inverse_depth: Ar
     return volume
 
 
-def _plane_cost(
-    centred: Image, mean: Image, spread: Image, matrix: Array, gray: Image, box: tuple[int, int]
-) -> Image:
+def _plane_cost(centred: Image, mean: Image, spread: Image, matrix: Array, gray: Image, box: tuple[int, int]) -> Image:
     """(h, w) 1 − ZNCC in [0, 1] of one camera at one plane; 2 where its picture ends."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     warped = cv2.warpPerspective(gray, matrix, centred.shape[::-1], flags=flags, borderValue=UNSEEN)
@@ -258,7 +257,7 @@ def relative_sigma(reference: PosedGray, others: list[PosedGray], inverse: Array
     for other in others:
         motion = reference.motion_of(other)
         near, far = _pixels(motion, inverse + step), _pixels(motion, inverse - step)
-        (column, row), inside = _seen_at(motion, inverse, other.gray.shape)
+        _, inside = _seen_at(motion, inverse, other.gray.shape)
         moved = near[..., :2] / near[..., 2:] - far[..., :2] / far[..., 2:]
         shift = np.maximum(shift, np.where(inside, np.linalg.norm(moved, axis=-1), 0))
     return (MATCH_SIGMA_PX * 2e-3 / np.maximum(shift, 1e-9)).astype(np.float32)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from wmkit.camera import Array, invert_rigid
 from wmkit.clip import Annotation
 
-__all__ = ["Sweep", "chosen_frames", "plan_sweeps"]
+__all__ = ["Sweep", "chosen_frames", "map_size", "plan_sweeps"]
 
 MIN_POINTS = 12  # fewer visible points say nothing about the range of depths
 MAX_POINTS = 500  # more sharpen neither a median nor an overlap
@@ -36,10 +36,17 @@ def chosen_frames(posed: NDArray[np.bool_], most: int | None, only: tuple[int, .
     return frames if most is None else [frames[place] for place in _spread(len(frames), most)]
 
 
+def map_size(width: int, height: int, max_side: int) -> tuple[int, int]:
+    """(width, height) px of the maps of frames of that size: the long side at most `max_side`, never enlarged."""
+    shrink = min(1.0, max_side / max(width, height))
+    return max(1, round(width * shrink)), max(1, round(height * shrink))
+
+
 def plan_sweeps(annotation: Annotation, keyframes: list[int], planes: int, reach: int | None = None) -> list[Sweep]:
     """One sweep a keyframe, in their order; keyframes without points or baseline are left out.
 
-    Neighbours are at most `reach` frames away; None is any distance. Needs `annotation.trajectory` and `annotation.points`; empty when no keyframe has a usable neighbour.
+    Neighbours are at most `reach` frames away; None is any distance. Needs `annotation.trajectory` and
+    `annotation.points`; empty when no keyframe has a usable neighbour.
     """
     trajectory, points = annotation.trajectory, annotation.points
     if trajectory is None or points is None:
@@ -55,9 +62,10 @@ def plan_sweeps(annotation: Annotation, keyframes: list[int], planes: int, reach
         if len(visible) < MIN_POINTS:
             continue
         some = points.xyz[visible[:: max(1, len(visible) // MAX_POINTS)]]
-        near = slice(None) if reach is None else slice(*np.searchsorted(posed, posed[key] + np.array([-reach, reach + 1])))
-        first = near.start or 0
-        neighbours = _neighbours(key - first, some, cam_from_world[near], matrices[near], size)
+        first, end = 0, len(posed)
+        if reach is not None:
+            first, end = np.searchsorted(posed, (posed[key] - reach, posed[key] + reach + 1)).tolist()
+        neighbours = _neighbours(key - first, some, cam_from_world[first:end], matrices[first:end], size)
         if neighbours:
             sweeps.append(
                 Sweep(

@@ -25,8 +25,11 @@ __all__ = [
     "DepthNetworkConfig",
     "MetricDepthPredictor",
     "factor_of_frame",
+    "local_weights",
     "mean_factor",
+    "metric_predictor",
     "named_network",
+    "seen_at_points",
     "vote_of_factors",
 ]
 
@@ -71,6 +74,14 @@ class DepthNetworkConfig:
 
 def named_network(path: Path, video: VideoConfig) -> DepthNetworkConfig:
     """What `--metric-depth PATH` means; InputError when the weights or their package are not here."""
+    path, digest = local_weights(path, "--metric-depth")
+    return DepthNetworkConfig(path=str(path), weights=digest, video=video)
+
+
+def local_weights(path: Path, flag: str) -> tuple[Path, str]:
+    """The absolute path and the sha256 of a network's weight files; InputError, under the name of the `flag`, when they
+    or the package that runs them are not here.
+    """
     import importlib.util
 
     path = path.absolute()
@@ -78,22 +89,18 @@ def named_network(path: Path, video: VideoConfig) -> DepthNetworkConfig:
         files = sorted(path.glob("*.safetensors"))
         package = "transformers"
         if not files or not (path / "config.json").is_file():
-            raise InputError(
-                f"--metric-depth {path}: expected config.json and *.safetensors in the folder, found not both"
-            )
+            raise InputError(f"{flag} {path}: expected config.json and *.safetensors in the folder, found not both")
     elif path.is_file() and path.suffix == ".pt":
         files, package = [path], "moge"
     else:
-        raise InputError(
-            f"--metric-depth {path}: expected a transformers model folder or a MoGe-2 .pt file; check the path"
-        )
+        raise InputError(f"{flag} {path}: expected a transformers model folder or a MoGe-2 .pt file; check the path")
     if importlib.util.find_spec(package) is None:
-        raise InputError(f"--metric-depth {path}: expected the package {package} beside these weights; install it")
+        raise InputError(f"{flag} {path}: expected the package {package} beside these weights; install it")
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return DepthNetworkConfig(path=str(path), weights=digest.hexdigest(), video=video)
+    return path, digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,7 @@ class _DepthNetwork:
             return Unmeasured(reason="no_points")
         posed = np.flatnonzero(trajectory.posed)
         wanted = posed[np.unique(np.linspace(0, len(posed) - 1, self.config.frames).round().astype(int))]
-        predictor = _load(self.config.path, self.device)
+        predictor = metric_predictor(self.config.path, self.device)
         factors = []
         for window in open_view(file, self.config.video, annotation.view).windows():
             for frame in wanted[(wanted >= window.start) & (wanted < window.start + len(window.rgb))]:
@@ -122,23 +129,29 @@ class _DepthNetwork:
 
 def factor_of_frame(annotation: Annotation, frame: int, metres: NDArray[np.float32]) -> float | None:
     """Metres per unit by one frame's depth (h, w), any size; None when too few points are in view of it."""
-    assert annotation.trajectory is not None
-    if annotation.points is None:
-        return None
-    pose, camera = annotation.trajectory.cam_from_world[frame], annotation.intrinsics[frame]
-    local = annotation.points.xyz @ pose[:3, :3].T + pose[:3, 3]
-    local = local[local[:, 2] > 0]
-    place = local[:, :2] / local[:, 2:] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
-    height, width = metres.shape
-    column = np.floor(place[:, 0] * width / camera.width)
-    row = np.floor(place[:, 1] * height / camera.height)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    seen = metres[row[inside].astype(int), column[inside].astype(int)].astype(np.float64)
-    depth = local[inside, 2]
+    depth, seen = seen_at_points(annotation, frame, metres)
     known = np.isfinite(seen) & (seen > 0)
     if known.sum() < MIN_POINTS:
         return None
     return _one_factor(depth[known], seen[known])
+
+
+def seen_at_points(annotation: Annotation, frame: int, picture: NDArray[np.float32]) -> tuple[Array, Array]:
+    """Depth (M,) in trajectory units of the sparse points in view of a frame, and what a map (h, w) of any size, such
+    as a network's, holds where each is seen; none without points.
+    """
+    if annotation.trajectory is None or annotation.points is None:
+        return np.zeros(0), np.zeros(0)
+    pose, camera = annotation.trajectory.cam_from_world[frame], annotation.intrinsics[frame]
+    local = annotation.points.xyz @ pose[:3, :3].T + pose[:3, 3]
+    local = local[local[:, 2] > 0]
+    place = local[:, :2] / local[:, 2:] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
+    height, width = picture.shape
+    column = np.floor(place[:, 0] * width / camera.width)
+    row = np.floor(place[:, 1] * height / camera.height)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    seen = picture[row[inside].astype(int), column[inside].astype(int)].astype(np.float64)
+    return local[inside, 2], seen
 
 
 def _one_factor(depth: Array, seen: Array) -> float | None:
@@ -180,11 +193,12 @@ def vote_of_factors(factors: list[tuple[int, float]], sigma_log: float) -> Scale
     )
 
 
-def _load(path: str, device: str) -> MetricDepthPredictor:
+def metric_predictor(path: str, device: str, flag: str = "--metric-depth") -> MetricDepthPredictor:
+    """The network of weights on this machine, loaded onto `device`; InputError when it gives no metres."""
     if Path(path).is_dir():
         from wmkit.annotate.scale.depth_transformers import TransformersDepth
 
-        return TransformersDepth(path, device)
+        return TransformersDepth(path, device, flag)
     from wmkit.annotate.scale.depth_moge import MogeDepth
 
     return MogeDepth(path, device)
