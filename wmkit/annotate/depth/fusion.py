@@ -6,7 +6,7 @@ network's depth, since depth is as metric as the trajectory is.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from wmkit.annotate.depth.line_fit import blended
 from wmkit.annotate.depth.network import NetworkDepthConfig, aligned_maps, batches
 from wmkit.annotate.depth.views import chosen_frames, map_size
-from wmkit.annotate.protocols import DepthEstimator, Unmeasured
+from wmkit.annotate.protocols import UNHASHED, DepthEstimator, Unmeasured
 from wmkit.annotate.scale.depth_network import local_weights, metric_predictor
 from wmkit.clip import Annotation, DepthMap
 from wmkit.errors import InputError
@@ -40,7 +40,7 @@ class FusedDepthConfig:
     """
 
     structure: NetworkDepthConfig
-    anchor_path: str
+    anchor_path: str = field(metadata={UNHASHED: True})
     anchor_hash: str
     weights_licence: str = "the weights' own"
     name: ClassVar[str] = "depth_fusion"

@@ -8,31 +8,47 @@ from wmkit.camera import Array
 __all__ = ["MIN_POINTS", "blended", "robust_line", "smoothed"]
 
 MIN_POINTS = 20
-HUBER = 1.345
+TUKEY = 4.685
 ROUNDS = 20
 MAX_SPREAD = 0.5  # of the residuals over the spread of y: beyond, the line explains nothing
 
 
 def robust_line(x: Array, y: Array) -> Array | None:
-    """(2,) slope and shift of y = slope * x + shift by Huber's M-estimator; x and y (M,).
+    """(2,) slope and shift of y = slope * x + shift, by Tukey's biweight from the median of slopes; x and y (M,).
 
-    None with fewer than MIN_POINTS, a slope that is not positive, or residuals (median absolute) of more than
-    MAX_SPREAD of what y itself spreads; a y of one value is explained by any x of one value.
+    A point another surface hides is off in x, where Huber's estimator would let it pull. None with fewer than
+    MIN_POINTS, a slope that is not positive, or residuals (median absolute) of more than MAX_SPREAD of what y itself
+    spreads.
     """
-    if len(x) < MIN_POINTS:
+    line = _median_line(x, y) if len(x) >= MIN_POINTS else None
+    if line is None:
         return None
-    columns, weight = np.stack([x, np.ones_like(x)], axis=1), np.ones_like(y)
-    line, spread = np.zeros(2), 0.0
+    columns = np.stack([x, np.ones_like(x)], axis=1)
+    spread = 0.0
     for _ in range(ROUNDS):
-        root = np.sqrt(weight)
-        line = np.asarray(np.linalg.lstsq(columns * root[:, None], y * root, rcond=None)[0], dtype=np.float64)
         off = np.abs(y - columns @ line)
         spread = 1.4826 * float(np.median(off))
-        if spread == 0:
+        if spread <= np.finfo(np.float32).eps * float(np.abs(y).max()):
             break
-        weight = np.minimum(1, HUBER * spread / np.maximum(off, 1e-300))
+        root = np.maximum(1 - (off / (TUKEY * spread)) ** 2, 0)  # of the weight
+        line = np.asarray(np.linalg.lstsq(columns * root[:, None], y * root, rcond=None)[0], dtype=np.float64)
     own = 1.4826 * float(np.median(np.abs(y - np.median(y))))
     return line if line[0] > 0 and spread <= MAX_SPREAD * own else None
+
+
+def _median_line(x: Array, y: Array) -> Array | None:
+    """Median slope of pairs half the sorted points apart, and the median of what it leaves; None where x is one value.
+
+    Siegel's kind of estimate at a fraction of its pairs: breaks when more than 29 in 100 points are off.
+    """
+    order = np.argsort(x, kind="stable")
+    half = len(x) // 2
+    low, high = order[:half], order[half : 2 * half]
+    apart = x[high] > x[low]
+    if not apart.any():
+        return None
+    slope = float(np.median((y[high] - y[low])[apart] / (x[high] - x[low])[apart]))
+    return np.array([slope, float(np.median(y - slope * x))])
 
 
 def smoothed(rows: Array, frame: NDArray[np.int64], momentum: float) -> Array:

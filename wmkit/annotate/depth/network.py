@@ -1,12 +1,12 @@
 """Depth by a network that looks at single pictures, laid onto the sparse points; weights on this machine.
 
 Per frame, 1 / z of the points is fitted as a line of what the network says of inverse depth there (metres: 1 / metres;
-relative: as it comes), robustly (Huber), and the line's two numbers are smoothed over time with momentum 0.99 a frame,
+relative: as it comes), robustly (Tukey), and the line's two numbers are smoothed over time with momentum 0.99 a frame,
 as ViPE and SANA-WM do (arXiv 2508.10934, SANA-WM App. B). Like everything else the depth is in the trajectory's unit.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wmkit.annotate.depth.line_fit import MIN_POINTS, robust_line, smoothed
 from wmkit.annotate.depth.views import chosen_frames, map_size
-from wmkit.annotate.protocols import DepthEstimator, Unmeasured
+from wmkit.annotate.protocols import UNHASHED, DepthEstimator, Unmeasured
 from wmkit.annotate.scale.depth_network import local_weights, seen_at_points
 from wmkit.camera import Array
 from wmkit.clip import Annotation, DepthMap
@@ -45,7 +45,7 @@ class NetworkDepthConfig:
     Raises InputError for numbers that cannot work.
     """
 
-    path: str
+    path: str = field(metadata={UNHASHED: True})
     weights_hash: str
     weights_licence: str = OWN_LICENCE
     max_side: int = 320
