@@ -3,10 +3,8 @@
 import io
 import json
 import os
-import struct
 import threading
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,9 +13,9 @@ from numpy.typing import NDArray
 
 __all__ = [
     "HEADER_LOCK",
-    "deflated_npz_bytes",
     "fsync_folder",
     "json_bytes",
+    "npy_bytes",
     "npz_bytes",
     "write_atomic",
     "write_synced",
@@ -27,9 +25,6 @@ __all__ = [
 HEADER_LOCK = threading.Lock()
 """Held while numpy reads an array in a program with threads: numpy parses the header with `ast`, and CPython 3.11
 raises "AST constructor recursion depth mismatch" when two threads do so at once (python/cpython#106905)."""
-
-
-GZIP_HEADER, GZIP_TRAILER = 10, 8  # bytes around the deflated ones when the header has no optional field
 
 
 def json_bytes(value: object) -> bytes:
@@ -50,38 +45,12 @@ def npz_bytes(arrays: Mapping[str, NDArray]) -> bytes:
             info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             info.create_system = 3  # Unix: zipfile would write the platform's own number
             info.external_attr = 0o644 << 16
-            archive.writestr(info, _npy_bytes(arrays[name]))
+            archive.writestr(info, npy_bytes(arrays[name]))
     return buffer.getvalue()
 
 
-def deflated_npz_bytes(arrays: Mapping[str, NDArray]) -> bytes:
-    """As `npz_bytes`, deflated: for large arrays.
-
-    The deflate is pyarrow's, whose wheel carries its own zlib and is locked; zipfile would call the interpreter's. For
-    zipfile cannot be given bytes that are deflated already, the archive's few headers are written here (PKWARE's
-    APPNOTE 4.3). ValueError beyond 4 GiB.
-    """
-    from pyarrow import Codec
-
-    codec, body, directory = Codec("gzip", compression_level=6), bytearray(), bytearray()
-    for name in sorted(arrays):
-        plain, path = _npy_bytes(arrays[name]), f"{name}.npy".encode()
-        packed = codec.compress(plain, asbytes=True)[GZIP_HEADER:-GZIP_TRAILER]
-        if max(len(plain), len(body) + len(packed)) >= 1 << 32:
-            raise ValueError(f"{name}: expected an archive below 4 GiB, got {len(plain)} bytes of this array alone")
-        # version 2.0, no flags, deflate, midnight of 1980-01-01, sizes, no extra field
-        facts = struct.pack("<5H3I2H", 20, 0, 8, 0, 33, zlib.crc32(plain), len(packed), len(plain), len(path), 0)
-        made_by_unix, mode = 3 << 8 | 20, 0o644 << 16
-        place = struct.pack("<3H2I", 0, 0, 0, mode, len(body))
-        directory += b"PK\x01\x02" + struct.pack("<H", made_by_unix) + facts + place + path
-        body += b"PK\x03\x04" + facts + path + packed
-    count, start, size = len(arrays), len(body), len(directory)
-    end = b"PK\x05\x06" + struct.pack("<4H2IH", 0, 0, count, count, size, start, 0)
-    return bytes(body + directory + end)
-
-
-def _npy_bytes(array: NDArray) -> bytes:
-    """One .npy; every NaN becomes the one NaN."""
+def npy_bytes(array: NDArray) -> bytes:
+    """One .npy of an array without objects; every NaN becomes the one NaN."""
     array = np.ascontiguousarray(array)
     if array.dtype.kind == "f" and np.isnan(array).any():
         array = np.where(np.isnan(array), np.array(np.nan, dtype=array.dtype), array)

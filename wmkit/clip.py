@@ -156,10 +156,8 @@ class DepthMap:
             raise InputError("depth frame: expected at least one index, increasing, none negative")
         if not (np.isfinite(z[valid]).all() and (z[valid] > 0).all()):
             raise InputError("depth z: expected positive finite depth wherever `valid` is true")
-        object.__setattr__(self, "frame", frame)
-        object.__setattr__(self, "valid", valid)
-        object.__setattr__(self, "z", z)
-        object.__setattr__(self, "scale", ScaleKind(self.scale))
+        for name, value in (("frame", frame), ("valid", valid), ("z", z), ("scale", ScaleKind(self.scale))):
+            object.__setattr__(self, name, value)
         if self.confidence is not None:
             sure = np.where(valid, np.asarray(self.confidence, dtype=np.float32), np.float32(0))
             sure = frozen_array(sure, np.float32, valid.shape, "depth confidence")

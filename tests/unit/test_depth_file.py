@@ -6,9 +6,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from wmkit.atomic import deflated_npz_bytes, npz_bytes
+from wmkit.atomic import npz_bytes
 from wmkit.camera import ScaleKind
 from wmkit.clip import DepthMap
+from wmkit.corpus.deflated import deflated_npz_bytes
 from wmkit.corpus.depth_file import depth_bytes, depth_of_arrays
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wmkit.annotate.pipeline import AnnotateConfig
     from wmkit.annotate.run import RunOptions, RunSummary
     from wmkit.annotate.scale_flags import ScaleFlags
+    from wmkit.executor import ExecutorOptions
 
 __all__ = ["RERUN_FLAGS", "DecoderName", "ExecutorName", "ExportFormat", "StopAfter", "verbs"]
 
@@ -84,7 +85,6 @@ def annotate(
     from wmkit.annotate.priors import prior_config
     from wmkit.annotate.run import RunOptions
     from wmkit.annotate.scale_flags import cues_of_flags
-    from wmkit.executor import ExecutorOptions
     from wmkit.video import VideoConfig
 
     video = VideoConfig(decoder=decoder, fps=parsed_fps(fps), max_side=max_side, image_fps=image_fps)
@@ -100,10 +100,20 @@ def annotate(
     )
     if dry_run:
         return _dry_run(paths, out, config, update, json_output)
-    workforce = ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib)
-    options = RunOptions(executor=workforce, update=update, rerun=_given_flags(context))
-    summary = _run(paths, out, config, options, json_output)
-    return summary.exit_code(strict=strict)
+    options = RunOptions(executor=_workforce(context.params), update=update, rerun=_given_flags(context))
+    return _run(paths, out, config, options, json_output).exit_code(strict=strict)
+
+
+def _workforce(given: dict[str, Any]) -> "ExecutorOptions":
+    """Those of annotate's flags that say who does the work."""
+    from wmkit.executor import ExecutorOptions
+
+    return ExecutorOptions(
+        kind=given["executor"],
+        workers=given["workers"],
+        timeout_s=given["clip_timeout_s"],
+        memory_gib=given["clip_memory_gib"],
+    )
 
 
 def _dry_run(paths: list[Path], out: Path, config: "AnnotateConfig", update: bool, json_output: bool) -> int:

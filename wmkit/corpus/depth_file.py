@@ -24,9 +24,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.atomic import deflated_npz_bytes
 from wmkit.camera import ScaleKind
 from wmkit.clip import DepthMap
+from wmkit.corpus.deflated import deflated_npz_bytes
 
 __all__ = ["depth_bytes", "depth_of_arrays"]
 

@@ -25,7 +25,7 @@ from wmkit.video.frames import FrameSource
 if TYPE_CHECKING:
     from wmkit.annotate.scale.depth_transformers import TransformersDepth
 
-__all__ = ["NetworkDepthConfig", "aligned_maps", "batches", "named_depth_model"]
+__all__ = ["NetworkDepthConfig", "aligned_maps", "batches", "inverse_of", "named_depth_model"]
 
 OWN_LICENCE = "the weights' own"
 FARTHEST = 20.0  # times the median depth of the points in view: beyond, a network's inverse depth is as good as none
