@@ -171,7 +171,7 @@ def _export_source(store: Corpus, row: SourceRow, last: LedgerRow | None, file_f
         entry.leave_out(f"{entry.frames - len(track)} frames", "they have no pose")
     files = _write_cameras(track, file_format, row.name, target)
     if file_format == "vipe":
-        files += _write_maps(annotation, target, entry)
+        files += _write_maps(annotation, target)
     if file_format in ("colmap", "nerfstudio", "vipe"):
         frames = reopen_source(row, annotation, store.config)
         if isinstance(frames, SourceGone):
@@ -214,17 +214,13 @@ def _write_cameras(track: CameraTrack, file_format: str, source: str, target: Pa
             return [root / "pose" / f"{name}.npz", rows / f"{name}.npz", rows / f"{name}_camera.txt"]
 
 
-def _write_maps(annotation: Annotation, target: Path, entry: _Entry) -> list[Path]:
+def _write_maps(annotation: Annotation, target: Path) -> list[Path]:
     """ViPE's depth and mask of the frames that have them."""
     root, name, size = target.parent, target.name, (annotation.view.width, annotation.view.height)
     files = []
-    if annotation.depth is None:
-        entry.leave_out("depth", "the clip has none")
-    else:
+    if annotation.depth is not None:
         files += write_vipe_depth(annotation.depth, root, name, size)
-    if annotation.dynamic is None:
-        entry.leave_out("mask", "the clip has none")
-    else:
+    if annotation.dynamic is not None:
         files += write_vipe_mask(annotation.dynamic, root, name, size)
     return files
 

@@ -31,7 +31,8 @@ def test_an_exr_comes_back_and_lies_where_its_offsets_say() -> None:
 
 def test_another_exr_is_refused() -> None:
     data = exr_bytes(np.ones((2, 3)))
-    for bad in (data[8:], data.replace(b"Z\0", b"Y\0", 1), data.replace(b"compression\0\x01\0\0\0\0", b"compression\0\x01\0\0\0\x03")):  # fmt: skip
+    kind = b"compression\0\x01\0\0\0"
+    for bad in (data[8:], data.replace(b"Z\0", b"Y\0", 1), data.replace(kind + b"\0", kind + b"\3")):
         with pytest.raises(InputError, match="exr: expected"):
             exr_depth(bad)
 
