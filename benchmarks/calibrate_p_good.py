@@ -91,7 +91,7 @@ def _rows(options: argparse.Namespace) -> list[Row]:
 def _real(options: argparse.Namespace) -> list[Row]:
     """Rows of the windows of every fine enough sequence under --real."""
     out = options.work / "real.jsonl"
-    engine = engine_hash(default_config(depth=False).pose)
+    engine = engine_hash(default_config(depth=None).pose)
     rows = [row for row in (read_rows(out) if out.exists() else []) if row["engine"] == engine]
     with out.open("a", encoding="utf-8") as stream:
 
@@ -143,7 +143,7 @@ def _write(rows: list[Row], held_out: Reliability, out: Path) -> None:
     seeds = sorted({row["seed"] for row in posed if not row["family"].startswith(REAL)})
     fitted = fit_calibration(
         Cases.of(posed),
-        backend=default_config(depth=False).pose.name,
+        backend=default_config(depth=None).pose.name,
         engine=",".join(sorted(engines)),
         fitted_on={
             "cases": len(posed),

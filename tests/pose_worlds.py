@@ -67,7 +67,7 @@ def flickering(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def cameras_alone() -> AnnotateConfig:
     """The default pose backend on every image; no depth and no filters."""
-    config = default_config(video=VideoConfig(fps=None, image_fps=8.0), depth=False)
+    config = default_config(video=VideoConfig(fps=None, image_fps=8.0), depth=None)
     return replace(config, footage_filters=(), trajectory_filters=())
 
 

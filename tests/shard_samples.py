@@ -30,7 +30,7 @@ __all__ = [
     "source_row",
 ]
 
-CONFIG = default_config(depth=False)
+CONFIG = default_config(depth=None)
 FOCAL_PX = 60.0  # of frames 64 px wide; wider ones have the same field of view, 56 degrees
 
 

@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HEADER_LOCK", "fsync_folder", "json_bytes", "npz_bytes", "write_atomic", "write_synced"]
+__all__ = [
+    "HEADER_LOCK",
+    "fsync_folder",
+    "json_bytes",
+    "npy_bytes",
+    "npz_bytes",
+    "write_atomic",
+    "write_synced",
+]
 
 
 HEADER_LOCK = threading.Lock()
@@ -34,16 +42,21 @@ def npz_bytes(arrays: Mapping[str, NDArray]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):
-            array = np.ascontiguousarray(arrays[name])
-            if array.dtype.kind == "f" and np.isnan(array).any():
-                array = np.where(np.isnan(array), np.array(np.nan, dtype=array.dtype), array)
-            member = io.BytesIO()
-            np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             info.create_system = 3  # Unix: zipfile would write the platform's own number
             info.external_attr = 0o644 << 16
-            archive.writestr(info, member.getvalue())
+            archive.writestr(info, npy_bytes(arrays[name]))
     return buffer.getvalue()
+
+
+def npy_bytes(array: NDArray) -> bytes:
+    """One .npy of an array without objects; every NaN becomes the one NaN."""
+    array = np.ascontiguousarray(array)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        array = np.where(np.isnan(array), np.array(np.nan, dtype=array.dtype), array)
+    member = io.BytesIO()
+    np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+    return member.getvalue()
 
 
 def write_synced(path: Path, data: bytes) -> None:

@@ -136,6 +136,8 @@ class DepthMap:
     frame  (K,) int64, indices of output frames, increasing.
     z      (K, h, w) float32, distance along the camera's z axis (never along the ray), in the unit of `scale`.
     valid  (K, h, w) bool; where false, z means nothing (it is stored as 0).
+    confidence  (K, h, w) float32, 0 to 1: the backend's probability that z is within 5 % of the truth, once the
+                clip's scale is right; 0 where `valid` is false. None when the backend knows none.
     Intrinsics are the frame's, `resized(w, h)`.
     """
 
@@ -143,6 +145,7 @@ class DepthMap:
     z: NDArray[np.float32]
     valid: NDArray[np.bool_]
     scale: ScaleKind
+    confidence: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         frame = frozen_array(self.frame, np.int64, (None,), "depth frame")
@@ -153,10 +156,14 @@ class DepthMap:
             raise InputError("depth frame: expected at least one index, increasing, none negative")
         if not (np.isfinite(z[valid]).all() and (z[valid] > 0).all()):
             raise InputError("depth z: expected positive finite depth wherever `valid` is true")
-        object.__setattr__(self, "frame", frame)
-        object.__setattr__(self, "valid", valid)
-        object.__setattr__(self, "z", z)
-        object.__setattr__(self, "scale", ScaleKind(self.scale))
+        for name, value in (("frame", frame), ("valid", valid), ("z", z), ("scale", ScaleKind(self.scale))):
+            object.__setattr__(self, name, value)
+        if self.confidence is not None:
+            sure = np.where(valid, np.asarray(self.confidence, dtype=np.float32), np.float32(0))
+            sure = frozen_array(sure, np.float32, valid.shape, "depth confidence")
+            if not ((sure >= 0) & (sure <= 1)).all():
+                raise InputError("depth confidence: expected numbers from 0 to 1 wherever `valid` is true")
+            object.__setattr__(self, "confidence", sure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -487,7 +494,6 @@ class Annotation:
         if points is not None:
             points = dataclasses.replace(points, xyz=points.xyz * scale.value)
         if depth is not None:
-            z = depth.z * np.float32(scale.value)
-            depth = DepthMap(frame=depth.frame, z=z, valid=depth.valid, scale=ScaleKind.METRIC)
+            depth = dataclasses.replace(depth, z=depth.z * np.float32(scale.value), scale=ScaleKind.METRIC)
         trajectory = self.trajectory.metric_copy(scale.value)
         return dataclasses.replace(self, trajectory=trajectory, points=points, depth=depth, scale=scale)

@@ -23,6 +23,7 @@ __all__ = [
     "align",
     "camera_control_errors",
     "common_frames",
+    "confidence_ranking",
     "depth_errors",
     "focal_error",
     "fov_error",
@@ -368,6 +369,37 @@ def depth_errors(
         Metric(name=f"depth_{name}", value=float(value), unit="", definition=definition, count=int(both.sum()))
         for name, value, definition in figures
     )
+
+
+def confidence_ranking(error: ArrayLike, confidence: ArrayLike, groups: int) -> tuple[Metric, Array]:
+    """Whether the more confident errs less: Spearman's rank correlation, and the mean error of equal groups.
+
+    error, confidence  (M,), of the same pixels. The metric is -1 where confidence sorts errors perfectly; the array
+    (groups,) holds mean errors from the least confident group to the most.
+    Raises InputError for other shapes, fewer values than groups, or one value alone on either side.
+    """
+    wrong, sure = np.asarray(error, dtype=np.float64), np.asarray(confidence, dtype=np.float64)
+    if wrong.ndim != 1 or wrong.shape != sure.shape or len(wrong) < max(groups, 2):
+        raise InputError(f"confidence: expected as many errors as values, got {wrong.shape} and {sure.shape}")
+    if np.ptp(wrong) == 0 or np.ptp(sure) == 0:
+        raise InputError("confidence: expected errors and values that differ; one number cannot be ranked")
+    ranks = np.stack([_ranks(wrong), _ranks(sure)])
+    order = np.argsort(sure, kind="stable")
+    means = np.array([part.mean() for part in np.array_split(wrong[order], groups)])
+    metric = Metric(
+        name="confidence_spearman",
+        value=float(np.asarray(np.corrcoef(ranks))[0, 1]),
+        unit="",
+        definition="Spearman's rank correlation of confidence and |error|, -1 is best",
+        count=len(wrong),
+    )
+    return metric, means
+
+
+def _ranks(values: Array) -> Array:
+    """Ranks from 0, ties sharing their mean."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count + 1) / 2)[place]
 
 
 def _mean_rotation(rotations: Array) -> Array:

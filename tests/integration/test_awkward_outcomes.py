@@ -15,7 +15,7 @@ from wmkit.errors import ClipError
 from wmkit.thresholds import Thresholds, apply, read_thresholds
 from wmkit.video import VideoConfig, discover, identify
 
-CONFIG = default_config(video=VideoConfig(max_side=320), depth=False, stop_after="footage")
+CONFIG = default_config(video=VideoConfig(max_side=320), depth=None, stop_after="footage")
 NAMES = {config.name for config in FOOTAGE_FILTERS}
 
 

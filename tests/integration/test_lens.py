@@ -44,7 +44,7 @@ THRESHOLDS = '[posed_ratio]\nlow = 0.5\nunmeasured = "reject"\n'
 
 
 def config_of(depth: bool = False) -> AnnotateConfig:
-    config = default_config(video=VideoConfig(fps=None), depth=False)
+    config = default_config(video=VideoConfig(fps=None), depth=None)
     sweep = PlaneSweepConfig(planes=48, max_frames=2) if depth else None
     return dataclasses.replace(config, pose=TruePoseConfig(lens=LENS), depth=sweep, footage_filters=())
 

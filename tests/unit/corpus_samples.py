@@ -68,6 +68,7 @@ def full_annotation(number: int = 1, frames: int = 6) -> Annotation:
             z=1 + rng.random((2, 4, 5), dtype=np.float32),
             valid=valid,
             scale=ScaleKind.UP_TO_SCALE,
+            confidence=rng.random((2, 4, 5), dtype=np.float32),
         ),
         absences=(Absence(part="scale", name="camera_height", reason="no ground plane"),),
         prior=CameraPrior(fx=50.1, fy=51.0, cx=None, cy=None, sigma_log=0.05, source="--fov-deg 65"),

@@ -79,6 +79,7 @@ def depth(**change: Any) -> DepthMap:
         "z": np.full((2, 4, 6), 1.5, np.float32),
         "valid": np.tile(np.arange(6) > 0, (2, 4, 1)),
         "scale": ScaleKind.UP_TO_SCALE,
+        "confidence": np.full((2, 4, 6), 0.75, np.float32),
     }
     return DepthMap(**(given | change))
 
@@ -144,6 +145,9 @@ def test_a_clip_has_its_own_clock() -> None:
         ({"valid": np.ones((2, 3, 6), np.bool_), "z": np.ones((2, 3, 6)) * np.nan}, "positive finite depth"),
         ({"z": np.zeros((2, 4, 6))}, "positive finite depth"),
         ({"z": -np.ones((2, 4, 6))}, "positive finite depth"),
+        ({"confidence": np.full((2, 4, 6), 1.5, np.float32)}, "from 0 to 1"),
+        ({"confidence": np.full((2, 4, 6), np.nan, np.float32)}, "from 0 to 1"),
+        ({"confidence": np.ones((2, 4, 5), np.float32)}, "shape"),
     ],
 )
 def test_depth_refuses(change: dict[str, Any], message: str) -> None:
@@ -184,6 +188,10 @@ def test_depth_forgets_what_is_not_valid() -> None:
     assert (kept.z[:, :, 0] == 0).all()
     assert not kept.valid[:, :, 0].any()
     assert kept.z.dtype == np.float32
+    assert kept.confidence is not None
+    assert (kept.confidence[:, :, 0] == 0).all()
+    assert (kept.confidence[:, :, 1:] == 0.75).all()
+    assert depth(confidence=None).confidence is None
 
 
 def test_points_refuse() -> None:

@@ -1,27 +1,34 @@
 """What `wmkit annotate` does unless told otherwise; the demo and the benchmark annotate by the same lines."""
 
 import shlex
+from pathlib import Path
 from typing import Literal
 
-from wmkit.annotate.depth import PlaneSweepConfig
+from wmkit.annotate.depth import DepthUnion, PlaneSweepConfig
+from wmkit.annotate.depth.fusion import named_fusion
+from wmkit.annotate.depth.network import named_depth_model
 from wmkit.annotate.filters import FOOTAGE_FILTERS, TRAJECTORY_FILTERS
 from wmkit.annotate.pipeline import AnnotateConfig
 from wmkit.annotate.pose import CommandConfig, TrackSfmConfig
 from wmkit.annotate.pose.given import given_config
 from wmkit.annotate.priors import PriorConfig
-from wmkit.annotate.protocols import CaptionConfig, PoseConfig, ScaleConfig
+from wmkit.annotate.protocols import CaptionConfig, DepthConfig, PoseConfig, ScaleConfig
 from wmkit.annotate.scale import CameraHeightConfig, ScaleFactorConfig
 from wmkit.annotate.weights import fetched
 from wmkit.errors import InputError
 from wmkit.video import VideoConfig
 
-__all__ = ["default_config", "pose_backend", "scale_cues"]
+__all__ = ["DepthFrames", "default_config", "depth_backend", "pose_backend", "scale_cues"]
+
+DepthFrames = Literal["keyframes", "all", "none"]
+KEYFRAME_DEPTH = PlaneSweepConfig()
+MIN_DEPTH_SIDE = 32  # px
 
 
 def default_config(
     *,
     video: VideoConfig = VideoConfig(),
-    depth: bool = True,
+    depth: DepthConfig | None = KEYFRAME_DEPTH,
     scale: tuple[ScaleConfig, ...] = (),
     seed: int = 0,
     pose: PoseConfig | None = None,
@@ -29,11 +36,11 @@ def default_config(
     caption: CaptionConfig | None = None,
     stop_after: Literal["footage"] | None = None,
 ) -> AnnotateConfig:
-    """Track-based pose unless `pose` is given, plane-sweep depth of keyframes unless `depth` is false, every filter."""
+    """Track-based pose unless `pose` is given, plane-sweep depth of keyframes unless `depth` is, and every filter."""
     return AnnotateConfig(
         video=video,
         pose=pose or TrackSfmConfig(),
-        depth=PlaneSweepConfig() if depth else None,
+        depth=depth,
         scale=scale,
         footage_filters=FOOTAGE_FILTERS,
         trajectory_filters=TRAJECTORY_FILTERS,
@@ -42,6 +49,26 @@ def default_config(
         caption=caption,
         stop_after=stop_after,
     )
+
+
+def depth_backend(frames: DepthFrames, max_side: int, model: Path | None, anchor: Path | None) -> DepthUnion | None:
+    """What `--depth`, `--depth-max-side`, `--depth-model` and `--depth-anchor` ask for; None: no depth.
+
+    InputError for a side below 32 px, weights that are not here, or a network without depth or structure.
+    """
+    if max_side < MIN_DEPTH_SIDE:
+        raise InputError(f"--depth-max-side: expected at least {MIN_DEPTH_SIDE} px, got {max_side}")
+    if anchor is not None and model is None:
+        raise InputError("--depth-anchor: expected a --depth-model that it anchors, got none")
+    if frames == "none":
+        if model is not None:
+            raise InputError("--depth-model: expected --depth keyframes or all, got none; drop one of the two")
+        return None
+    most = None if frames == "all" else KEYFRAME_DEPTH.max_frames
+    if model is None:
+        return PlaneSweepConfig(max_side=max_side, max_frames=most)
+    structure = named_depth_model(model, max_side, most)
+    return structure if anchor is None else named_fusion(structure, anchor)
 
 
 def pose_backend(*, poses: str | None, command: str | None, weights: str | None, timeout_s: float) -> PoseConfig | None:

@@ -8,7 +8,8 @@
     rerun      <name>.rrd
     colmap     <name>/sparse/0/*.txt, <name>/images/frame_%06d.jpg (posed frames)
     nerfstudio <name>/transforms.json, <name>/sparse_pc.ply, <name>/images/frame_%06d.jpg (posed frames)
-    vipe       pose/<name>.npz, intrinsics/<name>.npz, intrinsics/<name>_camera.txt, rgb/<name>.mp4 (all frames)
+    vipe       pose/<name>.npz, intrinsics/<name>.npz, intrinsics/<name>_camera.txt, rgb/<name>.mp4 (all frames),
+               depth/<name>.zip and mask/<name>.zip, .txt (the frames that have them)
 
 Pictures are not kept in a corpus: they are decoded again from the source, if it still is the one that was annotated.
 They are the upright, resized and, where annotate found a lens, undistorted frames; cameras are always their pinholes.
@@ -38,7 +39,7 @@ from wmkit.formats.rerun import write_rerun
 from wmkit.formats.text import write_lines
 from wmkit.formats.track import CameraTrack, track_of_annotation
 from wmkit.formats.tum import write_tum
-from wmkit.formats.vipe import rgb_path, write_vipe
+from wmkit.formats.vipe import rgb_path, write_vipe, write_vipe_depth, write_vipe_mask
 from wmkit.video.frames import FrameSource
 from wmkit.video.still import jpeg_bytes
 
@@ -51,7 +52,7 @@ EXPORT_FORMATS = {
     "re10k": ("image size", "unit", "points", "depth", "covariance", "images", "times finer than 1 us"),
     "colmap": ("times", "unit", "observations of points", "depth", "covariance"),
     "nerfstudio": ("depth", "covariance"),
-    "vipe": ("times", "unit", "points", "depth", "covariance"),
+    "vipe": ("times", "unit", "points", "confidence of depth", "covariance"),
     "rerun": ("unit", "depth", "covariance", "images"),
 }
 JPEG_QUALITY = 95
@@ -170,6 +171,8 @@ def _export_source(store: Corpus, row: SourceRow, last: LedgerRow | None, file_f
     if len(track) < entry.frames:
         entry.leave_out(f"{entry.frames - len(track)} frames", "they have no pose")
     files = _write_cameras(track, file_format, row.name, target)
+    if file_format == "vipe":
+        files += _write_maps(annotation, target)
     if file_format in ("colmap", "nerfstudio", "vipe"):
         frames = reopen_source(row, annotation, store.config)
         if isinstance(frames, SourceGone):
@@ -210,6 +213,17 @@ def _write_cameras(track: CameraTrack, file_format: str, source: str, target: Pa
             write_vipe(track, root, name)
             rows = root / "intrinsics"
             return [root / "pose" / f"{name}.npz", rows / f"{name}.npz", rows / f"{name}_camera.txt"]
+
+
+def _write_maps(annotation: Annotation, target: Path) -> list[Path]:
+    """ViPE's depth and mask of the frames that have them."""
+    root, name, size = target.parent, target.name, (annotation.view.width, annotation.view.height)
+    files = []
+    if annotation.depth is not None:
+        files += write_vipe_depth(annotation.depth, root, name, size)
+    if annotation.dynamic is not None:
+        files += write_vipe_mask(annotation.dynamic, root, name, size)
+    return files
 
 
 def _write_images(frames: FrameSource, posed: NDArray[np.bool_], folder: Path, entry: _Entry) -> list[Path]:

@@ -18,7 +18,7 @@ __all__ = ["annotate_pixels", "camera_config", "copy_pixels"]
 
 def camera_config() -> AnnotateConfig:
     """The default annotator at the native rate; no depth and no filters, which no pose depends on."""
-    config = default_config(video=VideoConfig(fps=None), depth=False)
+    config = default_config(video=VideoConfig(fps=None), depth=None)
     return dataclasses.replace(config, footage_filters=(), trajectory_filters=())
 
 

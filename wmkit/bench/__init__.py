@@ -5,6 +5,8 @@ worlds.py     the pose engine on random synthetic clips of every motion family: 
 worlds_report.py  what its rows amount to
 reference.py  the references: poses.json, gps.csv, orientation.csv, matched to a clip's frames
 score.py      every figure of one trajectory against one reference
+depth.py      depth maps against measured or exact depth: bench_depth
+depth_reference.py  that depth; depth_limits.py what is demanded
 peer.py       pycolmap's default pipeline on the same frames; peer_process.py the process it runs in
 model.py      what a model preset costs: bench_model; model_block.py times beside diffusers
 scale.py      whether the scale cues' intervals hold the truth: bench_scale; scale_draws.py what they are drawn on

@@ -149,7 +149,7 @@ def bench_filters(options: FiltersOptions, progress: Callable[[str], None] | Non
     other filters, settings or defects.
     """
     cases = {case.name: case for case in options.cases}
-    config = default_config(video=VideoConfig(fps=None), depth=False)
+    config = default_config(video=VideoConfig(fps=None), depth=None)
     run = RowRun(
         engine=_hash(config),
         out=options.out,

@@ -99,7 +99,7 @@ def bench_worlds(options: WorldsOptions, progress: Callable[[str], None] | None 
     Raises InputError for an `out` that exists (without resume) or cannot be written, ConfigError when its rows are of
     another engine's settings.
     """
-    pose = options.pose or default_config(depth=False).pose
+    pose = options.pose or default_config(depth=None).pose
     engine = engine_hash(pose)
     wanted = {case.name: case for case in options.cases}
     task = ItemTask(function=_work, config=_Task(pose=pose, renderer=renderer_used()))

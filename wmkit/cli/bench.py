@@ -40,6 +40,30 @@ def pose(
     return result.exit_code
 
 
+@verbs.command("depth")
+def bench_depth_maps(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="DIR", help="Clips with depth images beside them.")
+    ] = None,
+    worlds: Annotated[bool, typer.Option("--worlds", help="The demo's synthetic clips too.")] = False,
+    max_side: Annotated[int, typer.Option(help="Long side of the maps, px.")] = 320,
+    limits: Annotated[Path | None, typer.Option(help="TOML of limits; a missed one makes exit 1.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
+    json_output: JsonFlag = False,
+) -> int:
+    """Score depth maps, by the annotator's own cameras, against measured or exact depth."""
+    from wmkit.executor.task import THREAD_ENV
+
+    os.environ.update(THREAD_ENV)  # as in a worker, before any library starts threads: the cost is an annotator's
+    from wmkit.bench.depth import DepthBenchOptions, bench_depth
+
+    options = DepthBenchOptions(max_side=max_side, worlds=worlds, limits=limits, out=out)
+    with stdout_for(json_output):
+        result = bench_depth(folders or [], options, lambda line: print(line, file=sys.stderr))
+    tell(result.to_json(), result.lines(), json_output)
+    return result.exit_code
+
+
 @verbs.command("scale")
 def bench_scale_intervals(
     draws: Annotated[int, typer.Option(help="Random situations of each cue.")] = 1000,

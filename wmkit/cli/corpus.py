@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["RERUN_FLAGS", "DecoderName", "ExecutorName", "ExportFormat", "StopAfter", "verbs"]
 
 DecoderName = Literal["pyav", "opencv", "decord", "torchcodec"]
-DepthName = Literal["keyframes", "none"]
+DepthName = Literal["keyframes", "all", "none"]
 StopAfter = Literal["footage"]
 ExecutorName = Literal["ray", "local"]
 ExportFormat = Literal["tum", "kitti", "colmap", "nerfstudio", "re10k", "vipe", "rerun"]
@@ -26,6 +26,7 @@ ExportFormat = Literal["tum", "kitti", "colmap", "nerfstudio", "re10k", "vipe", 
 RERUN_FLAGS = frozenset(
     {"decoder", "fps", "max_side", "image_fps", "depth", "executor", "clip_timeout_s", "clip_memory_gib", "seed"}
     | {"sidecars", "camera_height", "baseline", "object_length", "metric_depth", "scale"}
+    | {"depth_max_side", "depth_model", "depth_anchor"}
     | {"captions", "caption_model", "stop_after"}
     | {"intrinsics", "fov_deg", "priors", "poses", "pose_command", "pose_weights"}
 )
@@ -53,6 +54,9 @@ def annotate(
     max_side: Annotated[int, typer.Option(help="Long side in px; larger frames are shrunk.")] = 960,
     image_fps: Annotated[float, typer.Option(help="Frames a second of an image folder.")] = 16.0,
     depth: Annotated[DepthName, typer.Option(help="Which frames get depth.")] = "keyframes",
+    depth_max_side: Annotated[int, typer.Option(help="Long side of depth maps in px.")] = 320,
+    depth_model: Annotated[Path | None, typer.Option(metavar="PATH", help="Depth by this network instead.")] = None,
+    depth_anchor: Annotated[Path | None, typer.Option(metavar="PATH", help="Metric network that anchors it.")] = None,
     sidecars: Annotated[str, typer.Option(metavar="auto|none|FILE", help="Telemetry: own or .gpx .csv.")] = "none",
     camera_height: Annotated[str | None, typer.Option(metavar="M[±S]", help="Camera above ground, m.")] = None,
     baseline: BaselineFlag = None,
@@ -95,7 +99,7 @@ def annotate(
 def _config(given: dict[str, Any]) -> "AnnotateConfig":
     """What annotate's flags ask of every clip."""
     from wmkit.annotate.captions import captions_of_flags
-    from wmkit.annotate.defaults import default_config, pose_backend
+    from wmkit.annotate.defaults import default_config, depth_backend, pose_backend
     from wmkit.annotate.priors import prior_config
     from wmkit.annotate.scale_flags import cues_of_flags
     from wmkit.video import VideoConfig
@@ -108,7 +112,7 @@ def _config(given: dict[str, Any]) -> "AnnotateConfig":
     )
     return default_config(
         video=video,
-        depth=given["depth"] == "keyframes",
+        depth=depth_backend(given["depth"], given["depth_max_side"], given["depth_model"], given["depth_anchor"]),
         scale=cues_of_flags(_scale_flags(given), video),
         seed=given["seed"],
         pose=pose_backend(

@@ -1,4 +1,4 @@
-"""One clip's folder: an `Annotation` as files, and back, exactly.
+"""One clip's folder: an `Annotation` as files, and back, exactly but for depth, which is rounded to a stated bound.
 
 ::
 
@@ -8,9 +8,9 @@
                       covariance (N, 6, 6) f8 when the backend gave one; NaN rows are unposed frames
     points.ply        binary little endian; x y z double (world, the trajectory's unit), red green blue uchar,
                       error_px float, track_length int
-    depth.npz         frame (K,) i8 output-frame indices, z (K, h, w) f4 distance along the camera's z axis in the
-                      trajectory's unit, valid (K, h, w) bool; z is 0 where valid is false; intrinsics are the
-                      frame's, resized to w x h
+    depth.npz         distance along the camera's z axis in the trajectory's unit as 16-bit inverse depth, and its
+                      confidence, for K frames: see `wmkit.corpus.depth_file`, which states the error bound and how
+                      numpy alone reads it; intrinsics are the frame's, resized to w x h
     mask.npz          where the picture moves on its own: frame (K,) i8 output-frame indices, mask (K, h, w) bool of
                       h x w equal cells of the output frame from its top left corner
     quality.npz       when the backend measured its own result: (N,) f8 reprojection_px, inlier_ratio, parallax_deg,
@@ -48,7 +48,6 @@ from wmkit.clip import (
     BackendRecord,
     Clip,
     Confidence,
-    DepthMap,
     DynamicMask,
     MeasureState,
     NoTrajectory,
@@ -59,6 +58,7 @@ from wmkit.clip import (
     SourceView,
     Verdict,
 )
+from wmkit.corpus.depth_file import depth_bytes, depth_of_arrays
 from wmkit.errors import InputError
 from wmkit.json_object import read_json
 
@@ -99,8 +99,7 @@ def annotation_files(annotation: Annotation) -> dict[str, bytes]:
     if annotation.points is not None:
         files[POINTS] = points_bytes(annotation.points)
     if annotation.depth is not None:
-        depth = annotation.depth
-        files[DEPTH] = npz_bytes({"frame": depth.frame, "z": depth.z, "valid": depth.valid})
+        files[DEPTH] = depth_bytes(annotation.depth)
     if annotation.dynamic is not None:
         files[MASK] = npz_bytes({"frame": annotation.dynamic.frame, "mask": annotation.dynamic.mask})
     if annotation.confidence is not None:
@@ -210,9 +209,7 @@ def _annotation(folder: Path, record: Mapping[str, Any]) -> Annotation:
         trajectory, intrinsics = _trajectory(folder, ScaleKind(record["trajectory"]["scale"]), view)
     depth = None
     if record["depth"] is not None:
-        arrays = _load_npz(folder / DEPTH)
-        scale = ScaleKind(record["depth"]["scale"])
-        depth = DepthMap(frame=arrays["frame"], z=arrays["z"], valid=arrays["valid"], scale=scale)
+        depth = depth_of_arrays(_load_npz(folder / DEPTH), ScaleKind(record["depth"]["scale"]))
     clip, none, scale = record["clip"], record["no_trajectory"], record["scale"]
     return Annotation(
         clip=Clip(**{**clip, "span_s": tuple(clip["span_s"])}),

@@ -45,7 +45,8 @@ from wmkit.errors import ConfigError, InputError
 
 __all__ = ["CONVENTIONS", "SCHEMA_VERSION", "Corpus", "DeadLetter"]
 
-SCHEMA_VERSION = 2  # 2: a view holds lens and pinhole, not camera_model and distortion; quality, confidence, mask
+# 2: a view holds lens and pinhole, not camera_model and distortion; quality, confidence, mask. 3: depth in 16 bits
+SCHEMA_VERSION = 3
 CONVENTIONS = {
     "axes": "OpenCV: x right, y down, z forward",
     "world_from_cam": "4x4, maps a point in camera coordinates to world coordinates; NaN where posed is false",

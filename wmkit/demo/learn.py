@@ -224,7 +224,7 @@ def _shards(out: Path, split: str, numbers: range, progress: Progress) -> Path:
     for number in numbers:
         written = write_world(_clip(number), clips, out / "truth")
         shutil.copyfile(written.poses, clips / written.poses.name)
-    config = default_config(video=VideoConfig(fps=None), depth=False, pose=given_config("auto"))
+    config = default_config(video=VideoConfig(fps=None), depth=None, pose=given_config("auto"))
     options = RunOptions(executor=ExecutorOptions(kind="local", workers=1))
     run_annotate([clips], out / f"corpus-{split}", config, options, progress)
     build_shards(out / f"corpus-{split}", shards, BuildOptions(split=split, scale="metric", workers=1))

@@ -1,23 +1,32 @@
-"""ViPE artifact folders: pose/<name>.npz, intrinsics/<name>.npz, intrinsics/<name>_camera.txt, rgb/<name>.mp4.
+"""ViPE artifact folders: pose/<name>.npz, intrinsics/<name>.npz, intrinsics/<name>_camera.txt, rgb/<name>.mp4,
+depth/<name>.zip, mask/<name>.zip and .txt.
 
 https://github.com/nv-tlabs/vipe (vipe/utils/io.py). `data` (N, 4, 4) is camera to world with OpenCV axes, `inds` (N,)
 the frame of rgb/<name>.mp4 each row belongs to, with gaps where there is no pose; intrinsics rows are fx fy cx cy in
 px; _camera.txt has a line `index: PINHOLE` a row. ViPE's vipe/<name>_info.pkl is left out: nothing wmkit writes or
-reads is a pickle, and ViPE's readers find clips by their mp4 as well. Image sizes are those of the mp4.
+reads is a pickle, and ViPE's readers find clips by their mp4 as well. Image sizes are those of the mp4. Depth is an EXR
+(half, channel Z) a frame, NaN where unknown, in the unit of the poses, at the frames' size though measured coarser; the
+mask a PNG a frame of instance numbers, 0 being the background, and a line `number: phrase` an instance.
 """
 
 import io
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.clip import DepthMap, DynamicMask
 from wmkit.errors import InputError
+from wmkit.formats.exr import exr_bytes
 from wmkit.formats.text import read_lines, write_lines
 from wmkit.formats.track import CameraTrack, naming_file, nearest_rotation, rigid_matrices
 
-__all__ = ["read_vipe", "rgb_path", "write_vipe"]
+__all__ = ["read_vipe", "rgb_path", "write_vipe", "write_vipe_depth", "write_vipe_mask"]
+
+MOVING = 1  # the one instance: whatever moves by itself
+STAMP = (1980, 1, 1, 0, 0, 0)
 
 
 def rgb_path(base: Path, name: str) -> Path:
@@ -32,6 +41,43 @@ def write_vipe(track: CameraTrack, base: Path, name: str) -> None:
     _write_npz(base / "pose" / f"{name}.npz", track.world_from_cam, track.frame)
     _write_npz(base / "intrinsics" / f"{name}.npz", track.intrinsics_px, track.frame)
     write_lines(base / "intrinsics" / f"{name}_camera.txt", (f"{frame}: PINHOLE" for frame in track.frame))
+
+
+def write_vipe_depth(depth: DepthMap, base: Path, name: str, size: tuple[int, int]) -> list[Path]:
+    """Write the depth maps of some frames, each enlarged to `size` (width, height) px; the file made."""
+    path = base / "depth" / f"{name}.zip"
+    known = np.where(depth.valid, depth.z, np.float32(np.nan))
+    _write_zip(path, (f"{i:05d}.exr" for i in depth.frame), (exr_bytes(_enlarged(z, size)) for z in known))
+    return [path]
+
+
+def write_vipe_mask(moving: DynamicMask, base: Path, name: str, size: tuple[int, int]) -> list[Path]:
+    """Write where some frames show something that moves by itself, each enlarged to `size` px; the files made."""
+    import cv2
+
+    path, phrases = base / "mask" / f"{name}.zip", base / "mask" / f"{name}.txt"
+    pictures = (_enlarged(mask.astype(np.uint8) * np.uint8(MOVING), size) for mask in moving.mask)
+    data = (cv2.imencode(".png", picture)[1].tobytes() for picture in pictures)
+    _write_zip(path, (f"{i:05d}.png" for i in moving.frame), data)
+    write_lines(phrases, [f"{MOVING}: moving"])
+    return [path, phrases]
+
+
+def _enlarged(picture: NDArray, size: tuple[int, int]) -> NDArray:
+    """To `size` (width, height) by repeating what is there: no value is made up between two surfaces."""
+    column = (np.arange(size[0]) + 0.5) * picture.shape[1] / size[0]
+    row = (np.arange(size[1]) + 0.5) * picture.shape[0] / size[1]
+    return picture[row.astype(int)][:, column.astype(int)]
+
+
+def _write_zip(path: Path, names: Iterable[str], members: Iterable[bytes]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in zip(names, members, strict=True):
+                archive.writestr(zipfile.ZipInfo(name, date_time=STAMP), data, zipfile.ZIP_DEFLATED)
+    except OSError as error:
+        raise InputError(f"{path}: expected a writable path, got: {error.strerror}") from error
 
 
 def read_vipe(base: Path, name: str, width: int, height: int) -> CameraTrack:

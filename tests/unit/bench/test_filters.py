@@ -94,7 +94,7 @@ def test_a_case_goes_through_the_annotator(defect: str, filter_name: str | None,
     case = FilterCase(
         defect=defect, needs="footage", key=MaterialKey(kind="world", use="tuning", index=0, needs="footage")
     )
-    row = run_case(case, default_config(video=VideoConfig(fps=None), depth=False))
+    row = run_case(case, default_config(video=VideoConfig(fps=None), depth=None))
     json.dumps(row, allow_nan=False)
     report = FiltersReport(rows=(row,), thresholds=read_thresholds())
     reasons = report.reasons(row)

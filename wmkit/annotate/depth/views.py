@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from wmkit.camera import Array, invert_rigid
 from wmkit.clip import Annotation
 
-__all__ = ["Sweep", "plan_sweeps"]
+__all__ = ["Sweep", "chosen_frames", "map_size", "plan_sweeps"]
 
 MIN_POINTS = 12  # fewer visible points say nothing about the range of depths
 MAX_POINTS = 500  # more sharpen neither a median nor an overlap
@@ -28,10 +28,25 @@ class Sweep:
     inverse_depth: Array
 
 
-def plan_sweeps(annotation: Annotation, max_frames: int, planes: int) -> list[Sweep]:
-    """At most `max_frames` sweeps evenly spread over the posed frames; frames without points or baseline are left out.
+def chosen_frames(posed: NDArray[np.bool_], most: int | None, only: tuple[int, ...] = ()) -> list[int]:
+    """Posed frames that get depth, increasing: those of `only`, else `most` evenly spread; all when `most` is None."""
+    frames = np.flatnonzero(posed).tolist()
+    if only:
+        return [frame for frame in frames if frame in only]
+    return frames if most is None else [frames[place] for place in _spread(len(frames), most)]
 
-    Needs `annotation.trajectory` and `annotation.points`; empty when no keyframe has a usable neighbour.
+
+def map_size(width: int, height: int, max_side: int) -> tuple[int, int]:
+    """(width, height) px of the maps of frames of that size: the long side at most `max_side`, never enlarged."""
+    shrink = min(1.0, max_side / max(width, height))
+    return max(1, round(width * shrink)), max(1, round(height * shrink))
+
+
+def plan_sweeps(annotation: Annotation, keyframes: list[int], planes: int, reach: int | None = None) -> list[Sweep]:
+    """One sweep a keyframe, in their order; keyframes without points or baseline are left out.
+
+    Neighbours are at most `reach` frames away; None is any distance. Needs `annotation.trajectory` and
+    `annotation.points`; empty when no keyframe has a usable neighbour.
     """
     trajectory, points = annotation.trajectory, annotation.points
     if trajectory is None or points is None:
@@ -41,18 +56,21 @@ def plan_sweeps(annotation: Annotation, max_frames: int, planes: int) -> list[Sw
     matrices = np.stack([annotation.intrinsics[i].matrix for i in posed])
     size = (annotation.view.width, annotation.view.height)
     sweeps = []
-    for key in _spread(len(posed), max_frames):
+    for key in np.searchsorted(posed, keyframes).tolist():
         z, seen = _project(points.xyz, cam_from_world[key], matrices[key], size)
         visible = np.flatnonzero(seen)
         if len(visible) < MIN_POINTS:
             continue
         some = points.xyz[visible[:: max(1, len(visible) // MAX_POINTS)]]
-        neighbours = _neighbours(key, some, cam_from_world, matrices, size)
+        first, end = 0, len(posed)
+        if reach is not None:
+            first, end = np.searchsorted(posed, (posed[key] - reach, posed[key] + reach + 1)).tolist()
+        neighbours = _neighbours(key - first, some, cam_from_world[first:end], matrices[first:end], size)
         if neighbours:
             sweeps.append(
                 Sweep(
                     frame=int(posed[key]),
-                    neighbours=tuple(int(posed[i]) for i in neighbours),
+                    neighbours=tuple(int(posed[first + i]) for i in neighbours),
                     inverse_depth=_planes(z[visible], planes),
                 )
             )
@@ -79,11 +97,11 @@ def _project(
 def _planes(z: Array, count: int) -> Array:
     """(count,) inverse depths, equally spaced, from beyond the far points to before the near ones.
 
-    The 2nd and 98th percentile, because a few triangulations are always wild, widened because surfaces reach
+    The 1st and 98th percentile, because a few triangulations are always wild, widened because surfaces reach
     farther than the corners on them.
     """
-    near, far = np.percentile(z, [2, 98])
-    return np.linspace(0.6 / far, 1.4 / near, count)
+    near, far = np.percentile(z, [1, 98])
+    return np.linspace(0.5 / far, 1.7 / near, count)
 
 
 def _neighbours(key: int, xyz: Array, cam_from_world: Array, matrices: Array, size: tuple[int, int]) -> list[int]:

@@ -26,8 +26,11 @@ __all__ = [
     "DepthNetworkConfig",
     "MetricDepthPredictor",
     "factor_of_frame",
+    "local_weights",
     "mean_factor",
+    "metric_predictor",
     "named_network",
+    "seen_at_points",
     "vote_of_factors",
 ]
 
@@ -72,15 +75,20 @@ class DepthNetworkConfig:
 
 def named_network(path: Path, video: VideoConfig) -> DepthNetworkConfig:
     """What `--metric-depth PATH` means; InputError when the weights or their package are not here."""
+    path, digest = local_weights(path, "--metric-depth")
+    return DepthNetworkConfig(path=str(path), weights=digest, video=video)
+
+
+def local_weights(path: Path, flag: str) -> tuple[Path, str]:
+    """The absolute path and the sha256 of a network's weight files; InputError, under the name of the `flag`, when they
+    or the package that runs them are not here.
+    """
     path = path.absolute()
     if path.is_dir():
-        return DepthNetworkConfig(path=str(path), weights=model_folder(path, "--metric-depth"), video=video)
+        return path, model_folder(path, flag)
     if not path.is_file() or path.suffix != ".pt":
-        raise InputError(
-            f"--metric-depth {path}: expected a transformers model folder or a MoGe-2 .pt file; check the path"
-        )
-    weights = weights_hash([path], "moge", f"--metric-depth {path}")
-    return DepthNetworkConfig(path=str(path), weights=weights, video=video)
+        raise InputError(f"{flag} {path}: expected a transformers model folder or a MoGe-2 .pt file; check the path")
+    return path, weights_hash([path], "moge", f"{flag} {path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,7 @@ class _DepthNetwork:
             return Unmeasured(reason="no_points")
         posed = np.flatnonzero(trajectory.posed)
         wanted = posed[evenly_spread(len(posed), self.config.frames)]
-        predictor = _load(self.config.path, self.device)
+        predictor = metric_predictor(self.config.path, self.device)
         factors = []
         for window in open_view(file, self.config.video, annotation.view).windows():
             for frame in wanted[(wanted >= window.start) & (wanted < window.start + len(window.rgb))]:
@@ -109,23 +117,29 @@ class _DepthNetwork:
 
 def factor_of_frame(annotation: Annotation, frame: int, metres: NDArray[np.float32]) -> float | None:
     """Metres per unit by one frame's depth (h, w), any size; None when too few points are in view of it."""
-    assert annotation.trajectory is not None
-    if annotation.points is None:
-        return None
-    pose, camera = annotation.trajectory.cam_from_world[frame], annotation.intrinsics[frame]
-    local = annotation.points.xyz @ pose[:3, :3].T + pose[:3, 3]
-    local = local[local[:, 2] > 0]
-    place = local[:, :2] / local[:, 2:] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
-    height, width = metres.shape
-    column = np.floor(place[:, 0] * width / camera.width)
-    row = np.floor(place[:, 1] * height / camera.height)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    seen = metres[row[inside].astype(int), column[inside].astype(int)].astype(np.float64)
-    depth = local[inside, 2]
+    depth, seen = seen_at_points(annotation, frame, metres)
     known = np.isfinite(seen) & (seen > 0)
     if known.sum() < MIN_POINTS:
         return None
     return _one_factor(depth[known], seen[known])
+
+
+def seen_at_points(annotation: Annotation, frame: int, picture: NDArray[np.float32]) -> tuple[Array, Array]:
+    """Depth (M,) in trajectory units of the sparse points in view of a frame, and what a map (h, w) of any size, such
+    as a network's, holds where each is seen; none without points.
+    """
+    if annotation.trajectory is None or annotation.points is None:
+        return np.zeros(0), np.zeros(0)
+    pose, camera = annotation.trajectory.cam_from_world[frame], annotation.intrinsics[frame]
+    local = annotation.points.xyz @ pose[:3, :3].T + pose[:3, 3]
+    local = local[local[:, 2] > 0]
+    place = local[:, :2] / local[:, 2:] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
+    height, width = picture.shape
+    column = np.floor(place[:, 0] * width / camera.width)
+    row = np.floor(place[:, 1] * height / camera.height)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    seen = picture[row[inside].astype(int), column[inside].astype(int)].astype(np.float64)
+    return local[inside, 2], seen
 
 
 def _one_factor(depth: Array, seen: Array) -> float | None:
@@ -167,11 +181,12 @@ def vote_of_factors(factors: list[tuple[int, float]], sigma_log: float) -> Scale
     )
 
 
-def _load(path: str, device: str) -> MetricDepthPredictor:
+def metric_predictor(path: str, device: str, flag: str = "--metric-depth") -> MetricDepthPredictor:
+    """The network of weights on this machine, loaded onto `device`; InputError when it gives no metres."""
     if Path(path).is_dir():
         from wmkit.annotate.scale.depth_transformers import TransformersDepth
 
-        return TransformersDepth(path, device)
+        return TransformersDepth(path, device, flag)
     from wmkit.annotate.scale.depth_moge import MogeDepth
 
     return MogeDepth(path, device)

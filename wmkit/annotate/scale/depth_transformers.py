@@ -1,7 +1,8 @@
-"""Depth in metres by the transformers package's depth-estimation models, from a folder on this machine.
+"""Depth by the transformers package's depth-estimation models, from a folder on this machine.
 
-Depth Anything (metric heads), ZoeDepth, DepthPro, Metric3D-class: whatever `AutoModelForDepthEstimation` knows and
-gives metres. A model of relative depth is refused, as its numbers are no metres.
+Depth Anything (metric heads), ZoeDepth, DepthPro: whatever `AutoModelForDepthEstimation` knows and gives metres; and
+Depth Anything and DPT of relative depth, which is inverse depth but for a scale and a shift of each picture. Any other
+relative model is refused, as nobody says what its numbers are.
 """
 
 from typing import Any
@@ -14,12 +15,20 @@ from wmkit.errors import InputError
 
 __all__ = ["TransformersDepth"]
 
+INVERSE_DEPTH = ("depth_anything", "dpt")  # model types whose relative output is affine in 1 / z
+
 
 class TransformersDepth:
-    """`MetricDepthPredictor` over one local model; raises InputError when it does not load or is not metric."""
+    """`MetricDepthPredictor` over one local model, or inverse depth where `relative` allows it.
 
-    def __init__(self, path: str, device: str) -> None:
-        """Load config, image processor and weights of the folder `path`, without any network."""
+    metric  whether the model gives metres; else `raw` gives affine inverse depth.
+    """
+
+    def __init__(self, path: str, device: str, flag: str = "--metric-depth", relative: bool = False) -> None:
+        """Load config, image processor and weights of the folder `path`, without any network.
+
+        Raises InputError, under the name of the `flag`, when it does not load, or is neither metric nor allowed.
+        """
         import torch
         from transformers import (  # pyright: ignore[reportMissingImports]
             AutoImageProcessor,
@@ -34,28 +43,34 @@ class TransformersDepth:
             )
         except (OSError, ValueError, KeyError) as error:
             line = " ".join(str(error).split())[:200]
-            raise InputError(f"--metric-depth {path}: expected a depth-estimation model, got: {line}") from None
-        if not _gives_metres(model.config):
-            kind = getattr(model.config, "model_type", "unknown")
-            raise InputError(
-                f"--metric-depth {path}: expected a model that gives metres, got {kind} with relative depth"
-            )
+            raise InputError(f"{flag} {path}: expected a depth-estimation model, got: {line}") from None
+        self.metric = _gives_metres(model.config)
+        kind = getattr(model.config, "model_type", "unknown")
+        if not self.metric and not relative:
+            raise InputError(f"{flag} {path}: expected a model that gives metres, got {kind} with relative depth")
+        if not self.metric and kind not in INVERSE_DEPTH:
+            known = ", ".join(INVERSE_DEPTH)
+            raise InputError(f"{flag} {path}: expected metres, or relative depth of {known}, got {kind}")
         self.model = model.to(device).eval()
 
     def metres(self, rgb: NDArray[np.uint8], camera: Intrinsics) -> NDArray[np.float32]:
         """See `MetricDepthPredictor.metres`; the camera is not used: these models assume or find their own."""
-        import torch
-
-        inputs = self.processor(images=rgb, return_tensors="pt").to(self.device)
-        with torch.inference_mode():
-            outputs = self.model(**inputs)
-        kinds = {"target_sizes": [rgb.shape[:2]]}
-        if type(self.processor).__name__.startswith("ZoeDepth"):
-            kinds["source_sizes"] = [rgb.shape[:2]]
-        found = self.processor.post_process_depth_estimation(outputs, **kinds)[0]["predicted_depth"]
-        depth = np.array(found.float().cpu().numpy(), dtype=np.float32)
+        depth = self.raw(rgb[None], (rgb.shape[0], rgb.shape[1]))[0]
         depth[~(depth > 0)] = np.nan
         return depth
+
+    def raw(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
+        """(n, *size) what the model says of pictures (n, h, w, 3), in one batch, resized to `size` (rows, columns)."""
+        import torch
+
+        inputs = self.processor(images=list(rgb), return_tensors="pt").to(self.device)
+        with torch.inference_mode():
+            outputs = self.model(**inputs)
+        kinds = {"target_sizes": [size] * len(rgb)}
+        if type(self.processor).__name__.startswith("ZoeDepth"):
+            kinds["source_sizes"] = [rgb.shape[1:3]] * len(rgb)
+        found = self.processor.post_process_depth_estimation(outputs, **kinds)
+        return np.stack([np.array(one["predicted_depth"].float().cpu().numpy(), dtype=np.float32) for one in found])
 
 
 def _gives_metres(config: Any) -> bool:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from tests.annotate_doubles import ArraySource, Plane, annotation_of, no_trajectory_of, path_of, points_of, trace
+from wmkit.annotate.depth import plane_sweep
 from wmkit.annotate.depth.plane_sweep import PlaneSweepConfig
+from wmkit.annotate.depth.views import plan_sweeps
 from wmkit.annotate.protocols import Unmeasured
 from wmkit.camera import Intrinsics, ScaleKind
 from wmkit.clip import Annotation, DepthMap
@@ -197,3 +199,50 @@ def test_real_rendered_living_room(shared_data: Path) -> None:
         assert value["depth_abs_rel"] < 0.06
         assert value["depth_delta_1_25"] > 0.93
         assert value["depth_coverage"] > 0.5
+
+
+def test_every_frame_gets_depth_from_neighbours_within_reach(shot: Shot) -> None:
+    config = dataclasses.replace(CONFIG, max_side=80, max_frames=None, planes=24)
+    before = shot.source.passes
+    outcome = config.build("cpu").estimate(shot.source, shot.annotation)
+    assert isinstance(outcome, DepthMap)
+    assert outcome.frame.tolist() == list(range(9))
+    assert shot.source.passes == before + 1
+    sweeps = plan_sweeps(shot.annotation, list(range(9)), 24, reach=3)
+    assert all(abs(i - sweep.frame) <= 3 for sweep in sweeps for i in sweep.neighbours)
+    assert any(abs(i - 4) > 1 for i in plan_sweeps(shot.annotation, [4], 24)[0].neighbours)
+
+
+def test_pictures_are_dropped_once_no_sweep_needs_them(shot: Shot) -> None:
+    """A long clip: the first frame's picture must be gone before the last is read."""
+    held: list[int] = []
+    real = plane_sweep._sweep
+
+    def watched(sweep, grays, config):  # type: ignore[no-untyped-def]
+        held.append(len(grays))
+        return real(sweep, grays, config)
+
+    sweeps = plan_sweeps(shot.annotation, list(range(9)), 24, reach=2)
+    config = dataclasses.replace(CONFIG, max_side=80, planes=24)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plane_sweep, "_sweep", watched)
+        found = list(plane_sweep.swept_frames(shot.source, shot.annotation, sweeps, config))
+    assert [item.sweep.frame for item in found] == [sweep.frame for sweep in sweeps]
+    assert max(held) <= 2 * 2 + 1 + 2  # a window of reach 2 on either side, and what the next sweep waits for
+
+
+def test_only_the_frames_asked_for(shot: Shot) -> None:
+    config = dataclasses.replace(CONFIG, max_side=80, planes=24, only=(2, 5, 99))
+    outcome = config.build("cpu").estimate(shot.source, shot.annotation)
+    assert isinstance(outcome, DepthMap)
+    assert outcome.frame.tolist() == [2, 5]
+
+
+def test_the_more_confident_half_errs_less(shot: Shot, depth: DepthMap) -> None:
+    truth = shot.z[depth.frame]
+    known = depth.valid & np.isfinite(truth)
+    assert depth.confidence is not None
+    assert depth.confidence[depth.valid].min() >= CONFIG.min_confidence
+    error, sure = np.abs(depth.z[known] / truth[known] - 1), depth.confidence[known]
+    middle = np.median(sure)
+    assert error[sure > middle].mean() < error[sure <= middle].mean()
