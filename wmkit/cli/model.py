@@ -11,7 +11,13 @@ from wmkit.cli.shared import JsonFlag, stdout_for, tell
 __all__ = ["ActionMapName", "ConventionName", "GpuName", "LayoutName", "PresetName", "SamplerName", "VaeName", "verbs"]
 
 RecipeName = Literal[
-    "tiny-cpu", "tiny-cpu-linear", "tiny-cpu-gdn", "tiny-cpu-hybrid", "tiny-cpu-camera", "tiny-cpu-chunk"
+    "tiny-cpu",
+    "tiny-cpu-linear",
+    "tiny-cpu-gdn",
+    "tiny-cpu-hybrid",
+    "tiny-cpu-camera",
+    "tiny-cpu-chunk",
+    "tiny-cpu-ode",
 ]
 LayoutName = Literal["nvlabs", "diffusers", "wmkit"]
 VaeName = Literal["ltx2", "wan", "dc-ae"]

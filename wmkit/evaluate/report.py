@@ -121,8 +121,7 @@ class EvalReport:
 
     def _grid_lines(self) -> list[str]:
         """Every form of the three figures, a row each."""
-        head = ("normalisation", "aggregate", "RotErr", "TransErr", "CamMC", "printed so by")
-        rows = [head]
+        rows: list[tuple[str, ...]] = [("normalisation", "aggregate", "RotErr", "TransErr", "CamMC", "printed so by")]
         for row in grid(self.metrics):
             angle, length = f"{row.rot_err:.4g} {row.angle_unit}", f"{row.trans_err:.4g} {row.length_unit}".rstrip()
             rows.append((row.normalisation, row.aggregate, angle, length, f"{row.cam_mc:.4g}", row.paper))
@@ -132,7 +131,9 @@ class EvalReport:
         """The estimate against the request and against null controls, by the figures that most of them have."""
         shown = ("rotation_error", "rot_err_cami2v_relative", "trans_err_cami2v_relative", "cam_mc_cami2v_relative")
         own = {name: self.value(name) for name in shown}
-        rows = [("held against", "rotation deg", "RotErr rad", "TransErr", "CamMC (sums, self-max)")]
+        rows: list[tuple[str, ...]] = [
+            ("held against", "rotation deg", "RotErr rad", "TransErr", "CamMC (sums, self-max)")
+        ]
         for name, figures in {"the request": own, **self.controls}.items():
             values = (figures.get(figure) for figure in shown)
             rows.append((name, *("-" if value is None else f"{value:.4g}" for value in values)))

@@ -33,6 +33,7 @@ from wmkit.train.checkpoint import (
 )
 from wmkit.train.condition import ClipBatch, conditions
 from wmkit.train.config import OptimizerConfig, TrainConfig
+from wmkit.train.distill import ode_loss
 from wmkit.train.ema import RunningMean
 from wmkit.train.metrics_log import MetricsLog, StepMetrics
 from wmkit.train.objective import flow_loss, noised
@@ -86,6 +87,7 @@ def train(
         model = build_model(config.model, config.seed)
         if start is not None and not resume:
             adopt(model, start)
+        teacher = _teacher(config, start)
         optimizer = _optimizer(model, config.optimizer)
         mean = RunningMean(model) if config.optimizer.ema_decay else None
         trained = Trained(model=model, optimizer=optimizer, mean=mean)
@@ -97,7 +99,7 @@ def train(
         progress.start(config.steps, done)
         try:
             for step, batch in _ahead(batches, range(done, config.steps)):
-                row = _step(step, batch, model, optimizer, config)
+                row = _step(step, batch, trained, teacher, config)
                 if mean is not None:
                     mean.add(model, config.optimizer.ema_decay_at(step))
                 log.add(row)
@@ -133,19 +135,38 @@ def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[
             yield step, batch
 
 
-def _step(
-    step: int, batch: ClipBatch, model: CameraDiT, optimizer: torch.optim.Optimizer, config: TrainConfig
-) -> StepMetrics:
+def _teacher(config: TrainConfig, start: Mapping[str, Tensor] | None) -> CameraDiT | None:
+    """The frozen model that is distilled from, None where nothing is."""
+    if config.distill is None:
+        return None
+    if start is None:
+        raise ConfigError(
+            f"{config.recipe}: expected the run to distil, got none; name it with --start, on --resume too"
+        )
+    teacher = build_model(config.model, config.seed)
+    adopt(teacher, start)
+    return teacher.eval().requires_grad_(False)
+
+
+def _loss(step: int, batch: ClipBatch, model: CameraDiT, teacher: CameraDiT | None, config: TrainConfig) -> Tensor:
+    """Of flow matching, or of distillation where there is a teacher."""
+    x0 = config.codec.normalise(config.codec.encode(batch.video))
+    seen = conditions(batch, config, step)
+    if teacher is not None:
+        return ode_loss(model, teacher, x0, seen, config, step)
+    chunks = config.chunks(x0.shape[1])
+    target = noised(x0, config.objective, config.seed, step, chunks)
+    return flow_loss(model(target.latent, target.sigma, seen.cameras, seen.text, None, chunks), target)
+
+
+def _step(step: int, batch: ClipBatch, trained: Trained, teacher: CameraDiT | None, config: TrainConfig) -> StepMetrics:
     """Loss, gradients, clip, update."""
     start_s = time.monotonic()
+    model, optimizer = trained.model, trained.optimizer
     lr = config.optimizer.lr_at(step)
     for group in optimizer.param_groups:
         group["lr"] = lr
-    x0 = config.codec.normalise(config.codec.encode(batch.video))
-    chunks = config.chunks(x0.shape[1])
-    target = noised(x0, config.objective, config.seed, step, chunks)
-    seen = conditions(batch, config, step)
-    loss = flow_loss(model(target.latent, target.sigma, seen.cameras, seen.text, None, chunks), target)
+    loss = _loss(step, batch, model, teacher, config)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm)
