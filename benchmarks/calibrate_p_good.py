@@ -30,7 +30,8 @@ from wmkit.annotate.defaults import default_config
 from wmkit.atomic import json_bytes, write_atomic
 from wmkit.bench.held_out import REAL, held_out_probability
 from wmkit.bench.real_windows import FINE_REFERENCES, real_rows
-from wmkit.bench.worlds import WorldsOptions, bench_worlds, engine_hash, read_rows
+from wmkit.bench.rows import read_rows
+from wmkit.bench.worlds import WorldsOptions, bench_worlds, engine_hash
 from wmkit.bench.worlds_report import Reliability, WorldsReport
 from wmkit.errors import WmkitError
 from wmkit.worlds.families import MOVING_FAMILIES, STILL_FAMILIES

@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from wmkit.bench.model_work import Grid, count_work
 from wmkit.errors import WmkitError
 from wmkit.model import CameraBatch, CameraDiT, ModelConfig, TextBatch, preset
 from wmkit.model.ops.frame_gdn import Backend, frame_gdn, key_scale
 from wmkit.model.rope import rope_angles
+from wmkit.model.work import Grid, count_work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

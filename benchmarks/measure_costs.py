@@ -21,7 +21,8 @@ def main() -> int:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--out", type=Path, default=SHIPPED_COSTS)
     options = parser.parse_args()
-    costs = costs_of_corpus(Corpus.open(options.corpus), config_hash(default_config()))
+    corpus, digest = Corpus.open(options.corpus), config_hash(default_config())
+    costs = costs_of_corpus(corpus, corpus.columns().finished(digest, corpus.config_hashes(digest)))
     if costs is None:
         print(f"error: {options.corpus}: expected clips finished under the default config, found none", file=sys.stderr)
         return 2

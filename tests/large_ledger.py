@@ -37,6 +37,7 @@ def write_large_corpus(folder: Path, clips: int, filters: Mapping[str, str], par
         "mtime_ns": np.zeros(clips, dtype=np.int64),
         "content_hash": ids,
         "clip_id": ids,
+        "given": [""] * clips,
     }
     pq.write_table(pa.table(columns, schema=SOURCES_SCHEMA), folder / "sources.parquet")
     return corpus

@@ -13,7 +13,7 @@ from wmkit.errors import ClipError
 def misbehave(folder: str, what: str) -> str:
     """Do what the payload says. `name:once` misbehaves on the first attempt alone (a file remembers)."""
     action, _, once = what.partition(":")
-    if once:
+    if once == "once":
         mark = Path(folder) / f"{action}.seen"
         if mark.exists():
             return f"{action} survived"
@@ -44,6 +44,9 @@ def misbehave(folder: str, what: str) -> str:
             time.sleep(600)
         case "threads":
             return ",".join(os.environ[name] for name in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"))
+        case "burn":
+            while True:
+                pass
         case "pid":
             return str(os.getpid())
     return f"{action} done"

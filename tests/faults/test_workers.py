@@ -79,6 +79,27 @@ def test_a_worker_that_passes_its_memory_limit_ends_its_item_for_good(tmp_path: 
     assert [ends[key].result for key in "ab"] == ["a done", "b done"]
 
 
+def test_the_kernel_ends_what_burns_more_cpu_than_an_item_may(tmp_path: Path) -> None:
+    """The limit counts from each item's start: those before it have used theirs."""
+    outcomes: list[Outcome] = []
+    task = ItemTask(function=misbehave, config=str(tmp_path), cpu_s=1.0)
+    options = ExecutorOptions(kind="local", workers=1, max_attempts=1)
+    run_items([Item(key=item, payload=item) for item in ("a", "burn", "b")], task, options, outcomes.append)
+    failure = final(outcomes)["burn"].failure
+    assert failure is not None
+    assert failure.code == "worker_crash"
+    assert "SIGXCPU (it used more CPU time than one item may)" in failure.message
+    assert [final(outcomes)[key].result for key in "ab"] == ["a done", "b done"]
+
+
+def test_a_worker_is_replaced_after_so_many_items(tmp_path: Path) -> None:
+    ends = final(run(tmp_path, ["pid", "bug", "pid:1", "a"], workers=1, recycle_after=2))
+    first, second = ends["pid"].result, ends["pid:1"].result
+    assert first.isdigit()
+    assert second.isdigit()
+    assert first != second
+
+
 def test_a_crash_that_passes_is_retried(tmp_path: Path) -> None:
     assert final(run(tmp_path, ["kill:once", "a"]))["kill:once"].result == "kill survived"
 

@@ -132,12 +132,12 @@ def test_the_command_line(inputs: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_costs_are_means_of_finished_clips_of_this_config(tmp_path: Path) -> None:
     corpus = write_large_corpus(tmp_path / "corpus", 500, {"blur": ""}, parts=3)
-    costs = costs_of_corpus(corpus, CONFIG_HASH)
+    costs = costs_of_corpus(corpus, corpus.columns().finished(CONFIG_HASH, {}))
     assert costs is not None
     done = [row for row in corpus.latest().values() if row.done]
     assert (costs.clips, costs.frames) == (len(done), sum(row.frames or 0 for row in done))
     assert costs.core_s_per_frame == pytest.approx({"decode": 5 / 160, "pose": 20 / 160})
     assert (costs.core_s_per_clip, costs.bytes_per_clip) == ({}, 0.0)
-    assert costs_of_corpus(corpus, "another") is None
+    assert costs_of_corpus(corpus, corpus.columns().finished("another", {})) is None
     empty = Corpus.create_or_open(tmp_path / "empty", {}, config_hash(default_config()), update=False)
-    assert costs_of_corpus(empty, empty.config_hash) is None
+    assert costs_of_corpus(empty, empty.columns().finished(empty.config_hash, {})) is None

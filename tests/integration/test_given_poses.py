@@ -81,6 +81,30 @@ def test_poses_beside_a_clip_are_not_read_unasked(world: WrittenClip, tmp_path: 
     assert annotate(lied, tmp_path / "auto", "--depth", "none", "--poses", "auto") == 0
 
 
+def test_a_file_beside_a_clip_is_part_of_it(world: WrittenClip, tmp_path: Path) -> None:
+    folder, corpus = tmp_path / "clips", tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(world.video.read_bytes())
+    (folder / "a.poses.json").write_bytes(world.poses.read_bytes())
+    (folder / "a.txt").write_text("A room.")
+    clip, flags = dataclasses.replace(world, video=folder / "a.mp4"), ("--poses", "auto", "--captions", "auto")
+
+    def attempts() -> int:
+        assert annotate(clip, corpus, "--depth", "none", *flags) == 0
+        return len(Corpus.open(corpus).ledger())
+
+    assert [attempts(), attempts()] == [1, 1]
+    (folder / "a.txt").write_text("A blue room.")
+    assert [attempts(), attempts()] == [2, 2]
+    caption = only_clip(corpus).caption
+    assert caption is not None
+    assert caption.text == "A blue room."
+    (folder / "b.poses.json").write_text("another clip's")
+    (folder / "a.txt").unlink()
+    assert [attempts(), attempts()] == [3, 3]
+    assert only_clip(corpus).caption is None
+
+
 def test_the_prior_used_is_on_record(world: WrittenClip, tmp_path: Path) -> None:
     assert annotate(world, tmp_path / "c", "--poses", str(world.poses), "--fov-deg", "70", "--depth", "none") == 0
     (record,) = (tmp_path / "c").glob("clips/*/*/annotation.json")

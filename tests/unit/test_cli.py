@@ -183,7 +183,7 @@ def test_annotate_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
     run = "--executor local --workers 3 --clip-timeout-s 7 --seed 5 --update --out o"
     assert cli.main(["annotate", "a", "b", *flags.split(), *run.split()]) == 0
     ((paths, out, config, options, _),) = calls
-    assert (paths, out) == ([Path("a"), Path("b")], Path("o"))
+    assert (paths, out) == (["a", "b"], Path("o"))
     assert config.video == VideoConfig(decoder="opencv", fps=None, max_side=640, image_fps=10.0)
     assert config.depth is None
     assert config.seed == 5

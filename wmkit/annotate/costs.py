@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wmkit.corpus import Corpus, Status
+from wmkit.corpus import Corpus
+from wmkit.corpus.columns import LedgerColumns
 from wmkit.errors import ConfigError
 
 __all__ = ["SHIPPED_COSTS", "Costs", "costs_of_corpus", "shipped_costs"]
@@ -44,14 +45,9 @@ class Costs:
         return by_frame | {stage: seconds * clips for stage, seconds in self.core_s_per_clip.items()}
 
 
-def costs_of_corpus(corpus: Corpus, config_hash: str) -> Costs | None:
-    """Of the clips finished under this config whose times were taken; None when there is none."""
-    table = corpus.columns().table
-    done = pc.and_(  # pyright: ignore[reportAttributeAccessIssue]
-        pc.not_equal(table["status"], str(Status.FAILED)),  # pyright: ignore[reportAttributeAccessIssue]
-        pc.equal(table["config_hash"], config_hash),  # pyright: ignore[reportAttributeAccessIssue]
-    )
-    table = table.filter(done).combine_chunks()
+def costs_of_corpus(corpus: Corpus, finished: LedgerColumns) -> Costs | None:
+    """Of the `finished` clips whose times were taken; None when there is none."""
+    table = finished.table
     # A run that was killed leaves clips whose times nobody knows.
     stages = [np.diff(chunk.offsets.to_numpy()) for chunk in table["timings"].chunks]
     table = table.filter(pa.array(np.concatenate([np.zeros(0, dtype=int), *stages]) > 0)).combine_chunks()

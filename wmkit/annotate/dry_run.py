@@ -1,21 +1,25 @@
 """`plan_annotate`: what a run would do and cost, from the ledger and a few clips; it writes nothing."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from wmkit.annotate.beside import beside_hash
 from wmkit.annotate.costs import Costs, costs_of_corpus, shipped_costs
+from wmkit.annotate.inputs import find_inputs
 from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
 from wmkit.annotate.pose import TrackSfmConfig
 from wmkit.annotate.sources import is_current
 from wmkit.camera import Array
 from wmkit.corpus import Corpus
+from wmkit.corpus.columns import LedgerColumns
 from wmkit.errors import ClipError
-from wmkit.video import ClipFile, FoundClip, discover, open_source
+from wmkit.spread import evenly_spread
+from wmkit.video import ClipFile, FoundClip, open_source
 
 __all__ = ["DryRun", "plan_annotate"]
 
@@ -83,16 +87,24 @@ class DryRun:
         return [*lines, "dry run: nothing was written"]
 
 
-def plan_annotate(paths: Sequence[str | Path], out: str | Path, config: AnnotateConfig, *, update: bool) -> DryRun:
+def plan_annotate(
+    paths: Sequence[str | Path],
+    out: str | Path,
+    config: AnnotateConfig,
+    *,
+    update: bool,
+    note: Callable[[str], None] = lambda _: None,
+) -> DryRun:
     """What `run_annotate` would do with the same arguments; raises the errors it would raise before its first clip."""
-    discovery = discover(paths)
+    discovery = find_inputs(paths, note)
     digest = config_hash(config)
     corpus = Corpus.find(Path(out), cast("dict[str, Any]", config_dict(config)), digest, update=update)
-    to_do = _to_do(discovery.clips, corpus, digest)
+    finished = None if corpus is None else corpus.columns().finished(digest, corpus.config_hashes(digest))
+    to_do = _to_do(discovery.clips, corpus, finished, beside_hash(config))
     sample = _Sample.of(to_do, config)
     each = len(to_do) / sample.opened if sample.opened else 0.0
     frames, readable = each * float(sample.frames.sum()), each * (sample.opened - sample.unreadable)
-    own = None if corpus is None else costs_of_corpus(corpus, digest)
+    own = None if corpus is None or finished is None else costs_of_corpus(corpus, finished)
     costs, not_known = (own, []) if own is not None else _shipped_for(config)
     core_s = costs.core_s(readable, frames)
     return DryRun(
@@ -129,7 +141,7 @@ class _Sample:
     @classmethod
     def of(cls, clips: Sequence[FoundClip], config: AnnotateConfig) -> "_Sample":
         """At most `OPENED` clips, evenly among them."""
-        chosen = np.unique(np.linspace(0, len(clips) - 1, min(OPENED, len(clips))).round().astype(int))
+        chosen = evenly_spread(len(clips), OPENED)
         frames, seconds, unreadable = np.zeros(len(chosen)), 0.0, 0
         for place, index in enumerate(chosen.tolist()):
             clip = clips[index]
@@ -152,14 +164,19 @@ class _Sample:
         return float(self.frames.std(ddof=1) / np.sqrt(self.opened) * left / self.frames.mean())
 
 
-def _to_do(found: Sequence[FoundClip], corpus: Corpus | None, digest: str) -> list[FoundClip]:
+def _to_do(
+    found: Sequence[FoundClip],
+    corpus: Corpus | None,
+    finished: LedgerColumns | None,
+    beside: Callable[[ClipFile], str] | None,
+) -> list[FoundClip]:
     """Clips without a result under this config, as far as path, size and time tell."""
-    if corpus is None:
+    if corpus is None or finished is None:
         return list(found)
     by_path = {row.path: row for row in corpus.sources()}
-    done = corpus.done_ids(digest)
+    done = set(finished.words("clip_id")) & set(corpus.clip_ids())
     known = {path for path, row in by_path.items() if row.clip_id in done}
-    return [clip for clip in found if not (clip.path in known and is_current(clip, by_path[clip.path]))]
+    return [clip for clip in found if not (clip.path in known and is_current(clip, by_path[clip.path], beside))]
 
 
 def _shipped_for(config: AnnotateConfig) -> tuple[Costs, list[str]]:

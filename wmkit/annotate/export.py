@@ -40,6 +40,7 @@ from wmkit.formats.track import CameraTrack, track_of_annotation
 from wmkit.formats.tum import write_tum
 from wmkit.formats.vipe import rgb_path, write_vipe
 from wmkit.video.frames import FrameSource
+from wmkit.video.still import jpeg_bytes
 
 __all__ = ["EXPORT_FORMATS", "ExportSummary", "export_corpus"]
 
@@ -213,15 +214,11 @@ def _write_cameras(track: CameraTrack, file_format: str, source: str, target: Pa
 
 def _write_images(frames: FrameSource, posed: NDArray[np.bool_], folder: Path, entry: _Entry) -> list[Path]:
     """JPEG of every posed frame."""
-    import cv2
-
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for index, rgb in _numbered(frames):
             if posed[index]:
-                _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
-                (folder / f"frame_{index:06d}.jpg").write_bytes(data.tobytes())
+                (folder / f"frame_{index:06d}.jpg").write_bytes(jpeg_bytes(rgb, JPEG_QUALITY))
     except OSError as error:
         raise InputError(f"{folder}: expected a writable folder, got {error.strerror}") from error
     except ClipError as error:

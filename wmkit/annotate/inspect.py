@@ -14,6 +14,7 @@ from wmkit.errors import ClipError, InputError
 from wmkit.formats.rerun import RerunRecording
 from wmkit.formats.track import track_of_annotation
 from wmkit.video.frames import FrameSource
+from wmkit.video.still import jpeg_bytes
 
 __all__ = ["InspectResult", "inspect_clip"]
 
@@ -149,14 +150,12 @@ def _log_depth(recording: RerunRecording, annotation: Annotation) -> int:
 
 def _log_pictures(recording: RerunRecording, frames: FrameSource) -> tuple[int, str]:
     """All frames as JPEG; how many, and why they ended early, "" when they did not."""
-    import cv2
-
-    options, count = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY], 0
+    count = 0
     try:
         for window in frames.windows():
             for index, rgb in enumerate(window.rgb):
-                _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
-                recording.log_picture(window.start + index, float(window.time_s[index]), data.tobytes())
+                picture = jpeg_bytes(rgb, JPEG_QUALITY)
+                recording.log_picture(window.start + index, float(window.time_s[index]), picture)
                 count += 1
     except ClipError as error:
         return count, f"source cannot be read: {error}"

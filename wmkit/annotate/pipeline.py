@@ -5,11 +5,13 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
 from wmkit import __version__
+from wmkit.annotate.captions.given import GivenCaptionConfig
+from wmkit.annotate.clip_facts import ClipFacts
 from wmkit.annotate.confidence import NO_CALIBRATION, ConfidenceConfig
 from wmkit.annotate.priors import PriorConfig, clip_prior
 from wmkit.annotate.protocols import (
@@ -27,6 +29,7 @@ from wmkit.annotate.protocols import (
 from wmkit.annotate.scale.fuse import fuse_votes
 from wmkit.camera import ScaleVote
 from wmkit.clip import Absence, Annotation, BackendRecord, NoTrajectory, Provenance, SidecarRecord, Verdict
+from wmkit.corpus import config_hash_of_clip
 from wmkit.telemetry import Sidecars, read_telemetry
 from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source, undistorted
 from wmkit.video.picture import pictures
@@ -39,6 +42,7 @@ __all__ = [
     "annotate_clip",
     "config_dict",
     "config_hash",
+    "config_of_clip",
 ]
 
 STOPPED = "stopped_after_footage"
@@ -118,14 +122,32 @@ def config_hash(config: AnnotateConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -> AnnotateResult:
+def config_of_clip(config: AnnotateConfig, given: str) -> AnnotateConfig:
+    """The run's config with what a manifest says of one clip: its camera speaks before the flags', its caption and
+    camera height instead of theirs."""
+    if not given:
+        return config
+    facts = ClipFacts.parse(given)
+    prior = dataclasses.replace(config.prior, known=(*facts.cameras(), *config.prior.known))
+    caption = config.caption if facts.caption is None else GivenCaptionConfig(text=facts.caption)
+    return dataclasses.replace(config, prior=prior, caption=caption, scale=facts.scale_cues(config.scale))
+
+
+def annotate_clip(
+    file: ClipFile,
+    config: AnnotateConfig,
+    device: str = "cpu",
+    first_pass: AbstractContextManager[None] = nullcontext(),  # noqa: B008 - it holds nothing
+) -> AnnotateResult:
     """Decode, pose, scale, depth and filters of one clip; `no_trajectory` is an outcome, not an error.
 
     Where pose finds a lens, all that comes after works on undistorted frames, and the annotation tells of those.
+    `first_pass` is held while the file is decoded for the first time, when nobody knows yet what it costs.
     Raises ClipError(stage, code) when the clip cannot be used.
     """
-    clock = StageClock()
-    with clock.stage("decode"):
+    clock, run = StageClock(), config
+    config = config_of_clip(config, file.given)
+    with clock.stage("decode"), first_pass:
         frames = open_source(file, config.video)
     verdicts = _seen(frames, config.footage_filters, device, clock)
     with clock.stage("pose"):
@@ -142,7 +164,7 @@ def annotate_clip(file: ClipFile, config: AnnotateConfig, device: str = "cpu") -
         clip=frames.clip,
         view=frames.view,
         verdicts=tuple(verdicts),
-        provenance=_provenance(file, config),
+        provenance=_provenance(file, config, config_hash_of_clip(config_hash(run), file.given)),
         prior=prior,
         **_pose_fields(outcome, config),  # pyright: ignore[reportArgumentType]
     )
@@ -259,7 +281,7 @@ def _with_caption(
     return dataclasses.replace(annotation, caption=caption)
 
 
-def _provenance(file: ClipFile, config: AnnotateConfig) -> Provenance:
+def _provenance(file: ClipFile, config: AnnotateConfig, digest: str) -> Provenance:
     parts = [("pose", config.pose), ("depth", config.depth), ("caption", config.caption)]
     parts += [("scale", cue) for cue in config.scale]
     if config.stop_after == "footage":
@@ -279,7 +301,7 @@ def _provenance(file: ClipFile, config: AnnotateConfig) -> Provenance:
         )
     return Provenance(
         tool_version=__version__,
-        config_hash=config_hash(config),
+        config_hash=digest,
         input_hash=file.content_hash,
         seed=config.seed,
         backends=tuple(records),

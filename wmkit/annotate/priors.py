@@ -25,6 +25,7 @@ from wmkit.formats.intrinsics import intrinsics_of_file
 from wmkit.json_object import read_json
 from wmkit.video import FrameSource
 from wmkit.video.camera_metadata import lens_metadata
+from wmkit.video.reference import split_reference
 
 __all__ = ["KnownCamera", "PriorConfig", "clip_prior", "prior_config", "read_priors"]
 
@@ -107,7 +108,7 @@ def clip_prior(frames: FrameSource, config: PriorConfig) -> CameraPrior | None:
     """
     clip, view = frames.clip, frames.view
     for known in config.known:
-        if fnmatchcase(clip.source, known.clip):
+        if fnmatchcase(split_reference(clip.source)[0], known.clip):
             camera = known.intrinsics(clip.width, clip.height).resized(view.width, view.height)
             centred = known.row is None
             return CameraPrior(

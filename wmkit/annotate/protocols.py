@@ -5,7 +5,8 @@ by the public functions; the unions in each folder's `__init__` only name what t
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
 
 from wmkit.camera import CameraPrior, Intrinsics, Lens, ScaleVote, Trajectory
 from wmkit.caption import Caption
@@ -27,6 +28,7 @@ __all__ = [
     "PoseConfig",
     "PoseEstimate",
     "PoseEstimator",
+    "ReadsBeside",
     "ScaleConfig",
     "ScaleCue",
     "TrajectoryFilter",
@@ -95,6 +97,20 @@ class PluginConfig(Protocol):
 
     name: ClassVar[str]
     licence: ClassVar[str]
+
+
+@runtime_checkable
+class ReadsBeside(Protocol):
+    """A config, or a part of one, that reads files beside a clip unless a file was named."""
+
+    @property
+    def reads_beside(self) -> bool:
+        """Whether it does so now."""
+        ...
+
+    def beside(self, file: ClipFile) -> tuple[Path, ...]:
+        """Those that are there; a folder stands for all files in it."""
+        ...
 
 
 class PoseEstimator(Protocol):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wmkit.corpus import Corpus, DeadLetter
 from wmkit.errors import InputError
+from wmkit.video.reference import is_url, split_reference
 
 __all__ = ["Retry", "retry_of"]
 
@@ -29,7 +30,8 @@ def retry_of(corpus: Path, codes: Sequence[str] = ()) -> Retry:
     with a code that is asked for.
     """
     store = Corpus.open(corpus)
-    letters = [letter for letter in store.dead_letters() if letter.config_hash == store.config_hash]
+    run, own = store.config_hash, store.config_hashes(store.config_hash)
+    letters = [letter for letter in store.dead_letters() if letter.config_hash in own.get(letter.clip_id, (run,))]
     known = Counter(f"{letter.stage}/{letter.code}" for letter in letters)
     unknown = [code for code in codes if not any(code in (word, word.partition("/")[2]) for word in known)]
     if unknown:
@@ -38,13 +40,18 @@ def retry_of(corpus: Path, codes: Sequence[str] = ()) -> Retry:
             f"--code: expected what a failed clip of {corpus} ended with, got {unknown[0]!r}; it has {there}"
         )
     wanted = [letter for letter in letters if not codes or {letter.code, f"{letter.stage}/{letter.code}"} & set(codes)]
-    there = [letter for letter in wanted if Path(letter.path).exists()]
+    there = [letter for letter in wanted if _is_there(letter.path)]
     gone = tuple(letter.source for letter in wanted if letter not in there)
     if not there:
         return Retry(arguments=(), gone=gone)
     paths = [letter.path for letter in there]
     # One config made them all: what may differ between their flags changes no annotation.
     return Retry(arguments=(*paths, "--out", str(corpus), "--retry", *_flags(there[-1])), gone=gone)
+
+
+def _is_there(path: str) -> bool:
+    location = split_reference(path)[0]
+    return is_url(location) or Path(location).exists()
 
 
 def _flags(letter: DeadLetter) -> list[str]:

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+from wmkit.annotate.beside import beside_hash
+from wmkit.annotate.inputs import find_inputs
 from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
 from wmkit.annotate.progress import Progress
 from wmkit.annotate.sources import SourcePlan, plan_sources
 from wmkit.annotate.worker import AnnotateTask, annotate_item
-from wmkit.corpus import Corpus, DeadLetter, LedgerRow, Status
+from wmkit.corpus import Corpus, DeadLetter, LedgerRow, Status, config_hash_of_clip
 from wmkit.errors import ConfigError, InputError
 from wmkit.executor import ExecutorOptions, Failure, Item, ItemTask, Outcome, run_items
-from wmkit.video import ClipFile, Discovery, discover, make_decoder
+from wmkit.video import ClipFile, Discovery, make_decoder
+from wmkit.video.reference import with_span
 
 __all__ = ["RunOptions", "RunSummary", "run_annotate"]
 
@@ -29,12 +32,14 @@ class RunOptions:
     executor  workers, per-clip time limit, attempts.
     update    let this config replace another one of the same corpus.
     retry     attempt again what failed for good; else that stays as it ended.
+    rehash    read every source's bytes again, also where path, size and time are those of an earlier run.
     rerun     arguments after `wmkit annotate PATH --out CORPUS` in the command of a dead letter.
     """
 
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
     update: bool = False
     retry: bool = False
+    rehash: bool = False
     rerun: tuple[str, ...] = ()
 
 
@@ -94,7 +99,7 @@ class RunSummary:
 def run_annotate(
     paths: Sequence[str | Path], out: str | Path, config: AnnotateConfig, options: RunOptions, progress: Progress
 ) -> RunSummary:
-    """Annotate every clip below `paths` into the corpus `out`.
+    """Annotate every clip that `paths` (files, folders, patterns, URLs, manifests) lead to into the corpus `out`.
 
     Clips that have ended under this config are skipped, however they ended: ok, without a trajectory, or failed for
     good, unless `options.retry`. An interrupt (Ctrl-C) ends the workers, records what is finished and returns with
@@ -104,7 +109,7 @@ def run_annotate(
     ConfigError when the corpus is of another schema version, or of another config without `update`.
     """
     start_s = time.monotonic()
-    discovery = discover(paths)
+    discovery = find_inputs(paths, progress.note)
     digest = config_hash(config)
     corpus = Corpus.create_or_open(
         Path(out), cast("dict[str, Any]", config_dict(config)), digest, update=options.update
@@ -113,7 +118,7 @@ def run_annotate(
         if corpus.config_hash != digest:
             raise ConfigError(f"{corpus.path}: expected this run's config, another run just changed it; run again")
         progress.note(f"sources found: {len(discovery.clips)}; reading those that are new")
-        plan = plan_sources(discovery.clips, corpus.sources())
+        plan = plan_sources(discovery.clips, corpus.sources(), rehash=options.rehash, beside=beside_hash(config))
         _check_decoder(plan, config)
         corpus.write_sources(plan.rows)
         run = _Run(corpus, plan, options, progress)
@@ -134,12 +139,16 @@ class _Run:
         self.done = {
             key: row
             for key, row in corpus.latest(history).items()
-            if key in done or (key in given_up and not row.done and row.config_hash == self.digest)
+            if key in done or (key in given_up and not row.done and row.config_hash == self.digest_of(key))
         }
         self.attempts = Counter(row.clip_id for row in history)
         self.final: dict[str, LedgerRow] = {}
         self._waiting: list[LedgerRow] = []
         self._flushed_s = time.monotonic()
+
+    def digest_of(self, clip_id: str) -> str:
+        """The config hash that this run's result of a clip has."""
+        return _digest(self.digest, self.plan, clip_id)
 
     def execute(self, config: AnnotateConfig) -> bool:
         """Work on all clips that need it; True when interrupted. Everything finished is on disk when it returns."""
@@ -164,7 +173,7 @@ class _Run:
     def record_item(self, outcome: Outcome) -> None:
         """Record one attempt at a readable clip."""
         file: ClipFile = self.plan.files[outcome.key]
-        self.record(outcome, file.name, file.path)
+        self.record(outcome, file.name, with_span(file.path, file.span_s))
 
     def record(self, outcome: Outcome, name: str, path: str) -> None:
         """Ledger row, dead letter, progress. Failures reach the disk at once: no folder would tell of them."""
@@ -181,7 +190,7 @@ class _Run:
                 stage=failure.stage,
                 code=failure.code,
                 message=failure.message,
-                config_hash=self.digest,
+                config_hash=self.digest_of(outcome.key),
                 attempt=attempt,
             )
             if outcome.final:
@@ -229,6 +238,11 @@ def _check_decoder(plan: SourcePlan, config: AnnotateConfig) -> None:
         make_decoder(config.video.decoder, video)
 
 
+def _digest(config_hash: str, plan: SourcePlan, clip_id: str) -> str:
+    unreadable = plan.unreadable.get(clip_id)
+    return config_hash_of_clip(config_hash, plan.files[clip_id].given if unreadable is None else unreadable[0].given)
+
+
 def _recover(corpus: Corpus, plan: SourcePlan, history: Sequence[LedgerRow]) -> list[LedgerRow]:
     """Give folders that a killed run wrote but did not record their ledger row; throw damaged ones away."""
     digest = corpus.config_hash
@@ -239,7 +253,7 @@ def _recover(corpus: Corpus, plan: SourcePlan, history: Sequence[LedgerRow]) -> 
         if clip_id in done:
             continue
         try:
-            if corpus.clip_config_hash(clip_id) == digest:
+            if corpus.clip_config_hash(clip_id) == _digest(digest, plan, clip_id):
                 rows.append(LedgerRow.of(corpus.read(clip_id), {}, attempts[clip_id] + 1))
                 corpus.remove_dead_letter(clip_id)
         except InputError:

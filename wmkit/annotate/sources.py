@@ -1,14 +1,17 @@
 """From what discovery found to what the run works on: content hashes (cached), names, one clip for equal content."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from wmkit.annotate.clip_facts import ClipFacts
 from wmkit.corpus import SourceRow
 from wmkit.errors import ClipError
-from wmkit.video import ClipFile, FoundClip, identify
+from wmkit.video import ClipFile, FoundClip, content_hash
+from wmkit.video.discover import clip_file
+from wmkit.video.reference import is_url, split_reference
 
 __all__ = ["SourcePlan", "is_current", "plan_sources"]
 
@@ -29,46 +32,85 @@ class SourcePlan:
     unreadable: dict[str, tuple[SourceRow, ClipError]]
 
 
-def plan_sources(found: Sequence[FoundClip], known: Sequence[SourceRow]) -> SourcePlan:
-    """Identify every found clip; bytes are read only where path, size or time differ from a known row.
+def plan_sources(
+    found: Sequence[FoundClip],
+    known: Sequence[SourceRow],
+    *,
+    rehash: bool = False,
+    beside: Callable[[ClipFile], str] | None = None,
+) -> SourcePlan:
+    """Identify every found clip; bytes are read only where path, size or time differ from a known row, or `rehash`.
 
-    A source keeps the name it entered the corpus with, so that a rerun of one file alone writes the same bytes.
+    A source keeps the name it entered the corpus with, and what a manifest once said of it until another manifest
+    lists it, so that a rerun of one file alone writes the same bytes. `beside` is hashed for every source.
     """
     by_path = {row.path: row for row in known}
     names = _names(found, known)
-    fresh = [clip for clip in found if not is_current(clip, by_path.get(clip.path))]
+    found = [_with_given(clip, by_path.get(clip.path), beside) for clip in found]
+    hashes = {} if rehash else _known_hashes(known)
+    fresh = _one_a_file(clip for clip in found if _location_key(clip) not in hashes)
     with ThreadPoolExecutor(HASH_THREADS) as threads:
-        identified = dict(zip((clip.path for clip in fresh), threads.map(_identify, fresh), strict=True))
+        identified = dict(zip(fresh, threads.map(_hash, fresh.values()), strict=True))
     rows: list[SourceRow] = []
     files: dict[str, ClipFile] = {}
     unreadable: dict[str, tuple[SourceRow, ClipError]] = {}
     for clip in found:
-        outcome = identified.get(clip.path)
+        key = _location_key(clip)
+        outcome = hashes[key] if key in hashes else identified[key]
         if isinstance(outcome, ClipError):
-            row = _row(
-                clip, names[clip.path], None, hashlib.sha256(f"unreadable|{clip.path}".encode()).hexdigest()[:32]
-            )
+            nobody = hashlib.sha256(f"unreadable|{clip.path}".encode()).hexdigest()[:32]
+            row = _row(clip, names[clip.path], None, nobody)
             unreadable[row.clip_id] = (row, outcome)
-        elif outcome is not None:
-            row = _row(clip, names[clip.path], outcome.content_hash, outcome.clip_id)
-            files.setdefault(row.clip_id, replace(outcome, name=row.name))
         else:
-            row = replace(by_path[clip.path], name=names[clip.path])
-            files.setdefault(row.clip_id, _file(clip, row))
+            file = clip_file(clip, names[clip.path], outcome)
+            row = _row(clip, file.name, outcome, file.clip_id)
+            files.setdefault(row.clip_id, file)
         rows.append(row)
     return SourcePlan(rows=tuple(rows), files=files, unreadable=unreadable)
 
 
-def is_current(clip: FoundClip, row: SourceRow | None) -> bool:
-    """Whether a known row still speaks of these bytes, as far as size and time can tell."""
-    if row is None or row.content_hash is None:
+def is_current(clip: FoundClip, row: SourceRow | None, beside: Callable[[ClipFile], str] | None = None) -> bool:
+    """Whether a known row still speaks of these bytes, as far as size and time tell, and of what is said of them."""
+    if row is None or row.content_hash is None or _with_given(clip, row, beside).given != row.given:
         return False
-    return (row.size_bytes, row.mtime_ns) == (clip.size_bytes, clip.mtime_ns)
+    versioned = row.mtime_ns or not is_url(clip.location)
+    return bool(versioned) and (row.size_bytes, row.mtime_ns) == (clip.size_bytes, clip.mtime_ns)
 
 
-def _identify(clip: FoundClip) -> ClipFile | ClipError:
+def _with_given(clip: FoundClip, row: SourceRow | None, beside: Callable[[ClipFile], str] | None) -> FoundClip:
+    """Where nobody says anything of the clip now, what was said before; and what lies beside it now."""
+    given = row.given if clip.given is None and row is not None else clip.given or ""
+    if beside is not None or '"beside"' in given:
+        hashed = "" if beside is None else beside(clip_file(clip, clip.name, ""))
+        given = replace(ClipFacts.parse(given), beside=hashed or None).text()
+    return replace(clip, given=given)
+
+
+_FileKey = tuple[str, int, int]
+
+
+def _location_key(clip: FoundClip) -> _FileKey:
+    """The bytes a clip is of, as far as place, size and time can tell: equal for the parts of one source."""
+    return clip.location, clip.size_bytes, clip.mtime_ns
+
+
+def _known_hashes(known: Sequence[SourceRow]) -> dict[_FileKey, str | ClipError]:
+    """Content hashes by what may stand for them; a URL of no known version says nothing of its bytes."""
+    hashes: dict[_FileKey, str | ClipError] = {}
+    for row in known:
+        location = split_reference(row.path)[0]
+        if row.content_hash is not None and (row.mtime_ns or not is_url(location)):
+            hashes[location, row.size_bytes, row.mtime_ns] = row.content_hash
+    return hashes
+
+
+def _one_a_file(clips: Iterable[FoundClip]) -> dict[_FileKey, FoundClip]:
+    return {_location_key(clip): clip for clip in clips}
+
+
+def _hash(clip: FoundClip) -> str | ClipError:
     try:
-        return identify(clip)
+        return content_hash(clip)
     except ClipError as error:
         return error
 
@@ -81,12 +123,8 @@ def _row(clip: FoundClip, name: str, content_hash: str | None, clip_id: str) -> 
         mtime_ns=clip.mtime_ns,
         content_hash=content_hash,
         clip_id=clip_id,
+        given=clip.given or "",
     )
-
-
-def _file(clip: FoundClip, row: SourceRow) -> ClipFile:
-    content = row.content_hash or ""
-    return ClipFile(path=clip.path, name=row.name, content_hash=content, clip_id=row.clip_id, images=clip.images)
 
 
 def _names(found: Sequence[FoundClip], known: Sequence[SourceRow]) -> dict[str, str]:

@@ -6,9 +6,13 @@ from pathlib import Path
 from wmkit.annotate.pipeline import AnnotateConfig, annotate_clip
 from wmkit.corpus import Corpus, LedgerRow
 from wmkit.errors import ClipError, InputError
+from wmkit.executor.limits import address_space
 from wmkit.video import ClipFile
+from wmkit.video.remote import local_copy
 
 __all__ = ["AnnotateTask", "annotate_item"]
+
+FIRST_PASS_GIB = 8.0  # twice what sixteen references of 8192x8192 px in ten bits take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +28,8 @@ def annotate_item(task: AnnotateTask, file: ClipFile) -> LedgerRow:
 
     Raises ClipError when the clip cannot be used, ("write", "write_failed") when the disk refuses its folder.
     """
-    result = annotate_clip(file, task.config)
+    with local_copy(file) as here:
+        result = annotate_clip(here, task.config, first_pass=address_space(FIRST_PASS_GIB))
     try:
         Corpus(Path(task.corpus)).write(result.annotation)
     except InputError as error:

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from wmkit.bench.model_block import BlockCost, compare_blocks
-from wmkit.bench.model_work import Grid, ModuleWork, count_work
 from wmkit.bench.table import aligned
 from wmkit.errors import InputError
 from wmkit.model.presets import preset
+from wmkit.model.work import Grid, ModuleWork, count_work
 
 __all__ = ["ModelBench", "ModelBenchOptions", "bench_model"]
 

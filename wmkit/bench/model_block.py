@@ -19,12 +19,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from wmkit.bench.model_work import Grid
 from wmkit.model.config import ModelConfig
 from wmkit.model.dit import CameraDiT
 from wmkit.model.rays import CameraBatch
 from wmkit.model.rope import rope_angles
 from wmkit.model.text import TextBatch
+from wmkit.model.work import Grid
 
 __all__ = ["BlockCost", "Engine", "compare_blocks"]
 

@@ -7,12 +7,10 @@ whoever reads them sorts.
 
 import contextlib
 import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,10 +20,11 @@ from wmkit.annotate.defaults import default_config
 from wmkit.annotate.pipeline import config_dict
 from wmkit.annotate.protocols import PoseConfig, PoseEstimate
 from wmkit.atomic import json_bytes
+from wmkit.bench.rows import Row, RowRun, run_rows
 from wmkit.camera import Trajectory
 from wmkit.clip import Confidence, NoTrajectory
-from wmkit.errors import ClipError, ConfigError, InputError
-from wmkit.executor import ExecutorOptions, Item, ItemTask, Outcome, run_items
+from wmkit.errors import ClipError, InputError
+from wmkit.executor import ItemTask
 from wmkit.metrics import absolute_trajectory_error, rotation_error
 from wmkit.worlds.families import FAMILIES, SIZES, Film, MemorySource, WorldCase, film, survey
 from wmkit.worlds.render import renderer_used
@@ -37,7 +36,6 @@ __all__ = [
     "bench_worlds",
     "engine_hash",
     "judged",
-    "read_rows",
     "run_case",
 ]
 
@@ -45,7 +43,6 @@ ROTATION_LIMIT_DEG, ATE_LIMIT_PERCENT = 1.5, 2.0
 """What makes a trajectory good; p_good is the probability of both."""
 
 ENGINE_CODE = Path(wmkit.annotate.pose.__file__).parent
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,58 +101,14 @@ def bench_worlds(options: WorldsOptions, progress: Callable[[str], None] | None 
     """
     pose = options.pose or default_config(depth=False).pose
     engine = engine_hash(pose)
-    rows = _resumed(options, engine)
     wanted = {case.name: case for case in options.cases}
-    done = {row["case"]: row for row in rows if row["case"] in wanted}
-    items = [Item(key=name, payload=case) for name, case in wanted.items() if name not in done]
     task = ItemTask(function=_work, config=_Task(pose=pose, renderer=renderer_used()))
-    start_s = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        stream = None if options.out is None else stack.enter_context(_appending(options.out))
-
-        def record(outcome: Outcome) -> None:
-            if not outcome.final:
-                return
-            row = outcome.result
-            if row is None:
-                failure = outcome.failure
-                assert failure is not None
-                row = _head(wanted[outcome.key]) | {"outcome": "failed", "reason": f"{failure.stage}/{failure.code}"}
-                row["detail"] = failure.message
-            row |= {"engine": engine}
-            done[outcome.key] = row
-            if stream is not None:
-                stream.write(json.dumps(row, sort_keys=True, allow_nan=False) + "\n")
-                stream.flush()
-            if progress is not None:
-                progress(
-                    f"[{len(done)}/{len(wanted)}] {outcome.key}: {row['outcome']} {time.monotonic() - start_s:.0f} s"
-                )
-
-        executor = ExecutorOptions(kind="local", workers=options.workers, timeout_s=options.timeout_s, max_attempts=1)
-        run_items(items, task, executor, record)
+    run = RowRun(
+        engine=engine, out=options.out, resume=options.resume, workers=options.workers, timeout_s=options.timeout_s
+    )
+    done = run_rows({name: _head(case) for name, case in wanted.items()}, wanted, task, run, progress)
     order = list(FAMILIES)
     return sorted(done.values(), key=lambda row: (order.index(row["family"]), row["seed"]))
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a JSON-lines file; a last line cut short by a kill is left out. InputError for anything else."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected a readable JSON-lines file, got {error}") from None
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            if number == len(lines):
-                break
-            raise InputError(f"{path}:{number}: expected a JSON object a line, got {line[:60]!r}") from None
-        if not isinstance(row, dict) or not {"case", "family", "seed", "outcome", "engine"} <= row.keys():
-            raise InputError(f"{path}:{number}: expected a row that `wmkit bench worlds` wrote")
-        rows.append(row)
-    return rows
 
 
 def run_case(case: WorldCase, pose: PoseConfig, renderer: str = "auto") -> Row:
@@ -225,25 +178,3 @@ def engine_hash(pose: PoseConfig) -> str:
     for file in sorted(ENGINE_CODE.glob("**/*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _resumed(options: WorldsOptions, engine: str) -> list[Row]:
-    if options.out is None or not options.out.exists():
-        return []
-    if not options.resume:
-        raise InputError(f"--out {options.out}: expected a new file, it exists; pass --resume to go on with it")
-    rows = read_rows(options.out)
-    if any(row["engine"] != engine for row in rows):
-        raise ConfigError(f"--out {options.out}: expected rows of engine {engine}, got another's; pass another --out")
-    text = options.out.read_text(encoding="utf-8")
-    if text and not text.endswith("\n"):  # a kill in mid-line
-        options.out.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-    return rows
-
-
-def _appending(path: Path) -> Any:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--out {path}: expected a writable file, got: {error.strerror}") from error

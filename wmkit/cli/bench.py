@@ -13,6 +13,7 @@ from wmkit.cli.shared import JsonFlag, stdout_for, tell
 __all__ = ["PeerName", "verbs"]
 
 PeerName = Literal["pycolmap"]
+SeedUse = Literal["evaluation", "tuning"]
 WorldSize = Literal["standard", "small"]
 
 verbs = typer.Typer(help="Measure a part against references, peers and limits.", rich_markup_mode=None)
@@ -70,7 +71,7 @@ def bench_model_cost(
 ) -> None:
     """Parameters and PFLOP of a preset by part; a block's CPU time and memory beside diffusers' block."""
     from wmkit.bench.model import ModelBenchOptions, bench_model
-    from wmkit.bench.model_work import Grid
+    from wmkit.model.work import Grid
 
     options = ModelBenchOptions(
         preset=preset,
@@ -113,5 +114,45 @@ def worlds(
     with stdout_for(json_output):
         rows = bench_worlds(options, lambda line: print(line, file=sys.stderr))
     report = WorldsReport(rows=tuple(rows))
+    tell(report.to_json(), report.lines(), json_output)
+    return report.exit_code
+
+
+@verbs.command("filters")
+def bench_filters_verb(
+    per_defect: Annotated[int, typer.Option(help="Cases of each defect.")] = 50,
+    sound: Annotated[int, typer.Option(help="Sound clips for the footage filters.")] = 200,
+    only: Annotated[str | None, typer.Option(metavar="A,B,...", help="Defects, and 'sound'. [default: all]")] = None,
+    first: Annotated[int, typer.Option(help="Number of the first case.")] = 0,
+    seeds: Annotated[
+        SeedUse, typer.Option(help="Filters are tuned on the one and judged on the other.")
+    ] = "evaluation",
+    real: Annotated[Path | None, typer.Option(metavar="DIR", help="Also plant into the real clips below it.")] = None,
+    thresholds: Annotated[str | None, typer.Option(metavar="FILE|PRESET", help="As build-shards takes it.")] = None,
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Write a row a case, as each ends.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the rows that are in --out.")] = False,
+    json_output: JsonFlag = False,
+) -> int:
+    """Plant defects into sound footage: how many the thresholds catch, and how many sound clips they reject."""
+    from wmkit.bench.filters import FiltersOptions, bench_filters
+    from wmkit.bench.filters_report import FiltersReport
+    from wmkit.thresholds import read_thresholds
+
+    limits = read_thresholds(thresholds)
+    options = FiltersOptions(
+        per_defect=per_defect,
+        sound=sound,
+        only=() if only is None else tuple(only.split(",")),
+        first=first,
+        use=seeds,
+        real=real,
+        workers=workers,
+        out=out,
+        resume=resume,
+    )
+    with stdout_for(json_output):
+        rows = bench_filters(options, lambda line: print(line, file=sys.stderr))
+    report = FiltersReport(rows=tuple(rows), thresholds=limits)
     tell(report.to_json(), report.lines(), json_output)
     return report.exit_code

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wmkit.annotate.pipeline import AnnotateConfig
     from wmkit.annotate.run import RunOptions, RunSummary
     from wmkit.annotate.scale_flags import ScaleFlags
+    from wmkit.executor import ExecutorOptions
 
 __all__ = ["RERUN_FLAGS", "DecoderName", "ExecutorName", "ExportFormat", "StopAfter", "verbs"]
 
@@ -29,6 +30,9 @@ RERUN_FLAGS = frozenset(
     | {"intrinsics", "fov_deg", "priors", "poses", "pose_command", "pose_weights"}
 )
 
+SourcesArgument = Annotated[
+    list[str], typer.Argument(metavar="PATH", help="Videos, image folders, folders of them, URLs, .csv, .parquet.")
+]
 Lengths = list[str] | None
 BaselineFlag = Annotated[Lengths, typer.Option(metavar="A:B=M[±S]", help="Frames A and B, metres apart.")]
 ObjectFlag = Annotated[
@@ -42,7 +46,7 @@ verbs = typer.Typer()
 @verbs.command()
 def annotate(
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Video files, image folders, folders of them.")],
+    paths: SourcesArgument,
     out: Annotated[Path, typer.Option(help="Corpus folder; one of the same config is resumed.")] = Path("corpus"),
     decoder: Annotated[DecoderName, typer.Option(help="Decoding library.")] = "pyav",
     fps: FpsFlag = "16",
@@ -58,7 +62,7 @@ def annotate(
     intrinsics: IntrinsicsFlag = None,
     fov_deg: FovFlag = None,
     priors: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Cameras of clips by name.")] = None,
-    captions: Annotated[str, typer.Option(metavar="none|auto|FILE|URL", help="Captions of the clips.")] = "none",
+    captions: Annotated[str, typer.Option(metavar="none|auto|FILE|MODEL|URL", help="Captions of the clips.")] = "none",
     caption_model: Annotated[str | None, typer.Option(metavar="NAME", help="The model at --captions URL.")] = None,
     poses: Annotated[str | None, typer.Option(metavar="FILE|auto", help="Take the trajectory from a file.")] = None,
     pose_command: Annotated[str | None, typer.Option(metavar="CMD", help="Experimental: a program's poses.")] = None,
@@ -70,51 +74,67 @@ def annotate(
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when any clip failed.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Let another config annotate this corpus again.")] = False,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every source again, changed or not.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry", help="Attempt failed clips again.")] = False,
     stop_after: Annotated[StopAfter | None, typer.Option(help="Measure the footage alone; no pose.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and cost; write nothing.")] = False,
     json_output: JsonFlag = False,
 ) -> int:
     """Cameras, depth, scale and measured verdicts of every clip; run again to resume."""
-    from wmkit.annotate.captions import captions_of_flags
-    from wmkit.annotate.defaults import default_config, pose_backend
-    from wmkit.annotate.priors import prior_config
     from wmkit.annotate.run import RunOptions
-    from wmkit.annotate.scale_flags import cues_of_flags
-    from wmkit.executor import ExecutorOptions
-    from wmkit.video import VideoConfig
 
-    video = VideoConfig(decoder=decoder, fps=parsed_fps(fps), max_side=max_side, image_fps=image_fps)
-    config = default_config(
-        video=video,
-        depth=depth == "keyframes",
-        scale=cues_of_flags(_scale_flags(context.params), video),
-        seed=seed,
-        pose=pose_backend(poses=poses, command=pose_command, weights=pose_weights, timeout_s=clip_timeout_s),
-        prior=prior_config(intrinsics=intrinsics, fov_deg=fov_deg, priors=priors),
-        caption=captions_of_flags(captions, caption_model),
-        stop_after=stop_after,
-    )
+    config = _config(context.params)
     if dry_run:
         return _dry_run(paths, out, config, update, json_output)
-    workforce = ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib)
-    options = RunOptions(executor=workforce, update=update, retry=retry_failed, rerun=_given_flags(context))
+    workforce, rerun = _workforce(context.params), _given_flags(context)
+    options = RunOptions(executor=workforce, update=update, retry=retry_failed, rehash=rehash, rerun=rerun)
     summary = _run(paths, out, config, options, json_output)
     return summary.exit_code(strict=strict)
 
 
-def _dry_run(paths: list[Path], out: Path, config: "AnnotateConfig", update: bool, json_output: bool) -> int:
+def _config(given: dict[str, Any]) -> "AnnotateConfig":
+    """What annotate's flags ask of every clip."""
+    from wmkit.annotate.captions import captions_of_flags
+    from wmkit.annotate.defaults import default_config, pose_backend
+    from wmkit.annotate.priors import prior_config
+    from wmkit.annotate.scale_flags import cues_of_flags
+    from wmkit.video import VideoConfig
+
+    video = VideoConfig(
+        decoder=given["decoder"],
+        fps=parsed_fps(given["fps"]),
+        max_side=given["max_side"],
+        image_fps=given["image_fps"],
+    )
+    return default_config(
+        video=video,
+        depth=given["depth"] == "keyframes",
+        scale=cues_of_flags(_scale_flags(given), video),
+        seed=given["seed"],
+        pose=pose_backend(
+            poses=given["poses"],
+            command=given["pose_command"],
+            weights=given["pose_weights"],
+            timeout_s=given["clip_timeout_s"],
+        ),
+        prior=prior_config(intrinsics=given["intrinsics"], fov_deg=given["fov_deg"], priors=given["priors"]),
+        caption=captions_of_flags(given["captions"], given["caption_model"]),
+        stop_after=given["stop_after"],
+    )
+
+
+def _dry_run(paths: list[str], out: Path, config: "AnnotateConfig", update: bool, json_output: bool) -> int:
     """Tell of the work and do none."""
     from wmkit.annotate.dry_run import plan_annotate
 
     with stdout_for(json_output):
-        plan = plan_annotate(paths, out, config, update=update)
+        plan = plan_annotate(paths, out, config, update=update, note=lambda line: print(line, file=sys.stderr))
     tell(plan.to_json(), plan.lines(), json_output)
     return 0
 
 
 def _run(
-    paths: list[Path], out: Path, config: "AnnotateConfig", options: "RunOptions", json_output: bool
+    paths: list[str], out: Path, config: "AnnotateConfig", options: "RunOptions", json_output: bool
 ) -> "RunSummary":
     """Do the work and tell of it."""
     from wmkit.annotate.progress import progress_for
@@ -167,6 +187,18 @@ def _scale_flags(given: dict[str, Any]) -> "ScaleFlags":
         metric_depth=given["metric_depth"],
         factor=given["scale"],
         given_poses=given["poses"] is not None or given["pose_command"] is not None,
+    )
+
+
+def _workforce(given: dict[str, Any]) -> "ExecutorOptions":
+    """Who works, and what a clip may take."""
+    from wmkit.executor import ExecutorOptions
+
+    return ExecutorOptions(
+        kind=given["executor"],
+        workers=given["workers"],
+        timeout_s=given["clip_timeout_s"],
+        memory_gib=given["clip_memory_gib"],
     )
 
 

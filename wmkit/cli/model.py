@@ -19,12 +19,12 @@ RecipeName = Literal[
     "tiny-cpu-chunk",
     "tiny-cpu-ode",
 ]
+GpuName = Literal["h100", "h200", "a100"]
 LayoutName = Literal["nvlabs", "diffusers", "wmkit"]
 VaeName = Literal["ltx2", "wan", "dc-ae"]
 ConventionName = Literal["as-format", "opencv-c2w", "opencv-w2c", "opengl-c2w", "opengl-w2c"]
 ActionMapName = Literal["sana-v2", "sana-v1", "sglang"]
 SamplerName = Literal["euler", "chunk", "stream"]
-GpuName = Literal["h100", "h200", "a100"]
 PresetName = Literal["sana-wm-2.6b", "sana-wm-650m", "sana-wm-66m", "tiny"]
 
 verbs = typer.Typer()
@@ -43,35 +43,45 @@ def train(
         Path | None, typer.Option(help="Begin with the weights of this run: an earlier stage's. [default: fresh]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's latest checkpoint.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell of memory, work and time; do nothing.")] = False,
-    gpus: Annotated[int, typer.Option(help="--dry-run: GPUs.")] = 1,
-    gpu: Annotated[GpuName, typer.Option(help="--dry-run: their kind.")] = "h100",
-    cp: Annotated[int, typer.Option(help="--dry-run: GPUs that share one clip's frames.")] = 1,
-    batch: Annotated[int | None, typer.Option(help="--dry-run: clips a step. [default: the recipe's]")] = None,
-    preset: Annotated[PresetName | None, typer.Option(help="--dry-run: this model on minute-long clips.")] = None,
+    processes: Annotated[int, typer.Option(help="On this machine; under torchrun it says how many.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count memory and time on --gpus alone.")] = False,
+    gpus: Annotated[int, typer.Option(help="Of --dry-run.")] = 1,
+    gpu: Annotated[GpuName, typer.Option(help="Of --dry-run.")] = "h100",
+    preset: Annotated[PresetName | None, typer.Option(help="Of --dry-run: on minute-long clips.")] = None,
     json_output: JsonFlag = False,
-) -> None:
+) -> int:
     """Train the world model on shards; atomic checkpoints, exact resume."""
-    if dry_run:
-        from wmkit.bench.train_plan import PlanOptions, plan_preset, plan_recipe
-        from wmkit.train.recipes import recipe as recipe_named
-
-        config = recipe_named(recipe).with_settings(settings or ())
-        clips = batch or (config.data.batch_size if preset is None else max(1, gpus // max(1, cp)))
-        machine = PlanOptions(gpus=gpus, context=cp, batch=clips, gpu=gpu)
-        with stdout_for(json_output):
-            plan = plan_recipe(config, machine) if preset is None else plan_preset(preset, machine)
-        tell(plan.to_json(), plan.lines(), json_output)
-        return
+    from wmkit.train.launch import is_launched, launch
     from wmkit.train.progress import progress_for
     from wmkit.train.run import TrainOptions, run_train
 
+    if dry_run:
+        return _dry_run((recipe, settings or []), preset, gpus, gpu, json_output)
+    if processes != 1 and not is_launched():
+        flags = [word for setting in settings or () for word in ("--set", setting)]
+        flags += [] if start is None else ["--start", str(start)]
+        flags += [*(["--resume"] if resume else []), *(["--json"] if json_output else [])]
+        return launch(["train", recipe, "--data", str(data), "--out", str(out), *flags], processes)
     options = TrainOptions(
         recipe=recipe, data=data, out=out, settings=tuple(settings or ()), start=start, resume=resume
     )
     with stdout_for(json_output):
         summary = run_train(options, progress_for(sys.stderr))
-    tell(summary.to_json(), summary.lines(), json_output)
+    if summary.leads:
+        tell(summary.to_json(), summary.lines(), json_output)
+    return 0
+
+
+def _dry_run(run: tuple[str, list[str]], preset: PresetName | None, gpus: int, gpu: GpuName, json_output: bool) -> int:
+    """Tell of a step of a recipe with its settings, or of a preset trained so; exit 1 when it does not fit."""
+    from wmkit.train.estimate import estimate_preset, estimate_recipe
+    from wmkit.train.recipes import recipe as recipe_named
+
+    with stdout_for(json_output):
+        config = recipe_named(run[0]).with_settings(run[1])
+        estimate = estimate_recipe(config, gpus, gpu) if preset is None else estimate_preset(preset, config, gpus, gpu)
+    tell(estimate.to_json(), estimate.lines(), json_output)
+    return 0 if estimate.fits else 1
 
 
 @verbs.command()

@@ -1,6 +1,6 @@
 """The last row of every clip as columns: what thresholds and reports work on, also where there are 213,000 of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -70,6 +70,18 @@ class LedgerColumns:
     def is_status(self, status: Status) -> NDArray[np.bool_]:
         """(N,) where an attempt ended so."""
         return pc.equal(self.table["status"], str(status)).to_numpy(zero_copy_only=False).astype(bool)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def finished(self, config_hash: str, own: Mapping[str, Collection[str]]) -> "LedgerColumns":
+        """The rows that a run with this config need not do again: ended, not failed, under this very config.
+
+        `own` are config hashes of clips that have their own, by id (`Corpus.config_hashes`).
+        """
+        same = pc.equal(self.table["config_hash"], config_hash)  # pyright: ignore[reportAttributeAccessIssue]
+        kept = same.to_numpy(zero_copy_only=False).astype(bool)
+        if own:
+            rows = zip(self.words("clip_id"), self.words("config_hash"), kept.tolist(), strict=True)
+            kept = np.array([made in own[clip_id] if clip_id in own else same for clip_id, made, same in rows], bool)
+        return LedgerColumns(self.table.filter(pa.array(kept & ~self.is_status(Status.FAILED))))
 
     @cached_property
     def verdicts(self) -> dict[str, VerdictColumn]:

@@ -1,5 +1,6 @@
 """Rows of the ledger (one per attempt) and of the sources table (one per source), and their parquet schemas."""
 
+import hashlib
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ __all__ = [
     "LedgerRow",
     "SourceRow",
     "Status",
+    "config_hash_of_clip",
     "ledger_rows",
     "ledger_table",
     "source_rows",
@@ -63,6 +65,7 @@ SOURCES_SCHEMA = pa.schema(
         ("mtime_ns", pa.int64()),
         ("content_hash", pa.string()),
         ("clip_id", pa.string()),
+        ("given", pa.string()),
     ]
 )
 
@@ -143,11 +146,12 @@ class LedgerRow:
 class SourceRow:
     """One source found on disk and the clip its content is; equal content shares one clip.
 
-    path          absolute.
+    path          absolute, or a URL; a part of a source has its span behind it (`wmkit.video.reference`).
     name          path below the input root, posix separators.
     size_bytes    of the file, or the sum over a folder's images.
     mtime_ns      of the file, or the newest of a folder and its images.
     content_hash  sha256; None when the source could not be read, and then `clip_id` is a hash of the path.
+    given         what a manifest says of this clip alone, as canonical JSON; "" when nothing.
     """
 
     path: str
@@ -156,6 +160,12 @@ class SourceRow:
     mtime_ns: int
     content_hash: str | None
     clip_id: str
+    given: str = ""
+
+
+def config_hash_of_clip(config_hash: str, given: str) -> str:
+    """The config hash of one clip: the run's, unless a manifest says more of this clip."""
+    return hashlib.sha256(f"{config_hash}|{given}".encode()).hexdigest()[:32] if given else config_hash
 
 
 def ledger_table(rows: Iterable[LedgerRow]) -> pa.Table:

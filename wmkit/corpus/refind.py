@@ -7,7 +7,9 @@ from typing import Any
 from wmkit.clip import Annotation
 from wmkit.corpus.ledger import SourceRow
 from wmkit.errors import ClipError, ConfigError, InputError
-from wmkit.video import DecodeLimits, FrameSource, VideoConfig, discover, identify, open_view
+from wmkit.video import ClipFile, DecodeLimits, FrameSource, VideoConfig, discover, identify, open_view
+from wmkit.video.reference import is_url, split_reference
+from wmkit.video.remote import pinned_copy
 
 __all__ = ["SourceGone", "reopen_source", "video_config"]
 
@@ -36,6 +38,8 @@ def reopen_source(row: SourceRow, annotation: Annotation, config: Mapping[str, A
     """
     video = video_config(config)
     try:
+        if is_url(row.path):
+            return open_view(_remote_copy(row, annotation.provenance.input_hash), video, annotation.view)
         found = [clip for clip in discover([row.path]).clips if clip.path == row.path]
         if not found:
             return SourceGone(reason="source is no clip any more", detail=row.path)
@@ -44,6 +48,17 @@ def reopen_source(row: SourceRow, annotation: Annotation, config: Mapping[str, A
             return SourceGone(reason="source has changed since it was annotated", detail=row.path)
         return open_view(file, video, annotation.view)
     except (InputError, ClipError) as error:
+        if isinstance(error, ClipError) and error.code == "source_changed":
+            return SourceGone(reason="source has changed since it was annotated", detail=row.path)
         if isinstance(error, ClipError) and error.code == "other_frames":
             return SourceGone(reason="source gives other frames than were annotated", detail=row.path)
         return SourceGone(reason="source cannot be read", detail=str(error))
+
+
+def _remote_copy(row: SourceRow, content_hash: str) -> ClipFile:
+    """A remote source on this machine: from the cache, which knows it by its bytes, before anybody is asked."""
+    location, span_s = split_reference(row.path)
+    file = ClipFile(
+        path=location, name=row.name, content_hash=content_hash, clip_id=row.clip_id, span_s=span_s, given=row.given
+    )
+    return pinned_copy(file)

@@ -35,7 +35,7 @@ from wmkit.corpus.ledger import (
     SOURCES_SCHEMA,
     LedgerRow,
     SourceRow,
-    Status,
+    config_hash_of_clip,
     ledger_rows,
     ledger_table,
     source_rows,
@@ -226,21 +226,30 @@ class Corpus:
 
     def done_ids(self, config_hash: str, history: Sequence[LedgerRow] | None = None) -> set[str]:
         """Clips whose result under this config is recorded and whose folder is there: a rerun skips them."""
-        if history is not None:
-            rows = self.latest(history)
-            done = {key for key, row in rows.items() if row.done and row.config_hash == config_hash}
-        else:
-            columns = self.columns()
-            last = zip(*(columns.words(name) for name in ("clip_id", "status", "config_hash")), strict=True)
-            done = {key for key, status, made in last if status != Status.FAILED and made == config_hash}
+        rows, own = self.latest(history), self.config_hashes(config_hash)
+        done = {key for key, row in rows.items() if row.done and row.config_hash in own.get(key, (config_hash,))}
         return done & set(self.clip_ids())
+
+    def config_hashes(self, config_hash: str) -> dict[str, set[str]]:
+        """Config hashes of the clips of which a manifest says something: as many as sources say different things."""
+        table = self._sources_table()
+        said = table.column("given").to_pylist() if table is not None else []
+        if table is None or not any(said):
+            return {}
+        ids = table.column("clip_id").to_pylist()
+        told = {clip_id for clip_id, given in zip(ids, said, strict=True) if given}
+        hashes: dict[str, set[str]] = {clip_id: set() for clip_id in told}
+        for clip_id, given in zip(ids, said, strict=True):
+            if clip_id in told:
+                hashes[clip_id].add(config_hash_of_clip(config_hash, given))
+        return hashes
 
     # ---- sources and dead letters
 
     def sources(self) -> list[SourceRow]:
         """Every source ever given, sorted by path; empty before the first run."""
-        path = self.path / "sources.parquet"
-        return source_rows(_read_table(path, SOURCES_SCHEMA)) if path.exists() else []
+        table = self._sources_table()
+        return [] if table is None else source_rows(table)
 
     def write_sources(self, rows: Sequence[SourceRow]) -> None:
         """Replace the rows of these paths and keep the others. Only the holder of `lock` may."""
@@ -315,6 +324,10 @@ class Corpus:
             )
         return head
 
+    def _sources_table(self) -> pa.Table | None:
+        path = self.path / "sources.parquet"
+        return _read_table(path, SOURCES_SCHEMA, added=("given",)) if path.exists() else None
+
     def _parts(self) -> list[Path]:
         return sorted((self.path / "ledger").glob("part-*.parquet"))
 
@@ -345,9 +358,14 @@ def _write_table(path: Path, table: pa.Table) -> None:
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
-def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
+def _read_table(path: Path, schema: pa.Schema, added: Sequence[str] = ()) -> pa.Table:
+    """A table of this schema; of an older one, without the columns `added` since, they hold empty text."""
     try:
-        return pq.ParquetFile(path).read().cast(schema)
+        table = pq.ParquetFile(path).read()
+        for name in added:
+            if name not in table.column_names:
+                table = table.append_column(name, pa.array([""] * len(table), pa.string()))
+        return table.cast(schema)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{path}: expected a readable parquet table of this version, got {error}") from error
 

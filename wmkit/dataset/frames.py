@@ -46,6 +46,8 @@ def copy_refusal(frames: FrameSource, head: bytes) -> str | None:
     `head` is the file's first 12 bytes, at least.
     """
     view, facts = frames.view, frames.facts
+    if frames.file.span_s is not None:
+        return "it is a part of its source"
     if head[4:8] != b"ftyp" or facts.codec != "h264":
         return f"its codec is {facts.codec}" if head[4:8] == b"ftyp" else "it is no mp4"
     if view.rotation_deg:

@@ -105,6 +105,10 @@ class StreamingShards(IterableDataset[Batch]):
         """
         return self._batch(step, range(self._config.batch_size))
 
+    def share(self, step: int) -> Batch:
+        """This rank's part of `replay(step)`."""
+        return self._batch(step, self._share)
+
     def set_weights(self, weights: Sequence[int], step: int) -> None:
         """Draw with these weights from `step` on; batches before it stay what they were. Part of the state.
 

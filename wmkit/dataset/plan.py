@@ -116,7 +116,7 @@ def plan_clips(
         check_filters(thresholds, [*verdicts, *scores.values])
     verdicts = verdicts | scores.columns(ids, names)
     first = first_failing(thresholds, {name: column.value for name, column in verdicts.items()}, len(columns))
-    fates = _fates(columns, store.config_hash, scale)
+    fates = _fates(columns, store, scale)
     by_clip: dict[str, list[SourceRow]] = {}
     for source in all_sources:  # sorted by path
         by_clip.setdefault(source.clip_id, []).append(source)
@@ -140,15 +140,18 @@ def plan_clips(
     return Plan(passed=tuple(passed), dropped=tuple(dropped), idle=tuple(idle))
 
 
-def _fates(columns: LedgerColumns, config_hash: str, scale: Literal["any", "metric"]) -> list[tuple[str, str] | None]:
+def _fates(columns: LedgerColumns, store: Corpus, scale: Literal["any", "metric"]) -> list[tuple[str, str] | None]:
     """(reason, detail) to drop a clip whatever was measured of it, or None."""
+    config_hash = store.config_hash
+    own = store.config_hashes(config_hash)
     fates: list[tuple[str, str] | None] = []
-    words = zip(*(columns.words(name) for name in ("status", "stage", "code", "message", "config_hash")), strict=True)
+    names = ("status", "stage", "code", "message", "config_hash", "clip_id")
+    words = zip(*(columns.words(name) for name in names), strict=True)
     numbers = zip(*(columns.numbers(name) for name in ("frames", "posed_frames", "scale_value")), strict=True)
-    for (status, stage, code, message, made_by), (frames, posed, metres) in zip(words, numbers, strict=True):
+    for (status, stage, code, message, made_by, clip_id), (frames, posed, metres) in zip(words, numbers, strict=True):
         if status == Status.FAILED:
             fates.append((f"failed:{stage}/{code}", message))
-        elif made_by != config_hash:
+        elif made_by not in own.get(clip_id, (config_hash,)):
             fates.append(("other_config", "annotated with another config than the corpus's; run wmkit annotate again"))
         elif status == Status.NO_TRAJECTORY:
             fates.append((f"no_trajectory:{code}", message))

@@ -119,7 +119,7 @@ def _find(
     for row in candidate.sources:
         frames = reopen_source(row, annotation, config)
         if not isinstance(frames, SourceGone):
-            return Path(row.path), frames
+            return Path(frames.file.path), frames
         gone = frames
     return gone
 

@@ -1,7 +1,7 @@
 """`verify_shards`: read everything a shards folder holds and name what is not what its head and index promise."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,8 +91,11 @@ def verify_shards(
         samples = read_index(path, head)
     except CorruptShardError as error:
         samples, damage = (), [Damage(file=INDEX_NAME, sample="", what=str(error))]
+    held = defaultdict[str, list[Sample]](list)
+    for sample in samples:
+        held[sample.shard].append(sample)
     for shard in shards:
-        wrong = shard_damage(path, shard) or _members_damage(path / shard.name, samples)
+        wrong = shard_damage(path, shard) or _members_damage(path / shard.name, held[shard.name] if samples else None)
         damage += [Damage(file=shard.name, sample="", what=wrong)] if wrong else []
     for done, sample in enumerate(samples, start=1):
         damage += [
@@ -124,19 +127,15 @@ def shard_damage(path: Path, shard: Shard) -> str | None:
     return None
 
 
-def _members_damage(file: Path, samples: Sequence[Sample]) -> str | None:
-    """Where the tar, as a plain reader walks it, is not what the index says; without an index, where it is no tar."""
+def _members_damage(file: Path, samples: Sequence[Sample] | None) -> str | None:
+    """Where the tar, as a plain reader walks it, is not what the index says; without an index, where it is none."""
     try:
         found = read_samples(file)
     except CorruptShardError as error:
         return str(error)
-    if not samples:
+    if samples is None:
         return None
-    listed = [
-        (sample.key, [(part.name, part.offset, part.size) for part in sample.parts])
-        for sample in samples
-        if sample.shard == file.name
-    ]
+    listed = [(sample.key, [(part.name, part.offset, part.size) for part in sample.parts]) for sample in samples]
     there = [
         (sample.key, [(name, member.offset, member.size) for name, member in sample.parts.items()]) for sample in found
     ]

@@ -199,7 +199,7 @@ def grade(model: CameraDiT, config: TrainConfig, held: Path, options: LearnOptio
 
 
 def _loss(model: CameraDiT, x0: Tensor, cameras: CameraBatch, seed: int) -> float:
-    noise = normal(seed, 0, "grade", tuple(x0.shape))
+    noise = normal(seed, 0, "grade", range(len(x0)), tuple(x0.shape[1:]))
     losses = []
     for level in LEVELS:
         sigma = torch.full(x0.shape[:2], level)

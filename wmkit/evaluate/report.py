@@ -121,7 +121,8 @@ class EvalReport:
 
     def _grid_lines(self) -> list[str]:
         """Every form of the three figures, a row each."""
-        rows: list[tuple[str, ...]] = [("normalisation", "aggregate", "RotErr", "TransErr", "CamMC", "printed so by")]
+        head = ("normalisation", "aggregate", "RotErr", "TransErr", "CamMC", "printed so by")
+        rows: list[tuple[str, ...]] = [head]
         for row in grid(self.metrics):
             angle, length = f"{row.rot_err:.4g} {row.angle_unit}", f"{row.trans_err:.4g} {row.length_unit}".rstrip()
             rows.append((row.normalisation, row.aggregate, angle, length, f"{row.cam_mc:.4g}", row.paper))

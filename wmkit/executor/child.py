@@ -13,6 +13,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+from wmkit.executor.limits import limit_cpu
 from wmkit.executor.memory import watch_memory
 from wmkit.executor.task import run_item
 
@@ -44,6 +45,8 @@ def main(descriptor: int) -> None:
             return
         sys.stdout.flush()
         os.truncate(sys.stderr.fileno(), 0)
+        if task.cpu_s is not None:
+            limit_cpu(task.cpu_s)
         pipe.send(run_item(task, payload))
 
 

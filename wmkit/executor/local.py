@@ -28,6 +28,10 @@ main(int(sys.argv[1]))
 """
 LOG_TAIL_BYTES = 4000
 EXIT_WAIT_S = 5.0
+SIGNAL_HINTS: dict[int, str] = {
+    signal.SIGKILL: " (often the kernel, out of memory)",
+    signal.SIGXCPU: " (it used more CPU time than one item may)",
+}
 STACK_WAIT_S = 0.3  # for faulthandler to write where a hung worker is before it is killed
 
 
@@ -139,8 +143,7 @@ def _ended(code: int | None) -> str:
     if code >= 0:
         return f"ended by itself with exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    hint = " (often the kernel, out of memory)" if -code == signal.SIGKILL else ""
-    return f"was ended by {name}{hint}"
+    return f"was ended by {name}{SIGNAL_HINTS.get(-code, '')}"
 
 
 def _tail(log: Path) -> str:

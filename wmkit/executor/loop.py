@@ -64,7 +64,7 @@ class WorkerPool(Protocol):
     start_timeout_s: float | None
 
     def start(self, worker: int) -> None:
-        """Begin to start a worker; a Ready, Broken or Died follows."""
+        """Begin to start a worker, instead of the idle one of this number; a Ready, Broken or Died follows."""
         ...
 
     def submit(self, worker: int, payload: Any) -> None:
@@ -85,16 +85,19 @@ class WorkerPool(Protocol):
 
 
 class _Driver:
-    def __init__(self, pool: WorkerPool, payloads: Mapping[str, Any], leases: Leases) -> None:
+    def __init__(self, pool: WorkerPool, payloads: Mapping[str, Any], leases: Leases, recycle_after: int) -> None:
         self.pool, self.payloads, self.leases = pool, payloads, leases
         self.idle: set[int] = set()
         self.starting: dict[int, float | None] = {}
         self.failed_starts = 0
+        self.served: dict[int, int] = {}
+        self.recycle_after = recycle_after
         self.outcomes: list[Outcome] = []
 
     def start(self, worker: int, now_s: float) -> None:
         limit_s = self.pool.start_timeout_s
         self.starting[worker] = None if limit_s is None else now_s + limit_s
+        self.served[worker] = 0
         self.pool.start(worker)
 
     def hand_out(self, now_s: float) -> None:
@@ -125,6 +128,10 @@ class _Driver:
             else:
                 lease, final = self.leases.fail(worker, retry=event.reply.failure.retry)
                 self.report(lease, final, event.reply)
+            self.served[worker] += 1
+            if self.served[worker] >= self.recycle_after and self.is_wanted():
+                self.start(worker, now_s)
+                return
         self.idle.add(worker)
 
     def lost(self, event: Died, now_s: float) -> None:
@@ -157,8 +164,12 @@ class _Driver:
         self.report(lease, final, Reply(failure=failure))
 
     def restart(self, worker: int, now_s: float) -> None:
-        if self.leases.pending > len(self.idle) + len(self.starting):
+        if self.is_wanted():
             self.start(worker, now_s)
+
+    def is_wanted(self) -> bool:
+        """Whether more items wait than there are workers for them."""
+        return self.leases.pending > len(self.idle) + len(self.starting)
 
     def count_failed_start(self, reason: str, log: str) -> None:
         self.failed_starts += 1
@@ -176,12 +187,15 @@ def drive(
     leases: Leases,
     on_outcome: Callable[[Outcome], None],
     clock: Callable[[], float] = time.monotonic,
+    recycle_after: int = 200,
 ) -> None:
     """Run until every item of `leases` is done or quarantined; `on_outcome` is called for every attempt, in order.
 
+    A worker that has served `recycle_after` items is started again, in place of its process.
+
     The pool is closed however this ends. RuntimeError when workers cannot start at all.
     """
-    driver = _Driver(pool, payloads, leases)
+    driver = _Driver(pool, payloads, leases, recycle_after)
     try:
         for worker in range(min(pool.size, leases.pending)):
             driver.start(worker, clock())

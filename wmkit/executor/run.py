@@ -13,6 +13,7 @@ from wmkit.executor.task import Item, ItemTask, Outcome
 __all__ = ["EXECUTORS", "ExecutorOptions", "run_items"]
 
 EXECUTORS = ("ray", "local")
+CPU_GRACE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class ExecutorOptions:
     timeout_s     per attempt; None is no limit.
     memory_gib    resident in a worker's process; one that passes it is stopped, and its item not tried again.
     max_attempts  for crashes, timeouts and lack of memory; a failure the item itself reports is final at once.
+    recycle_after items after which a worker's process is replaced, so that what libraries leak does not add up.
     """
 
     kind: str = "ray"
@@ -31,6 +33,7 @@ class ExecutorOptions:
     timeout_s: float | None = None
     memory_gib: float | None = None
     max_attempts: int = 2
+    recycle_after: int = 200
 
     def __post_init__(self) -> None:
         if self.kind not in EXECUTORS:
@@ -41,8 +44,9 @@ class ExecutorOptions:
             raise InputError(f"--clip-timeout-s: expected a positive number of seconds, got {self.timeout_s}")
         if self.memory_gib is not None and not self.memory_gib > 0:
             raise InputError(f"--clip-memory-gib: expected a positive number of GiB, got {self.memory_gib}")
-        if self.max_attempts < 1:
-            raise InputError(f"max_attempts: expected at least 1, got {self.max_attempts}")
+        for name in ("max_attempts", "recycle_after"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
 
 def run_items(
@@ -56,8 +60,12 @@ def run_items(
     if not items:
         return
     leases = Leases((item.key for item in items), max_attempts=options.max_attempts, timeout_s=options.timeout_s)
-    task = replace(task, memory_gib=options.memory_gib)
-    drive(_pool(task, options, len(items)), {item.key: item.payload for item in items}, leases, on_outcome)
+    cores = os.cpu_count() or 1
+    # The deadline comes first, unless the driver or Ray is too busy to keep it: then the kernel does.
+    cpu_s = task.cpu_s if options.timeout_s is None else cores * options.timeout_s + CPU_GRACE_S
+    task = replace(task, memory_gib=options.memory_gib, cpu_s=cpu_s)
+    payloads = {item.key: item.payload for item in items}
+    drive(_pool(task, options, len(items)), payloads, leases, on_outcome, recycle_after=options.recycle_after)
 
 
 def _pool(task: ItemTask, options: ExecutorOptions, items: int) -> WorkerPool:

@@ -15,7 +15,7 @@ from wmkit.errors import ConfigError
 from wmkit.model.dit import CameraDiT
 from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.rays import CameraBatch
-from wmkit.model.sampler import Prompt, SamplerConfig, frame_noise, latent_frames
+from wmkit.model.sampler import Prompt, SamplerConfig, chunks_of, frame_noise, noisy_frames
 
 __all__ = ["sample_chunks"]
 
@@ -38,15 +38,11 @@ def sample_chunks(
     one over the number of chunks. Raises InputError unless F = 1 + stride k, ConfigError for a layout of another
     length and an interval outside [0, 1].
     """
-    T = latent_frames(model, cameras)
-    layout = ChunkLayout.first_plus_one(T) if layout is None else layout
-    if layout.total != T:
-        raise ConfigError(f"chunks: expected {T} latent frames in all, got {layout.total}")
+    layout = chunks_of(model, cameras, layout)
     interval = 1 / len(layout.frames) if interval is None else interval
     if not 0 <= interval <= 1:
         raise ConfigError(f"chunk interval: expected 0 (all at once) to 1 (one by one), got {interval}")
-    noise = frame_noise(first, config.seed)
-    latent = torch.cat([first, *(next(noise) for _ in range(T - 1))], dim=1)
+    latent = noisy_frames(first, frame_noise(first, config.seed), layout.total)
     prompt = Prompt() if prompt is None else prompt
     levels = list(_levels(layout, interval, config.sigmas))
     for done, (chunks, sigma_T, next_T) in enumerate(levels, start=1):

@@ -19,8 +19,8 @@ from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.rays import CameraBatch
 from wmkit.model.text import TextBatch
 
-__all__ = ["Prompt", "SamplerConfig", "VelocityModel", "frame_noise", "latent_frames", "released_sigmas",
-           "sample_latents", "shifted_sigmas"]  # fmt: skip
+__all__ = ["Prompt", "SamplerConfig", "VelocityModel", "chunks_of", "frame_noise", "latent_frames", "noisy_frames",
+           "released_sigmas", "sample_latents", "shifted_sigmas"]  # fmt: skip
 
 TRAIN_STEPS = 1000  # noise levels that the released models were trained on
 
@@ -151,6 +151,25 @@ def frame_noise(first: Float[Tensor, "B 1 C h w"], seed: int) -> Iterator[Float[
         yield torch.randn(first.shape, generator=generator).to(first)
 
 
+def noisy_frames(
+    first: Float[Tensor, "B 1 C h w"], noise: Iterator[Float[Tensor, "B 1 C h w"]], T: int
+) -> Float[Tensor, "B T C h w"]:
+    """`first` and the next T - 1 frames of `noise`."""
+    return torch.cat([first, *(next(noise) for _ in range(T - 1))], dim=1)
+
+
+def chunks_of(model: VelocityModel, cameras: CameraBatch, layout: ChunkLayout | None) -> ChunkLayout:
+    """`layout`, or of None the released one: three latent frames a chunk and the picture with the first.
+
+    Raises InputError unless F = 1 + stride k, ConfigError for a layout of another length.
+    """
+    T = latent_frames(model, cameras)
+    layout = ChunkLayout.first_plus_one(T) if layout is None else layout
+    if layout.total != T:
+        raise ConfigError(f"chunks: expected {T} latent frames in all, got {layout.total}")
+    return layout
+
+
 @torch.no_grad()
 def sample_latents(
     model: VelocityModel,
@@ -167,8 +186,7 @@ def sample_latents(
     is called after every step. Raises InputError unless F = 1 + stride k.
     """
     T = latent_frames(model, cameras)
-    drawn = frame_noise(first, config.seed) if noise is None else noise
-    latent = torch.cat([first, *(next(drawn) for _ in range(T - 1))], dim=1)
+    latent = noisy_frames(first, frame_noise(first, config.seed) if noise is None else noise, T)
     prompt = Prompt() if prompt is None else prompt
     for done, (sigma, next_sigma) in enumerate(pairwise(config.sigmas), start=1):
         sigma_BT = first.new_full((len(first), T), sigma)

@@ -11,11 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wmkit.errors import ConfigError
 from wmkit.model.dit import CameraDiT
 from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.rays import CameraBatch
-from wmkit.model.sampler import Prompt, SamplerConfig, frame_noise, latent_frames
+from wmkit.model.sampler import Prompt, SamplerConfig, chunks_of, frame_noise, noisy_frames
 from wmkit.model.stream import StreamConfig, StreamState
 
 __all__ = ["stream_chunks"]
@@ -37,10 +36,7 @@ def stream_chunks(
     With everything kept the result is that of `sample_chunks` with interval 1. Raises, before the first chunk,
     InputError unless F = 1 + stride k and ConfigError for a layout of another length.
     """
-    T = latent_frames(model, cameras)
-    layout = ChunkLayout.first_plus_one(T) if layout is None else layout
-    if layout.total != T:
-        raise ConfigError(f"chunks: expected {T} latent frames in all, got {layout.total}")
+    layout = chunks_of(model, cameras, layout)
     return _chunks(model, first, cameras, config, Prompt() if prompt is None else prompt, layout, kept)
 
 
@@ -57,8 +53,7 @@ def _chunks(
     states: list[StreamState | None] = [None] * len(prompt.passes)
     end = 0
     for frames in layout.frames:
-        fresh = [next(noise) for _ in range(frames if end else frames - 1)]
-        latent = torch.cat(fresh if end else [first, *fresh], dim=1)
+        latent = noisy_frames(next(noise) if end else first, noise, frames)
         end += frames
         seen = cameras.until(1 + model.config.latent_stride * (end - 1))
         noisy = torch.ones(frames, dtype=torch.bool, device=first.device)

@@ -15,6 +15,7 @@ from wmkit.camera import Array
 from wmkit.errors import InputError
 from wmkit.telemetry.gpmf import GpmfStream, read_gpmf
 from wmkit.telemetry.track import GpsTrack, GravityTrack, enu_m
+from wmkit.video.guard import OPEN_OPTIONS
 
 __all__ = ["gps_of_payloads", "gravity_of_payloads", "read_payloads"]
 
@@ -36,7 +37,7 @@ def read_payloads(path: str) -> list[Payload]:
     payloads: list[Payload] = []
     total = 0
     try:
-        with av.open(path, metadata_errors="replace", options={"protocol_whitelist": "file"}) as container:
+        with av.open(path, metadata_errors="replace", options=dict(OPEN_OPTIONS)) as container:
             streams = [stream for stream in container.streams if stream.type == "data"]
             for stream in container.streams:
                 if stream.type != "data":

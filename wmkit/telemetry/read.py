@@ -23,6 +23,7 @@ from wmkit.telemetry.gpx import read_gpx
 from wmkit.telemetry.table import METRES_PER_DOP, UNKNOWN_SIGMA_M, read_table
 from wmkit.telemetry.track import GpsTrack, GravityTrack, enu_m
 from wmkit.video.frames import ClipFile
+from wmkit.video.guard import OPEN_OPTIONS
 
 __all__ = ["AUTO", "MAX_FILE_BYTES", "Sidecars", "Telemetry", "named_sidecars", "read_telemetry"]
 
@@ -52,6 +53,18 @@ class Sidecars:
     source: str = AUTO
     sha256: str = ""
     image_fps: float = 16.0
+
+    @property
+    def reads_beside(self) -> bool:
+        """Whether no file was named."""
+        return self.source == AUTO
+
+    def beside(self, file: ClipFile) -> tuple[Path, ...]:
+        """The tracks beside a clip; the first one counts."""
+        path = Path(file.path)
+        stem = path.name if file.images else path.stem
+        places = (path.parent / f"{stem}{suffix}" for suffix in (".gpx", ".gps.csv"))
+        return tuple(place for place in places if place.is_file())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,7 +104,7 @@ def read_telemetry(file: ClipFile, view: SourceView, first_pts_s: float, sidecar
         own = _from_stills(file, sidecars, origin_s) if file.images else _from_container(file, view)
         if own.gps is not None:
             return own
-        for path in _beside(file):
+        for path in sidecars.beside(file):
             found = _from_file(path, file, sidecars, first_pts_s, origin_s)
             return Telemetry(
                 gps=found.gps, gravity=own.gravity, no_gps=found.no_gps, records=found.records + own.records
@@ -128,12 +141,6 @@ def _from_stills(file: ClipFile, sidecars: Sidecars, origin_s: float) -> Telemet
         return Telemetry(no_gps="no_gps_in_exif")
     # the clip's own hash is over every image's bytes, EXIF included
     return Telemetry(gps=gps, records=(SidecarRecord(name=file.name, kind="exif", sha256=file.content_hash),))
-
-
-def _beside(file: ClipFile) -> list[Path]:
-    path = Path(file.path)
-    stem = path.name if file.images else path.stem
-    return [place for suffix in (".gpx", ".gps.csv") if (place := path.parent / f"{stem}{suffix}").is_file()]
 
 
 def _from_file(path: Path, file: ClipFile, sidecars: Sidecars, first_pts_s: float, origin_s: float) -> Telemetry:
@@ -234,7 +241,7 @@ def _file_bytes(path: Path) -> bytes:
 def _creation_s(path: str) -> float | None:
     """Seconds since 1970 at which the container says it was begun; None when it does not say, or says 1904 or 1970."""
     try:
-        with av.open(path, metadata_errors="replace", options={"protocol_whitelist": "file"}) as container:
+        with av.open(path, metadata_errors="replace", options=dict(OPEN_OPTIONS)) as container:
             text = container.metadata.get("creation_time", "")
     except (FFmpegError, OSError):
         return None

@@ -32,6 +32,7 @@ from wmkit.model.dit import CameraDiT
 from wmkit.train.config import TrainConfig
 from wmkit.train.draws import generator_for
 from wmkit.train.ema import RunningMean
+from wmkit.train.parallel import ALONE, Team, sharded_as, whole
 
 __all__ = [
     "MODEL_NAME",
@@ -113,18 +114,34 @@ def build_model(config: ModelConfig, seed: int) -> CameraDiT:
         return CameraDiT(config)
 
 
-def save_checkpoint(run: Path, trained: Trained, config: TrainConfig, state: RunState) -> Path:
-    """Write one checkpoint, point `latest` at it, and remove those beyond `config.keep`; returns its folder."""
-    weights = {name: tensor.detach().contiguous() for name, tensor in trained.model.state_dict().items()}
-    files = {
-        MODEL_NAME: save(weights),
-        OPTIMIZER: save(_moments(trained.model, trained.optimizer)),
-        CONFIG: _json_bytes(config.to_json()),
-        STATE: _json_bytes(state.to_json()),
-    }
+def save_checkpoint(run: Path, trained: Trained, config: TrainConfig, state: RunState, team: Team = ALONE) -> Path:
+    """Write one checkpoint, point `latest` at it, and remove those beyond `config.keep`; returns its folder.
+
+    Every process of the team has to call; the first one writes.
+    """
+    tensors = {MODEL_NAME: trained.model.state_dict(), OPTIMIZER: _moments(trained.model, trained.optimizer)}
     if trained.mean is not None:
-        files[EMA] = save(trained.mean.tensors)
+        tensors[EMA] = trained.mean.tensors
+    gathered = {name: _gathered(held, team) for name, held in tensors.items()}
     folder = run / "checkpoints" / f"step-{state.step:06d}"
+    if team.leads:
+        files = {name: save(held) for name, held in gathered.items()}
+        files |= {CONFIG: _json_bytes(config.to_json()), STATE: _json_bytes(state.to_json())}
+        _write(run, folder, files, config.keep)
+    return folder
+
+
+def _gathered(tensors: Mapping[str, Tensor], team: Team) -> dict[str, Tensor]:
+    """Whole tensors on the CPU of the process that writes, one after the other; nothing on the others."""
+    found = {}
+    for name, tensor in tensors.items():
+        full = whole(tensor.detach())
+        if team.leads:
+            found[name] = full.cpu().contiguous()
+    return found
+
+
+def _write(run: Path, folder: Path, files: Mapping[str, bytes], keep: int) -> None:
     scratch = folder.with_name(f".{folder.name}.tmp")
     for stale in folder.parent.glob(".step-*.tmp"):  # of a run that was killed while it wrote
         shutil.rmtree(stale)
@@ -140,10 +157,9 @@ def save_checkpoint(run: Path, trained: Trained, config: TrainConfig, state: Run
     write_synced(pointer, f"{folder.name}\n".encode())
     os.replace(pointer, run / "latest")
     fsync_folder(run)
-    for old in sorted(folder.parent.glob("step-*"), key=_step_of)[: -config.keep]:
+    for old in sorted(folder.parent.glob("step-*"), key=_step_of)[:-keep]:
         if old != folder:
             shutil.rmtree(old)
-    return folder
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -230,10 +246,17 @@ def restore(checkpoint: Path, trained: Trained) -> None:
     wanted = {f"{moment}.{name}" for moment in MOMENTS for name in names}
     _check_names(checkpoint / OPTIMIZER, wanted, set(moments))
     plain = optimizer.state_dict()
+    own = dict(model.named_parameters())
     plain["state"] = {
-        index: {moment: moments[f"{moment}.{name}"] for moment in MOMENTS} for index, name in enumerate(names)
+        index: {moment: _held(own[name], moments[f"{moment}.{name}"]) for moment in MOMENTS}
+        for index, name in enumerate(names)
     }
     optimizer.load_state_dict(plain)
+
+
+def _held(parameter: Tensor, moment: Tensor) -> Tensor:
+    """This process's part of a moment; the number of steps is everybody's."""
+    return sharded_as(parameter, moment) if moment.ndim else moment
 
 
 def _moments(model: CameraDiT, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -258,7 +281,7 @@ def _load_weights(model: CameraDiT, folder: Path) -> None:
                 f"{path}: expected {name} of shape {tuple(tensor.shape)}, got {tuple(weights[name].shape)}; "
                 f"weights and {CONFIG} are of two models"
             )
-    model.load_state_dict(weights)
+    model.load_state_dict({name: sharded_as(tensor, weights[name]) for name, tensor in own.items()})
 
 
 def _load_mean(model: CameraDiT, folder: Path) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from wmkit.model.rays import CameraBatch
@@ -49,6 +50,13 @@ class Conditions:
     cameras: CameraBatch | None
     text: TextBatch | None
 
+    def to(self, device: torch.device) -> "Conditions":
+        """The same on another device."""
+        cameras, text = self.cameras, self.text
+        return Conditions(
+            cameras=None if cameras is None else cameras.to(device), text=None if text is None else text.to(device)
+        )
+
 
 def cameras_of(batch: ClipBatch) -> CameraBatch:
     """The cameras of a batch as the model takes them."""
@@ -58,16 +66,17 @@ def cameras_of(batch: ClipBatch) -> CameraBatch:
     )
 
 
-def conditions(batch: ClipBatch, config: TrainConfig, step: int) -> Conditions:
+def conditions(batch: ClipBatch, config: TrainConfig, step: int, slots: range | None = None) -> Conditions:
     """Conditions of step `step`, a pure function of seed and step; a clip without its caption has an empty one.
 
-    Cameras are left out of a step whole: a batch has one camera branch, on or off.
+    `slots` are the clips' places in the step's batch, None: they are the whole of it. Cameras are left out of a step
+    whole: a batch has one camera branch, on or off.
     """
     drop = config.condition
     encoder, text = config.text_encoder, None
     if encoder is not None:
         given = batch.captions or ("",) * len(batch.keys)
-        kept = [uniform(config.seed, step, slot, "text") >= drop.text_dropout for slot in range(len(given))]
+        kept = [uniform(config.seed, step, slot, "text") >= drop.text_dropout for slot in slots or range(len(given))]
         text = encoder.encode([caption if keep else "" for caption, keep in zip(given, kept, strict=True)])
     without = uniform(config.seed, step, 0, "cameras") < drop.camera_dropout
     return Conditions(cameras=None if without else cameras_of(batch), text=text)

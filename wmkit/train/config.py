@@ -5,7 +5,9 @@ Every setting is reachable from the command line as a dotted key (`optimizer.lr=
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from wmkit.errors import ConfigError
 from wmkit.model.config import ModelConfig
@@ -14,10 +16,19 @@ from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.text import HashedText
 from wmkit.train.overrides import first_difference, from_plain, override, to_plain
 
-__all__ = ["ConditionConfig", "DataConfig", "DistillConfig", "ObjectiveConfig", "OptimizerConfig", "TrainConfig"]
+__all__ = [
+    "ConditionConfig",
+    "DataConfig",
+    "DistillConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "ParallelConfig",
+    "TrainConfig",
+]
 
-# How long a run is and what it leaves behind: these may change when it is resumed, the steps stay the same steps.
-RESUMABLE = frozenset({"steps", "save_every", "keep"})
+# How long a run is, what it leaves behind, who works on it: these may change when it is resumed, the steps stay the
+# same steps (but for the rounding of sums over another number of processes).
+RESUMABLE = frozenset({"steps", "save_every", "keep", "parallel.cp", "parallel.recompute", "parallel.compile"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +153,31 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParallelConfig:
+    """How a step is spread and what it keeps.
+
+    cp         processes that share a clip's frames.
+    recompute  keep each block's input alone and compute the rest again when gradients need it.
+    compile    blocks by torch.compile.
+    precision  of the passes; parameters, their moments and the sums of gradients stay float32.
+    """
+
+    cp: int = 1
+    recompute: bool = False
+    compile: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.cp < 1:
+            raise ConfigError(f"parallel.cp: expected at least 1, got {self.cp}")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the passes."""
+        return getattr(torch, self.precision)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """One run.
 
@@ -162,6 +198,7 @@ class TrainConfig:
     condition: ConditionConfig = field(default_factory=ConditionConfig)
     distill: DistillConfig | None = None
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     steps: int = 200
     seed: int = 0
     save_every: int = 50

@@ -17,10 +17,9 @@ def generator_for(seed: int, step: int, slot: int, purpose: str) -> torch.Genera
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)  # a seed is a signed 64-bit number
 
 
-def normal(seed: int, step: int, purpose: str, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal float32 of `shape`, whose first axis is the batch: one generator a sample."""
-    rows = [torch.randn(shape[1:], generator=generator_for(seed, step, slot, purpose)) for slot in range(shape[0])]
-    return torch.stack(rows)
+def normal(seed: int, step: int, purpose: str, slots: range, shape: tuple[int, ...] = ()) -> Tensor:
+    """(slots, *shape) standard normal float32: one generator a place in the step's batch."""
+    return torch.stack([torch.randn(shape, generator=generator_for(seed, step, slot, purpose)) for slot in slots])
 
 
 def uniform(seed: int, step: int, slot: int, purpose: str) -> float:

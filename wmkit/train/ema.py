@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from wmkit.train.parallel import sharded_as
+
 __all__ = ["RunningMean"]
 
 
@@ -24,4 +26,4 @@ class RunningMean:
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from these; the names are the model's."""
         for name, mean in self.tensors.items():
-            mean.copy_(tensors[name])
+            mean.copy_(sharded_as(mean, tensors[name]))

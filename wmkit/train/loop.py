@@ -31,12 +31,13 @@ from wmkit.train.checkpoint import (
     restore,
     save_checkpoint,
 )
-from wmkit.train.condition import ClipBatch, conditions
+from wmkit.train.condition import ClipBatch, Conditions, conditions
 from wmkit.train.config import OptimizerConfig, TrainConfig
 from wmkit.train.distill import ode_loss
 from wmkit.train.ema import RunningMean
 from wmkit.train.metrics_log import MetricsLog, StepMetrics
 from wmkit.train.objective import flow_loss, noised
+from wmkit.train.parallel import ALONE, Team, spread, whole
 from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.threads import cpu_threads
 
@@ -72,44 +73,44 @@ def train(
     start: Mapping[str, Tensor] | None = None,
     resume: bool = False,
     progress: TrainProgress | None = None,
+    team: Team = ALONE,
 ) -> TrainResult:
     """Train to `config.steps` in the run folder `out`; `batches(step)` gives the batch of a step counted from 0.
 
     `start` are the weights of an earlier stage to begin with, those that `config.start` names; see
-    `wmkit.model.progressive`. With `resume` it goes on from the run's latest checkpoint. Raises InputError when `out`
-    holds a run and `resume` is off, holds none and it is on, or cannot be written; ConfigError when the run on disk has
-    another config or data, `start` is another model's, or the loss is not finite.
+    `wmkit.model.progressive`. With `resume` it goes on from the run's latest checkpoint. Of a team every process calls,
+    `batches` gives the clips of `team.slots`, and the first process writes. Raises InputError when `out` holds a run
+    and `resume` is off, holds none and it is on, or cannot be written; ConfigError when the run on disk has another
+    config or data, `start` is another model's, the loss is not finite, or the batch is too small for the team.
     """
     progress = progress or SilentProgress()
     start_s = time.monotonic()
     _make_folder(out)
-    with _alone(out), cpu_threads(config.threads):
-        model = build_model(config.model, config.seed)
-        if start is not None and not resume:
-            adopt(model, start)
-        teacher = _teacher(config, start)
-        optimizer = _optimizer(model, config.optimizer)
-        mean = RunningMean(model) if config.optimizer.ema_decay else None
-        trained = Trained(model=model, optimizer=optimizer, mean=mean)
+    with _alone(out) if team.leads else contextlib.nullcontext(), cpu_threads(config.threads):
+        trained = _untrained(config, None if resume else start, team)
+        model, mean = trained.model, trained.mean
+        teacher = _teacher(config, start, team)
         done = _begin(out, config, data, trained) if resume else _begin_fresh(out)
-        log = MetricsLog(out / "metrics.jsonl", done)
+        log = MetricsLog(out / "metrics.jsonl", done) if team.leads else None
         losses: list[float] = []
         checkpoint = find_checkpoint(out) if done else out
         model.train()
         progress.start(config.steps, done)
         try:
             for step, batch in _ahead(batches, range(done, config.steps)):
-                row = _step(step, batch, trained, teacher, config)
+                row = _step(step, batch, trained, config, team, teacher)
                 if mean is not None:
                     mean.add(model, config.optimizer.ema_decay_at(step))
-                log.add(row)
+                if log is not None:
+                    log.add(row)
                 losses.append(row.loss)
                 if row.step % config.save_every == 0 or row.step == config.steps:
                     state = RunState(step=row.step, data=data)
-                    checkpoint = save_checkpoint(out, trained, config, state)
+                    checkpoint = save_checkpoint(out, trained, config, state, team)
                 progress.advance(row.step, row.loss)
         finally:
-            log.close()
+            if log is not None:
+                log.close()
             progress.stop()
     tenth = math.ceil(len(losses) / 10)
     return TrainResult(
@@ -121,6 +122,29 @@ def train(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         checkpoint=checkpoint,
     )
+
+
+def _untrained(config: TrainConfig, start: Mapping[str, Tensor] | None, team: Team) -> Trained:
+    """The model of a fresh run, spread over the team, and what goes with it."""
+    model = build_model(config.model, config.seed)
+    if start is not None:
+        adopt(model, start)
+    spread(model, team, config.parallel)
+    mean = RunningMean(model) if config.optimizer.ema_decay else None
+    return Trained(model=model, optimizer=_optimizer(model, config.optimizer), mean=mean)
+
+
+def _teacher(config: TrainConfig, start: Mapping[str, Tensor] | None, team: Team) -> CameraDiT | None:
+    """The frozen model that is distilled from, None where nothing is."""
+    if config.distill is None:
+        return None
+    if start is None:
+        raise ConfigError(f"{config.recipe}: expected a run to distil, got none; name it with --start, on --resume too")
+    if team.size > 1:
+        raise ConfigError(f"{config.recipe}: expected one process to distil, got {team.size}; leave --launcher out")
+    teacher = build_model(config.model, config.seed)
+    adopt(teacher, start)
+    return teacher.to(team.device).eval().requires_grad_(False)
 
 
 def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[int, ClipBatch]]:
@@ -135,41 +159,25 @@ def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[
             yield step, batch
 
 
-def _teacher(config: TrainConfig, start: Mapping[str, Tensor] | None) -> CameraDiT | None:
-    """The frozen model that is distilled from, None where nothing is."""
-    if config.distill is None:
-        return None
-    if start is None:
-        raise ConfigError(
-            f"{config.recipe}: expected the run to distil, got none; name it with --start, on --resume too"
-        )
-    teacher = build_model(config.model, config.seed)
-    adopt(teacher, start)
-    return teacher.eval().requires_grad_(False)
-
-
-def _loss(step: int, batch: ClipBatch, model: CameraDiT, teacher: CameraDiT | None, config: TrainConfig) -> Tensor:
-    """Of flow matching, or of distillation where there is a teacher."""
-    x0 = config.codec.normalise(config.codec.encode(batch.video))
-    seen = conditions(batch, config, step)
-    if teacher is not None:
-        return ode_loss(model, teacher, x0, seen, config, step)
-    chunks = config.chunks(x0.shape[1])
-    target = noised(x0, config.objective, config.seed, step, chunks)
-    return flow_loss(model(target.latent, target.sigma, seen.cameras, seen.text, None, chunks), target)
-
-
-def _step(step: int, batch: ClipBatch, trained: Trained, teacher: CameraDiT | None, config: TrainConfig) -> StepMetrics:
+def _step(
+    step: int, batch: ClipBatch, trained: Trained, config: TrainConfig, team: Team, teacher: CameraDiT | None
+) -> StepMetrics:
     """Loss, gradients, clip, update."""
     start_s = time.monotonic()
-    model, optimizer = trained.model, trained.optimizer
+    model, optimizer, slots = trained.model, trained.optimizer, team.slots(config.data.batch_size)
     lr = config.optimizer.lr_at(step)
     for group in optimizer.param_groups:
         group["lr"] = lr
-    loss = _loss(step, batch, model, teacher, config)
+    x0 = config.codec.normalise(config.codec.encode(batch.video.to(team.device)))
+    seen = conditions(batch, config, step, slots).to(team.device)
+    if teacher is None:
+        part = _flow_part(step, x0, seen, model, config, team)
+    else:
+        part = ode_loss(model, teacher, x0, seen, config, step)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm)
+    (part * team.size).backward()  # the team's gradients are averaged
+    norm = whole(torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm))
+    loss = team.summed(part)
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
         raise ConfigError(
             f"step {step + 1}: expected a finite loss and gradient, got {loss.item():.3g} and {norm.item():.3g} on "
@@ -179,6 +187,17 @@ def _step(step: int, batch: ClipBatch, trained: Trained, teacher: CameraDiT | No
     return StepMetrics(
         step=step + 1, loss=loss.item(), grad_norm=norm.item(), lr=lr, seconds=time.monotonic() - start_s
     )
+
+
+def _flow_part(step: int, x0: Tensor, seen: Conditions, model: CameraDiT, config: TrainConfig, team: Team) -> Tensor:
+    """This process's part of the team's flow-matching loss."""
+    chunks, shards = config.chunks(x0.shape[1]), team.frames(x0.shape[1])
+    target = noised(x0, config.objective, config.seed, step, chunks, team.slots(config.data.batch_size))
+    if shards is not None:
+        target = target.of(slice(shards.start, shards.start + shards.frames[shards.rank]))
+    latent = target.latent.to(config.parallel.dtype)
+    velocity = model(latent, target.sigma, seen.cameras, seen.text, None, chunks, shards)
+    return flow_loss(velocity.to(target.velocity), target, team.summed(target.asked))
 
 
 def _optimizer(model: CameraDiT, config: OptimizerConfig) -> torch.optim.AdamW:

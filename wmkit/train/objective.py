@@ -32,28 +32,46 @@ class Noised:
     sigma: Float[Tensor, "B T"]
     velocity: Float[Tensor, "B T C h w"]
 
+    def of(self, frames: slice) -> "Noised":
+        """Some of the frames."""
+        return Noised(latent=self.latent[:, frames], sigma=self.sigma[:, frames], velocity=self.velocity[:, frames])
 
-def sample_sigma(config: ObjectiveConfig, seed: int, step: int, batch: int) -> Float[Tensor, " B"]:
+    @property
+    def asked(self) -> Float[Tensor, ""]:
+        """How many frames are not given."""
+        return (self.sigma > 0).sum()
+
+
+def sample_sigma(config: ObjectiveConfig, seed: int, step: int, slots: range) -> Float[Tensor, " B"]:
     """Noise levels in (0, 1), one a clip; see `ObjectiveConfig`."""
-    return _shifted(config, normal(seed, step, "sigma", (batch,)))
+    return _shifted(config, normal(seed, step, "sigma", slots))
 
 
 def noised(
-    x0: Float[Tensor, "B T C h w"], config: ObjectiveConfig, seed: int, step: int, chunks: ChunkLayout | None = None
+    x0: Float[Tensor, "B T C h w"],
+    config: ObjectiveConfig,
+    seed: int,
+    step: int,
+    chunks: ChunkLayout | None = None,
+    slots: range | None = None,
 ) -> Noised:
-    """Noise clean latents for step `step`; ConfigError when there is no frame after the first."""
-    batch, frames = x0.shape[:2]
+    """Noise clean latents for step `step`; ConfigError when there is no frame after the first.
+
+    `slots` are the clips' places in the step's batch, None: they are the whole of it.
+    """
+    slots = range(len(x0)) if slots is None else slots
+    frames = x0.shape[1]
     if frames < 2:
         raise ConfigError(f"data.frames: expected at least 2 latent frames, since the first is given, got {frames}")
     if chunks is None:
-        sigma = sample_sigma(config, seed, step, batch).to(x0)[:, None].repeat(1, frames)
+        sigma = sample_sigma(config, seed, step, slots).to(x0)[:, None].repeat(1, frames)
     else:
-        rows = [_chunk_sigmas(config, chunks, seed, step, slot) for slot in range(batch)]
+        rows = [_chunk_sigmas(config, chunks, seed, step, slot) for slot in slots]
         sigma = torch.stack(rows).to(x0)
-    for slot in range(batch):
+    for row, slot in enumerate(slots):
         if uniform(seed, step, slot, "first") < config.first_clean:
-            sigma[slot, 0] = 0
-    noise = normal(seed, step, "noise", tuple(x0.shape)).to(x0)
+            sigma[row, 0] = 0
+    noise = normal(seed, step, "noise", slots, tuple(x0.shape[1:])).to(x0)
     level = sigma[:, :, None, None, None]
     return Noised(latent=(1 - level) * x0 + level * noise, sigma=sigma, velocity=noise - x0)
 
@@ -84,9 +102,14 @@ def _shifted(config: ObjectiveConfig, n: Tensor) -> Tensor:
     return config.shift * u / (1 + (config.shift - 1) * u)
 
 
-def flow_loss(predicted: Float[Tensor, "B T C h w"], target: Noised) -> Float[Tensor, ""]:
-    """Mean squared error of the velocity over every frame that is not given."""
-    asked = (target.sigma > 0).to(predicted)
+def flow_loss(
+    predicted: Float[Tensor, "B T C h w"], target: Noised, asked: Float[Tensor, ""] | None = None
+) -> Float[Tensor, ""]:
+    """Mean squared error of the velocity over every frame that is not given.
+
+    `asked` of the whole step, where these frames are a part of it: their share of the step's loss.
+    """
+    counted = (target.sigma > 0).to(predicted)
     error = (predicted - target.velocity).square().mean(dim=(2, 3, 4))
     # A clip of one chunk may be given whole; it then adds nothing, and a batch of such clips is 0, not 0 / 0.
-    return (error * asked).sum() / asked.sum().clamp(min=1)
+    return (error * counted).sum() / (target.asked if asked is None else asked).clamp(min=1)

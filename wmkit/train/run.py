@@ -15,6 +15,7 @@ from wmkit.train.checkpoint import DataFacts, start_weights
 from wmkit.train.config import TrainConfig
 from wmkit.train.loop import TrainResult, train
 from wmkit.train.motion import motion_facts
+from wmkit.train.parallel import Team, joined
 from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.recipes import recipe
 
@@ -41,12 +42,14 @@ class TrainSummary:
     """What a run did and on what; see `TrainResult` and `DataFacts`.
 
     skipped  samples that give no clip of the wanted length, by reason.
+    leads    whether this process is the one that speaks for the run's.
     """
 
     config: TrainConfig
     result: TrainResult
     data: DataFacts
     skipped: Mapping[str, int] = field(default_factory=dict)
+    leads: bool = True
 
     def to_json(self) -> dict[str, object]:
         """Plain JSON values; the keys are frozen by a test."""
@@ -88,12 +91,17 @@ def train_on(config: TrainConfig, options: TrainOptions, progress: TrainProgress
     expected; ConfigError for a run of another config, or weights to start with of another model; CorruptShardError
     when a sample's bytes are damaged.
     """
-    progress = progress or SilentProgress()
+    with joined(config.parallel) as team:
+        return _train(options, config, progress if progress and team.leads else SilentProgress(), team)
+
+
+def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, team: Team) -> TrainSummary:
     weights = None
     if options.start is not None:
         weights, digest = start_weights(options.start)
         config = dataclasses.replace(config, start=digest)
-    data = config.data
+    data, (group, groups) = config.data, team.group
+    team.slots(data.batch_size)  # says it when there are too few
     loader = StreamingShards(
         options.data,
         LoaderConfig(
@@ -104,12 +112,23 @@ def train_on(config: TrainConfig, options: TrainOptions, progress: TrainProgress
             seed=config.seed,
             captions=config.model.text is not None,
         ),
+        rank=group,
+        world_size=groups,
     )
     facts = _facts(options.data, data.metric)
     skipped = {reason: count for reason, count in loader.skipped.items() if count}
     progress.note(_units(facts, skipped, data.frames))
-    result = train(config, loader.replay, facts, options.out, start=weights, resume=options.resume, progress=progress)
-    return TrainSummary(config=config, result=result, data=facts, skipped=skipped)
+    result = train(
+        config,
+        loader.share,
+        facts,
+        options.out,
+        start=weights,
+        resume=options.resume,
+        progress=progress,
+        team=team,
+    )
+    return TrainSummary(config=config, result=result, data=facts, skipped=skipped, leads=team.leads)
 
 
 def _facts(shards: Path, metric_only: bool) -> DataFacts:

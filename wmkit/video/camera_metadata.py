@@ -14,6 +14,7 @@ import av
 from av.error import FFmpegError
 
 from wmkit.video.frames import ClipFile, DecodeFacts
+from wmkit.video.guard import OPEN_OPTIONS
 
 __all__ = ["LensMetadata", "exif_block", "exif_focal_px", "lens_metadata"]
 
@@ -68,7 +69,7 @@ def _of_images(file: ClipFile, facts: DecodeFacts) -> LensMetadata | None:
 
 def _of_video(file: ClipFile, facts: DecodeFacts) -> LensMetadata | None:
     try:
-        with av.open(file.path, metadata_errors="replace") as container:
+        with av.open(file.path, metadata_errors="replace", options=dict(OPEN_OPTIONS)) as container:
             tags = {key: value for stream in container.streams for key, value in stream.metadata.items()}
             tags |= container.metadata
     except (FFmpegError, OSError):

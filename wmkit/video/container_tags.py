@@ -7,6 +7,7 @@ import av
 from av.error import FFmpegError
 
 from wmkit.video.frames import ClipFile
+from wmkit.video.guard import OPEN_OPTIONS
 
 __all__ = ["SOURCE_TYPE", "container_tags", "provenance_marks"]
 
@@ -51,7 +52,7 @@ def provenance_marks(data: bytes) -> dict[str, str]:
 
 def _of_video(path: str) -> dict[str, str]:
     try:
-        with av.open(path, metadata_errors="replace") as container:
+        with av.open(path, metadata_errors="replace", options=dict(OPEN_OPTIONS)) as container:
             tags = {key: value for stream in container.streams for key, value in stream.metadata.items()}
             tags |= container.metadata
     except (FFmpegError, OSError):

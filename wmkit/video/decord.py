@@ -42,7 +42,7 @@ class DecordDecoder:
         if hides_packets(file, config):
             message = f"{file.name}: expected no cut by an edit list, which decord plays over; use --decoder pyav"
             raise ClipError(STAGE, "edit_list", message)
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         for _ in self._decoded(file, header, builder):
             pass
         return facts_of(self.name, header, builder)
@@ -51,7 +51,7 @@ class DecordDecoder:
         self, file: ClipFile, config: VideoConfig, facts: DecodeFacts, keep: NDArray[np.bool_]
     ) -> Iterator[NDArray[np.uint8]]:
         """See `Decoder.frames`."""
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         for number, picture in enumerate(self._decoded(file, probe(file, config), builder)):
             builder.check_same(facts)
             if keep[number]:
@@ -73,6 +73,8 @@ class DecordDecoder:
                 return
             if builder.keeps(float(pts_s), corrupt=False):
                 yield picture
+            elif builder.ended:
+                return
 
 
 def _decord() -> ModuleType:

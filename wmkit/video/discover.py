@@ -1,20 +1,23 @@
-"""Which clips are below the given paths: video files and folders of images, in one fixed order.
+"""Which clips are below the given paths, URLs and patterns: videos and folders of images, in one fixed order.
 
 Discovery opens next to nothing, so that 200 000 files take seconds; `identify` reads a clip's bytes and may be
 cached by (path, size, mtime).
 """
 
+import glob
 import hashlib
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
 
 from wmkit.errors import ClipError, InputError
 from wmkit.video.frames import ClipFile
+from wmkit.video.reference import Span, is_url, split_reference, with_span
+from wmkit.video.remote import fetched_hash, remote_file, remote_files
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -22,9 +25,11 @@ __all__ = [
     "Discovery",
     "FoundClip",
     "Skipped",
+    "clip_file",
     "clip_id_of",
     "content_hash",
     "discover",
+    "found_file",
     "identify",
 ]
 
@@ -37,17 +42,21 @@ IMAGE_EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _SKIPPED_FOLDERS = frozenset({"depth", "mask", "masks"})
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")  # a decimal is one number: time stamps such as 1305031102.175304.png
 _READ_BYTES = 1 << 20
+_MAGIC = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundClip:
     """A clip before its bytes are read.
 
-    path        absolute path of the file or folder.
+    path        absolute path of the file or folder, or its URL; a part of it has its span behind it (`reference`).
     name        path below the input root, posix separators, unique in one discovery.
     images      names inside the folder in time order; empty for a video file.
     size_bytes  of the file, or of all images together.
-    mtime_ns    last change of the file, or of the latest image; 0 with size 0 when it cannot be stat-ed.
+    mtime_ns    last change of the file, or of the latest image; 0 with size 0 when it cannot be stat-ed. Of a URL see
+                `RemoteFile.version`.
+    span_s      as in `ClipFile`.
+    given       as in `ClipFile`; None: nobody said anything, and what was said in an earlier run holds.
     """
 
     path: str
@@ -55,6 +64,17 @@ class FoundClip:
     images: tuple[str, ...]
     size_bytes: int
     mtime_ns: int
+    span_s: Span | None = None
+    given: str | None = None
+
+    @property
+    def location(self) -> str:
+        """The path or URL without the span."""
+        return self.path if self.span_s is None else self.path[: self.path.rindex("#t=")]
+
+    def part(self, span_s: Span | None) -> "FoundClip":
+        """A part of this whole source, which its path and name then tell."""
+        return replace(self, path=with_span(self.path, span_s), name=with_span(self.name, span_s), span_s=span_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,23 +96,26 @@ class Discovery:
     skipped: tuple[Skipped, ...]
 
 
-def discover(paths: Iterable[str | Path]) -> Discovery:
+def discover(paths: Iterable[str | Path], listed: Iterable[FoundClip] = ()) -> Discovery:
     """All clips below `paths`, folders recursively; a file named here is a video whatever its extension.
 
-    A clip that two paths reach is listed once, under the first. Raises InputError when a path does not exist or is
-    neither file nor folder, and when nothing was found.
+    A path may be a URL (videos alone), a shell pattern, and end in a span. `listed` are clips that a manifest names:
+    they come first. A clip that two ways reach is listed once, under the first. Raises InputError when a path does
+    not exist or is neither file nor folder, a URL does not answer, and when nothing was found.
     """
-    roots = [Path(os.path.abspath(path)) for path in paths]
-    if not roots:
-        raise InputError("PATH: expected at least one video file or folder, got none")
+    roots = [str(path) for path in paths]
     skipped: dict[str, Skipped] = {}
-    by_path: dict[str, tuple[Path, FoundClip]] = {}
+    by_path: dict[str, FoundClip] = {}
+    for clip in listed:
+        by_path.setdefault(clip.path, clip)
+    if not roots and not by_path:
+        raise InputError("PATH: expected at least one video file or folder, got none")
     for root in roots:
-        for clip in _below(root, skipped):
-            by_path.setdefault(clip.path, (root, clip))
+        for clip in _reached(root, skipped):
+            by_path.setdefault(clip.path, clip)
     if not by_path:
         reasons = f" ({_counts(skipped.values())} skipped)" if skipped else ""
-        where = ", ".join(str(root) for root in roots[:3]) + (", ..." if len(roots) > 3 else "")
+        where = ", ".join(roots[:3]) + (", ..." if len(roots) > 3 else "")
         raise InputError(
             f"no clip found in {where}{reasons}: expected video files or folders of at least 2 8-bit images "
             f"of one naming pattern; name a video of another extension itself"
@@ -106,17 +129,58 @@ def _counts(skipped: Iterable[Skipped]) -> str:
     return ", ".join(f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons)))
 
 
-def _below(root: Path, skipped: dict[str, Skipped]) -> Iterator[FoundClip]:
+def _reached(root: str, skipped: dict[str, Skipped]) -> Iterator[FoundClip]:
+    """Clips that one path, URL or pattern leads to."""
+    text, span_s = split_reference(root)
+    if is_url(text):
+        found = [
+            FoundClip(path=file.url, name=file.name, images=(), size_bytes=file.size_bytes, mtime_ns=file.version)
+            for file in remote_files(text, VIDEO_EXTENSIONS)
+        ]
+    elif not os.path.lexists(text) and _MAGIC.search(text):
+        top = Path(os.path.abspath(text[: _MAGIC.search(text).start()] + "x")).parent  # pyright: ignore[reportOptionalMemberAccess]
+        matches = sorted(glob.glob(text, recursive=True))
+        if not matches:
+            raise InputError(f"{root}: expected a pattern that matches a video or a folder, got none; check it")
+        found = [clip for match in matches for clip in _below(Path(os.path.abspath(match)), skipped, top)]
+    else:
+        found = list(_below(Path(os.path.abspath(text)), skipped))
+    if span_s is not None and len(found) > 1:
+        raise InputError(f"{root}: expected one clip to take a span of, got {len(found)}; name the file")
+    yield from (clip.part(span_s) for clip in found)
+
+
+def found_file(location: str, name: str) -> FoundClip:
+    """A clip that something else than a search names: a local file or folder of images, or a URL.
+
+    What is not there is a clip nevertheless, whose failure `identify` tells. Raises InputError for a folder that is
+    no image sequence.
+    """
+    if is_url(location):
+        file = remote_file(location)
+        return FoundClip(path=location, name=name, images=(), size_bytes=file.size_bytes, mtime_ns=file.version)
+    path = Path(os.path.abspath(location))
+    if not path.is_dir():
+        return _found(path, name, ())
+    images = [entry.name for entry in path.iterdir() if entry.suffix.lower() in IMAGE_EXTENSIONS]
+    sequence = _sequence(path, images, {})
+    if not sequence:
+        raise InputError(f"{location}: expected a video, or a folder of at least 2 8-bit images of one naming pattern")
+    return _found(path, name, sequence)
+
+
+def _below(root: Path, skipped: dict[str, Skipped], top: Path | None = None) -> Iterator[FoundClip]:
+    """Clips at and below `root`, named by their path below `top`, or below the root itself."""
     try:
         mode = root.stat().st_mode
     except OSError as error:
         raise InputError(f"{root}: expected a video file or a folder, got {error.strerror}; check the path") from error
     if stat.S_ISDIR(mode):
-        yield from _scan(root, root, skipped, frozenset())
+        yield from _scan(root, top or root, skipped, frozenset())
     elif stat.S_ISREG(mode):
         if not _is_utf8(root.name):
             raise InputError(f"{str(root)!r}: expected a name in UTF-8; rename it")
-        yield _found(root, root.name, ())
+        yield _found(root, root.name if top is None else _name(root, top), ())
     else:
         raise InputError(f"{root}: expected a video file or a folder, got a device, pipe or socket")
 
@@ -243,39 +307,37 @@ def _found(path: Path, name: str, images: tuple[str, ...]) -> FoundClip:
     return FoundClip(path=str(path), name=name, images=images, size_bytes=size_bytes, mtime_ns=mtime_ns)
 
 
-def _unique_names(found: list[tuple[Path, FoundClip]]) -> Iterator[FoundClip]:
+def _unique_names(found: list[FoundClip]) -> Iterator[FoundClip]:
     """Equal names from two roots get as many of the folders above as it takes to tell them apart."""
-    counts: dict[str, int] = {}
-    for _, clip in found:
-        counts[clip.name] = counts.get(clip.name, 0) + 1
-    for _, clip in found:
-        if counts[clip.name] == 1:
+    named: dict[str, list[FoundClip]] = {}
+    for clip in found:
+        named.setdefault(clip.name, []).append(clip)
+    for clip in found:
+        if len(named[clip.name]) == 1:
             yield clip
             continue
         parts = PurePosixPath(Path(clip.path).as_posix()).parts[1:]
-        rivals = [PurePosixPath(Path(other.path).as_posix()).parts[1:] for _, other in found if other.name == clip.name]
+        rivals = [PurePosixPath(Path(other.path).as_posix()).parts[1:] for other in named[clip.name]]
         depth = len(PurePosixPath(clip.name).parts) + 1
         while depth < len(parts) and sum(rival[-depth:] == parts[-depth:] for rival in rivals) > 1:
             depth += 1
-        yield FoundClip(
-            path=clip.path,
-            name="/".join(parts[-depth:]),
-            images=clip.images,
-            size_bytes=clip.size_bytes,
-            mtime_ns=clip.mtime_ns,
-        )
+        yield replace(clip, name="/".join(parts[-depth:]))
 
 
 def content_hash(found: FoundClip) -> str:
     """sha256 (64 hex digits) of a file's bytes; of a folder, over its (image name, sha256) pairs sorted by name.
 
-    Raises ClipError("discover", "unreadable") when a file cannot be read.
+    A remote file is fetched into the cache for it. Raises ClipError("discover", "unreadable") when a file cannot be
+    read, and as `fetched_hash` does.
     """
+    location = found.location
+    if is_url(location):
+        return fetched_hash(location, found.name)
     if not found.images:
-        return _file_hash(Path(found.path), found.name)
+        return _file_hash(Path(location), found.name)
     digest = hashlib.sha256()
     for image in sorted(found.images):
-        digest.update(f"{image}\0{_file_hash(Path(found.path) / image, found.name)}\n".encode())
+        digest.update(f"{image}\0{_file_hash(Path(location) / image, found.name)}\n".encode())
     return digest.hexdigest()
 
 
@@ -291,14 +353,26 @@ def _file_hash(path: Path, name: str) -> str:
     return digest.hexdigest()
 
 
-def clip_id_of(content: str) -> str:
-    """Clip id, 32 hex digits: a function of the content's hash and the span, which is the whole source."""
-    return hashlib.sha256(f"{content}|whole".encode()).hexdigest()[:32]
+def clip_id_of(content: str, span_s: Span | None = None) -> str:
+    """Clip id, 32 hex digits: a function of the content's hash and the span."""
+    part = with_span("", span_s) or "whole"
+    return hashlib.sha256(f"{content}|{part}".encode()).hexdigest()[:32]
 
 
 def identify(found: FoundClip) -> ClipFile:
     """Reads the clip's bytes once and names it by them; raises as `content_hash` does."""
     content = content_hash(found)
+    return clip_file(found, found.name, content)
+
+
+def clip_file(found: FoundClip, name: str, content: str) -> ClipFile:
+    """What workers are sent of a found clip whose content's hash is known."""
     return ClipFile(
-        path=found.path, name=found.name, content_hash=content, clip_id=clip_id_of(content), images=found.images
+        path=found.location,
+        name=name,
+        content_hash=content,
+        clip_id=clip_id_of(content, found.span_s),
+        images=found.images,
+        span_s=found.span_s,
+        given=found.given or "",
     )

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from wmkit.camera import Array, frozen_array
 from wmkit.clip import Clip, SourceView
 from wmkit.errors import InputError
+from wmkit.video.reference import Span
 
 __all__ = [
+    "UNTIMED",
     "WINDOW_FRAMES",
     "ClipFile",
     "DecodeFacts",
@@ -23,17 +25,21 @@ __all__ = [
 ]
 
 WINDOW_FRAMES = 64
+UNTIMED = "no timestamps in the file"
+"""How a note among `DecodeFacts.errors` begins that tells of no damage: a raw stream was timed by its stated rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipFile:
     """One clip found on disk: a video file or a folder of images; the only thing workers are sent.
 
-    path          absolute path of the file or folder.
+    path          absolute path of the file or folder; the URL of a remote file until `local_copy` has fetched it.
     name          path below the input root, posix separators.
     content_hash  sha256 of the file's bytes, or over (name, bytes) of a folder's images.
     clip_id       first 32 hex digits of sha256(content_hash, span).
     images        file names inside the folder, in time order; empty for a video file.
+    span_s        half-open part of the source, seconds from its first frame; end None: to its end. None: all of it.
+    given         what a manifest says of this clip alone, as canonical JSON; "" when nothing.
     """
 
     path: str
@@ -41,6 +47,13 @@ class ClipFile:
     content_hash: str
     clip_id: str
     images: tuple[str, ...] = ()
+    span_s: Span | None = None
+    given: str = ""
+
+    @property
+    def end_s(self) -> float | None:
+        """Where decoding may stop, seconds from the first frame; None: at the end."""
+        return None if self.span_s is None else self.span_s[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,14 @@ from wmkit.errors import ClipError, InputError
 from wmkit.video.frames import ClipFile, DecodeFacts, DecodeLimits
 
 __all__ = [
+    "CODECS",
+    "OPEN_OPTIONS",
     "STAGE",
     "IndexBuilder",
     "as_stored",
     "check_frame_count",
     "check_pixels",
+    "check_promise",
     "check_video_file",
     "file_changed",
     "missing_package",
@@ -21,11 +24,35 @@ __all__ = [
 
 STAGE = "decode"
 
+# A demuxer outside this list may open other files or addresses (hls, concat, dash, image2, sdp, lavfi, ...).
+# Audio formats are in it so that a song is `no_video_stream` and not an unknown file.
+_DEMUXERS = (
+    "3gp,aac,apng,asf,av1,avi,dv,flac,flv,gif,h261,h263,h264,hevc,ivf,jpeg_pipe,m4v,matroska,mjpeg,mov,mp3,mpeg,mpegts,"
+    "mpegvideo,mxf,nut,obu,ogg,png_pipe,rawvideo,rm,vc1,vvc,wav,webp_pipe,wtv,yuv4mpegpipe"
+)
+CODECS = frozenset(
+    {
+        *("apng", "av1", "cfhd", "dnxhd", "dvvideo", "ffv1", "ffvhuff", "flv", "gif", "h261", "h263", "h264", "hevc"),
+        *("huffyuv", "libaom-av1", "libdav1d", "libvpx", "libvpx-vp9", "magicyuv", "mjpeg", "mpeg1video", "mpeg2video"),
+        *("mpeg4", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "png", "prores", "qtrle", "rawvideo", "theora", "utvideo"),
+        *("v210", "v410", "vc1", "vp6", "vp6f", "vp8", "vp9", "vvc", "webp", "wmv1", "wmv2", "wmv3"),
+    }
+)
+"""FFmpeg's decoders of what cameras, editors and the web write; its other hundreds are never fed an untrusted file."""
+OPEN_OPTIONS = {
+    "format_whitelist": _DEMUXERS,
+    "codec_whitelist": ",".join(sorted(CODECS)),
+    "protocol_whitelist": "file",
+    "enable_drefs": "0",
+}
+"""What FFmpeg may do with a user's file, for every `av.open` of one."""
+
 # A playlist makes a demuxer open other files; it is text, and so is a script or page that was named .mp4.
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<MPD", b"<?xml")
 _TEXT_WITH_FRAMES = (b"YUV4MPEG2",)
 _SNIFF_BYTES = 1024
 _MAX_NOTES = 100
+MAX_DURATION_S = 24 * 3600.0
 
 
 def check_video_file(file: ClipFile) -> str:
@@ -83,6 +110,20 @@ def check_frame_count(name: str, count: int, limits: DecodeLimits) -> None:
         )
 
 
+def check_promise(file: ClipFile, frames: int, duration_s: float | None, limits: DecodeLimits) -> None:
+    """What a header promises, before anything is decoded; 0 frames and None are unknown.
+
+    Raises ClipError `too_many_frames`, and `too_long` above a day. A file of which a part is wanted may be longer:
+    decoding stops after it.
+    """
+    if file.end_s is not None:
+        return
+    check_frame_count(file.name, frames, limits)
+    if duration_s is not None and duration_s > MAX_DURATION_S:
+        message = f"expected at most {MAX_DURATION_S / 3600:g} hours, its header says {duration_s / 3600:.1f}"
+        raise ClipError(STAGE, "too_long", f"{file.name}: {message}; name the part that is wanted (#t=START,END)")
+
+
 def file_changed(name: str) -> ClipError:
     """The error of a second pass that does not find the frames of the first."""
     return ClipError(
@@ -94,12 +135,15 @@ class IndexBuilder:
     """Collects the pts index of one pass and what was dropped, and makes the `DecodeFacts`.
 
     A frame is kept when its time is known and after the last kept one; every dropped frame is noted. The rule
-    looks at times alone, so a second pass that asks `keeps` in the same order keeps the same frames.
+    looks at times alone, so a second pass that asks `keeps` in the same order keeps the same frames. From `end_s`
+    (seconds after the first frame) on nothing is kept or noted, and `ended` tells that decoding may stop.
     """
 
-    def __init__(self, name: str, limits: DecodeLimits) -> None:
+    def __init__(self, name: str, limits: DecodeLimits, end_s: float | None = None) -> None:
         self.name = name
         self.limits = limits
+        self.ended = False
+        self._end_s = end_s
         self.pts_s: list[float] = []
         self.corrupt: list[bool] = []
         self._notes: list[str] = []
@@ -113,7 +157,11 @@ class IndexBuilder:
             self._unwritten += 1
 
     def keeps(self, pts_s: float | None, corrupt: bool) -> bool:
-        """Adds a frame to the index unless its time is unknown or does not increase."""
+        """Adds a frame to the index unless its time is unknown, does not increase or is past the end."""
+        if pts_s is not None and self._end_s is not None and self.pts_s and pts_s - self.pts_s[0] >= self._end_s:
+            self.ended = True
+        if self.ended:
+            return False
         if pts_s is None:
             self.note(f"frame without a timestamp after {self._last()}: dropped")
             return False

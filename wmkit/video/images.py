@@ -33,9 +33,11 @@ class ImagesDecoder:
         Codes: mixed_sizes (one size and orientation is expected), zero_frames, too_many_pixels, too_many_frames,
         mirrored (EXIF orientations 2, 4, 5, 7).
         """
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         shape: tuple[int, int, int] | None = None
         for position, image in enumerate(file.images):
+            if builder.ended:
+                break
             decoded = _read(file, image, config, builder)
             if decoded is None:
                 continue
@@ -70,7 +72,7 @@ class ImagesDecoder:
         """See `Decoder.frames`."""
         positions = np.rint(facts.pts_s[keep] * config.image_fps).astype(int)
         for position in positions:
-            decoded = _read(file, file.images[position], config, IndexBuilder(file.name, config.limits))
+            decoded = _read(file, file.images[position], config, IndexBuilder(file.name, config.limits, file.end_s))
             if decoded is None or decoded[0].shape[:2] != (facts.decoded_height, facts.decoded_width):
                 raise file_changed(file.name)
             yield decoded[0]

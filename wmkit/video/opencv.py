@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from wmkit.errors import ClipError
 from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
-from wmkit.video.guard import STAGE, IndexBuilder, file_changed
+from wmkit.video.guard import OPEN_OPTIONS, STAGE, IndexBuilder, file_changed
 from wmkit.video.pyav import facts_of, probe
 from wmkit.video.quiet import quiet_opencv
 
@@ -38,7 +38,7 @@ class OpencvDecoder:
         if header.interlaced:
             message = f"{file.name}: expected progressive video, got interlaced, which OpenCV returns black; use pyav"
             raise ClipError(STAGE, "interlaced", message)
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         with _capture(file) as capture:
             size = tuple(int(capture.get(item)) for item in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
             if size != (header.width, header.height):
@@ -56,7 +56,7 @@ class OpencvDecoder:
     ) -> Iterator[NDArray[np.uint8]]:
         """See `Decoder.frames`."""
         header = probe(file, config)
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         with _capture(file) as capture:
             for number, _ in enumerate(_grabbed(capture, header.start_s, builder)):
                 builder.check_same(facts)
@@ -73,6 +73,7 @@ class OpencvDecoder:
 def _capture(file: ClipFile) -> Iterator[cv2.VideoCapture]:
     """An open reader on one thread that neither turns pictures nor writes to stderr."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, when the first reader opens
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{name};{value}" for name, value in OPEN_OPTIONS.items())
     with quiet_opencv():
         capture = cv2.VideoCapture(file.path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     try:
@@ -89,3 +90,5 @@ def _grabbed(capture: cv2.VideoCapture, start_s: float, builder: IndexBuilder) -
     while capture.grab():
         if builder.keeps(start_s + capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0, corrupt=False):
             yield
+        elif builder.ended:
+            return

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.video.frames import FrameSource
+from wmkit.video.still import shrunk
 
 __all__ = ["THUMBNAIL_SIDE_PX", "Picture", "pictures"]
 
@@ -27,14 +28,7 @@ class Picture:
     @cached_property
     def thumbnail(self) -> NDArray[np.uint8]:
         """(h', w', 3) uint8, area-filtered to a long side of at most 256 px."""
-        import cv2
-
-        height, width = self.rgb.shape[:2]
-        shrink = THUMBNAIL_SIDE_PX / max(height, width)
-        if shrink >= 1:
-            return self.rgb
-        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        return np.asarray(cv2.resize(self.rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        return shrunk(self.rgb, THUMBNAIL_SIDE_PX)
 
     @cached_property
     def small_grey(self) -> NDArray[np.uint8]:

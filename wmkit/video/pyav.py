@@ -24,18 +24,18 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from wmkit.errors import ClipError
-from wmkit.video.frames import ClipFile, DecodeFacts, VideoConfig
-from wmkit.video.guard import STAGE, IndexBuilder, check_pixels, check_video_file
+from wmkit.video.frames import UNTIMED, ClipFile, DecodeFacts, VideoConfig
+from wmkit.video.guard import (
+    CODECS,
+    OPEN_OPTIONS,
+    STAGE,
+    IndexBuilder,
+    check_pixels,
+    check_promise,
+    check_video_file,
+)
 
 __all__ = ["Header", "PyavDecoder", "facts_of", "hides_packets", "probe", "refuse_transport_stream"]
-
-# A demuxer outside this list may open other files or addresses (hls, concat, dash, image2, sdp, lavfi, ...).
-# Audio formats are in it so that a song is `no_video_stream` and not an unknown file.
-_DEMUXERS = (
-    "3gp,aac,apng,asf,av1,avi,dv,flac,flv,gif,h261,h263,h264,hevc,ivf,jpeg_pipe,m4v,matroska,mjpeg,mov,mp3,mpeg,mpegts,"
-    "mpegvideo,mxf,nut,obu,ogg,png_pipe,rawvideo,rm,vc1,vvc,wav,webp_pipe,wtv,yuv4mpegpipe"
-)
-_OPEN_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class PyavDecoder:
 
         Codes: those of `guard`, and no_video_stream, zero_frames, size_changes, no_timestamps, odd_rotation, mirrored.
         """
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         header: Header | None = None
         shape = (0, 0, 0)
         with _opened(file) as container:
@@ -89,7 +89,7 @@ class PyavDecoder:
         self, file: ClipFile, config: VideoConfig, facts: DecodeFacts, keep: NDArray[np.bool_]
     ) -> Iterator[NDArray[np.uint8]]:
         """See `Decoder.frames`. 10-bit and HDR become 8 bit by swscale's matrix and range, without tone mapping."""
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         with _opened(file) as container:
             stream = _video_stream(file, container, config)
             for number, frame in enumerate(_decoded(file, container, stream, builder)):
@@ -104,7 +104,7 @@ def probe(file: ClipFile, config: VideoConfig) -> Header:
 
     Raises the ClipErrors of `PyavDecoder.index`, and so keeps playlists and other traps from those libraries.
     """
-    builder = IndexBuilder(file.name, config.limits)
+    builder = IndexBuilder(file.name, config.limits, file.end_s)
     with _opened(file) as container:
         stream = _video_stream(file, container, config)
         for frame in _decoded(file, container, stream, builder):
@@ -114,7 +114,7 @@ def probe(file: ClipFile, config: VideoConfig) -> Header:
 
 def hides_packets(file: ClipFile, config: VideoConfig) -> bool:
     """Whether an edit list keeps some of the stream's packets off the screen; demuxes without decoding."""
-    builder = IndexBuilder(file.name, config.limits)
+    builder = IndexBuilder(file.name, config.limits, file.end_s)
     with _opened(file) as container:
         stream = _video_stream(file, container, config)
         return any(packet.is_discard for packet in _packets(container, stream, builder))
@@ -191,7 +191,7 @@ def _matrix_determinant(frame: VideoFrame) -> int | None:
 def _opened(file: ClipFile) -> InputContainer:
     path = check_video_file(file)
     try:
-        return av.open(path, metadata_errors="replace", options=dict(_OPEN_OPTIONS))
+        return av.open(path, metadata_errors="replace", options=dict(OPEN_OPTIONS))
     except (InvalidDataError, ArgumentError) as error:
         message = (
             f"{file.name}: expected a video, got data without a readable container header; remove or copy it again"
@@ -209,6 +209,11 @@ def _video_stream(file: ClipFile, container: InputContainer, config: VideoConfig
         kinds = ", ".join(sorted({item.type for item in container.streams})) or "no streams"
         raise ClipError(STAGE, "no_video_stream", f"{file.name}: expected a video stream, got {kinds}; remove it")
     context = stream.codec_context
+    if context is None or context.name not in CODECS:
+        name = "one that FFmpeg does not know" if context is None else context.name
+        message = f"{file.name}: expected a codec that cameras or the web use, got {name}; encode it as H.264 first"
+        raise ClipError(STAGE, "unsupported_codec", message)
+    check_promise(file, stream.frames, _stated_duration_s(container, stream), config.limits)
     if context.width and context.height:
         check_pixels(file.name, context.width, context.height, config.limits)
     # Guards the allocation when the header lied; twice the limit, since FFmpeg counts the padding of its buffers.
@@ -216,6 +221,12 @@ def _video_stream(file: ClipFile, container: InputContainer, config: VideoConfig
     context.thread_type = "FRAME"
     context.thread_count = 1
     return stream
+
+
+def _stated_duration_s(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return None if container.duration is None else container.duration / av.time_base
 
 
 def _decoded(
@@ -226,7 +237,7 @@ def _decoded(
     for number, frame in enumerate(_survivors(container, stream, builder)):
         if number == 0 and frame.pts is None:
             untimed_rate = _stated_rate(file, stream)
-            builder.note(f"no timestamps in the file: time = index / {untimed_rate}, the rate the bitstream states")
+            builder.note(f"{UNTIMED}: time = index / {untimed_rate}, the rate the bitstream states")
         if untimed_rate is not None:
             pts_s = float(number / untimed_rate)
         elif frame.pts is None or frame.time_base is None:
@@ -235,6 +246,8 @@ def _decoded(
             pts_s = float(frame.pts * frame.time_base)
         if builder.keeps(pts_s, frame.is_corrupt):
             yield frame
+        elif builder.ended:
+            return
 
 
 def _survivors(container: InputContainer, stream: VideoStream, builder: IndexBuilder) -> Iterator[VideoFrame]:
@@ -244,6 +257,8 @@ def _survivors(container: InputContainer, stream: VideoStream, builder: IndexBui
             frames = stream.decode(packet)
         except AvEOFError:
             return  # the demuxer's own last packet had drained the decoder
+        except MemoryError:
+            raise  # this machine's lack, not the file's damage: frames must not go missing by it
         except (FFmpegError, OSError) as error:
             builder.note(f"decode: {_one_line(error)}")
             continue

@@ -26,11 +26,13 @@ _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_C
 class DecodedSource:
     """`FrameSource` over any `Decoder`; `file` and `config` are all it needs to be made again elsewhere."""
 
-    __slots__ = ("_clip", "_config", "_decoder", "_facts", "_file", "_keep", "_view")
+    __slots__ = ("_clip", "_config", "_decoder", "_facts", "_file", "_index", "_keep", "_view")
 
     def __init__(self, file: ClipFile, config: VideoConfig, decoder: Decoder) -> None:
         """Runs the index pass; raises ClipError("decode", code), `too_few_frames` below 2 sound frames."""
-        facts = dataclasses.replace(decoder.index(file, config), tags=container_tags(file))
+        index = dataclasses.replace(decoder.index(file, config), tags=container_tags(file))
+        inside = _inside(index, file)
+        facts = dataclasses.replace(index, pts_s=index.pts_s[inside], corrupt=index.corrupt[inside])
         keep = select_frames(facts, config.fps)
         if np.count_nonzero(keep) < 2:
             damaged = np.count_nonzero(facts.corrupt)
@@ -43,7 +45,8 @@ class DecodedSource:
             message = f"{file.name}: expected frames of at least 2x2 px, got {upright_width}x{upright_height}"
             raise ClipError(STAGE, "too_small", message)
         self._file, self._config, self._decoder = file, config, decoder
-        self._facts, self._keep = facts, keep
+        self._facts, self._index, self._keep = facts, index, np.zeros(len(inside), dtype=np.bool_)
+        self._keep[inside] = keep
         interval_s = float(np.median(np.diff(facts.pts_s)))
         self._clip = Clip(
             id=file.clip_id,
@@ -76,7 +79,7 @@ class DecodedSource:
 
     @property
     def facts(self) -> DecodeFacts:
-        """What the index pass found in the whole source, damaged frames included."""
+        """What the index pass found in the clip's span, damaged frames included."""
         return self._facts
 
     @property
@@ -92,7 +95,7 @@ class DecodedSource:
 
     def _windows(self, size: int) -> Iterator[FrameWindow]:
         view, time_s = self._view, self._view.time_s
-        pictures = self._decoder.frames(self._file, self._config, self._facts, self._keep)
+        pictures = self._decoder.frames(self._file, self._config, self._index, self._keep)
         for start in range(0, len(view), size):
             stop = min(start + size, len(view))
             rgb = np.empty((stop - start, view.height, view.width, 3), dtype=np.uint8)
@@ -106,6 +109,19 @@ class DecodedSource:
             yield FrameWindow(start=start, rgb=rgb, time_s=time_s[start:stop])
         if next(pictures, None) is not None:  # also lets the decoder check its end and close
             raise ClipError(STAGE, "file_changed", f"{self._file.name}: expected {len(view)} frames again, got more")
+
+
+def _inside(index: DecodeFacts, file: ClipFile) -> NDArray[np.bool_]:
+    """(M,) bool: which source frames the clip's span holds; ClipError `empty_span` when none."""
+    if file.span_s is None:
+        return np.ones(len(index.pts_s), dtype=np.bool_)
+    start_s, end_s = file.span_s
+    after_s = index.pts_s - index.pts_s[0]
+    inside = (after_s >= start_s) & (after_s < (np.inf if end_s is None else end_s))
+    if not inside.any():
+        message = f"{file.name}: expected frames from {start_s:g} s on, the source ends at {after_s[-1]:.3f} s"
+        raise ClipError(STAGE, "empty_span", f"{message}; correct the span")
+    return inside
 
 
 def select_frames(facts: DecodeFacts, fps: float | None) -> NDArray[np.bool_]:

@@ -38,7 +38,7 @@ class TorchcodecDecoder:
         """See `Decoder.index`. Codes beyond those of `pyav.probe`: decode_error, unsupported_container."""
         header = probe(file, config)
         refuse_transport_stream(file, header, self.name)
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         for _ in self._decoded(file, builder):
             pass
         return facts_of(self.name, header, builder)
@@ -47,7 +47,7 @@ class TorchcodecDecoder:
         self, file: ClipFile, config: VideoConfig, facts: DecodeFacts, keep: NDArray[np.bool_]
     ) -> Iterator[NDArray[np.uint8]]:
         """See `Decoder.frames`."""
-        builder = IndexBuilder(file.name, config.limits)
+        builder = IndexBuilder(file.name, config.limits, file.end_s)
         for number, picture in enumerate(self._decoded(file, builder)):
             builder.check_same(facts)
             if keep[number]:
@@ -72,6 +72,8 @@ class TorchcodecDecoder:
                 return
             if builder.keeps(float(frame.pts_seconds), corrupt=False):
                 yield frame.data
+            elif builder.ended:
+                return
 
 
 def _torchcodec() -> ModuleType:

@@ -10,6 +10,7 @@ import numpy as np
 
 from wmkit.camera import Array, Intrinsics, Trajectory
 from wmkit.camera_paths import CameraPath, Crane, Drive, Orbit, SampledPath, SCurve, Walk
+from wmkit.spread import evenly_spread
 from wmkit.worlds.render import RenderedFrame, render, renderer_used
 from wmkit.worlds.scene import World
 
@@ -225,7 +226,7 @@ def write_world(clip: WorldClip, folder: Path, truth: Path | None = None, render
         facts=truth / f"{clip.name}.facts.json",
         renderer=used,
     )
-    kept = np.unique(np.linspace(0, clip.frames - 1, TRUTH_DEPTH_FRAMES).round().astype(np.int64))
+    kept = evenly_spread(clip.frames, TRUTH_DEPTH_FRAMES)
     depths: list[RenderedFrame] = []
 
     def pictures() -> Iterator[np.ndarray]:

@@ -11,7 +11,8 @@ from tests.bench_doubles import OraclePoseConfig
 from wmkit.annotate.confidence.fit import Cases, fit_calibration
 from wmkit.bench.held_out import held_out_probability
 from wmkit.bench.real_windows import real_rows, windows_of
-from wmkit.bench.worlds import WorldsOptions, bench_worlds, read_rows, run_case
+from wmkit.bench.rows import read_rows
+from wmkit.bench.worlds import WorldsOptions, bench_worlds, run_case
 from wmkit.bench.worlds_report import WorldsReport
 from wmkit.errors import ConfigError, InputError
 from wmkit.worlds.families import WorldCase

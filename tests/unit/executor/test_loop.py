@@ -89,6 +89,23 @@ def test_no_more_workers_than_items() -> None:
     assert pool.starts == [0, 1]
 
 
+def test_a_worker_is_started_again_after_so_many_items() -> None:
+    """Not while another idle one could take what waits, and never for nothing; every item still has its result."""
+    pool = ScriptedPool(1, ok)
+    start = pool.start
+
+    def restart(worker: int) -> None:
+        pool.alive.discard(worker)
+        start(worker)
+
+    pool.start = restart  # type: ignore[method-assign]
+    outcomes: list[Outcome] = []
+    leases = Leases("abcdef", max_attempts=2, timeout_s=10.0)
+    drive(pool, {key: key for key in "abcdef"}, leases, outcomes.append, clock=lambda: pool.now_s, recycle_after=2)
+    assert [outcome.result for outcome in outcomes] == list("ABCDEF")
+    assert pool.starts == [0, 0, 0], "before c and before e, not after f"
+
+
 def test_a_crash_costs_only_its_own_item_and_the_worker_is_replaced() -> None:
     pool = ScriptedPool(1, lambda item, tried: "die" if item == "b" else ok(item, tried))
     outcomes = run(pool, "abc")

@@ -17,6 +17,7 @@ IMPORTED_AS = {
     "flash-linear-attention": "fla",
     "imageio-ffmpeg": "imageio_ffmpeg",
     "opencv-python-headless": "cv2",
+    "pillow": "PIL",
     "rerun-sdk": "rerun",
     "scenedetect-headless": "scenedetect",
     "scikit-image": "skimage",

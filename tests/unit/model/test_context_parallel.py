@@ -1,14 +1,12 @@
 """The whole model with a clip's frames on 2 and 3 real processes: output and gradients of one process."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.unit.house.source_tree import ROOT
 from tests.unit.model.cp_model_worker import CASES, T, parts_of
+from tests.unit.model.ranks import run_ranks
 from wmkit.model.ops.frame_gdn import ChunkLayout
 
 # float64; joined states and split sums round once more in each of three blocks.
@@ -17,15 +15,7 @@ TOLERANCE = 1e-10
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_give_what_one_process_gives(ranks: int, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.unit.model.cp_model_worker"]
-    workers = [
-        subprocess.Popen([*command, str(rank), str(ranks), str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        for rank in range(ranks)
-    ]
-    for worker in workers:
-        _, complaint = worker.communicate(timeout=200)
-        assert worker.returncode == 0, complaint
-    found = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(ranks)]
+    found = run_ranks("tests.unit.model.cp_model_worker", ranks, tmp_path, timeout_s=200)
     for name, case in CASES.items():
         want = parts_of(case, slice(0, T), None)
         ours = [part[name] for part in found]

@@ -1,29 +1,19 @@
 """A clip's frames over 1, 2 and 3 real processes on gloo: outputs and gradients of one process."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.unit.house.source_tree import ROOT
 from tests.unit.model.cp_worker import LAYOUTS, SIZE, weights
 from tests.unit.model.gdn_inputs import assert_close, gdn_inputs
+from tests.unit.model.ranks import run_ranks
 from wmkit.model.ops.frame_gdn import bidirectional_read, frame_gdn
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_ranks_give_what_one_process_gives(ranks: int, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.unit.model.cp_worker"]
-    workers = [
-        subprocess.Popen([*command, str(rank), str(ranks), str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        for rank in range(ranks)
-    ]
-    for worker in workers:
-        _, complaint = worker.communicate(timeout=100)
-        assert worker.returncode == 0, complaint
-    found = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(ranks)]
+    found = run_ranks("tests.unit.model.cp_worker", ranks, tmp_path, timeout_s=100)
     for name, layout in LAYOUTS.items():
         inputs = gdn_inputs(SIZE)[:7]
         q_rot, k_rot, q, k, v, beta, decay = inputs

@@ -8,26 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.awkward_files import FAILS
 from wmkit.errors import ClipError
 from wmkit.video import DecodeFacts, FrameSource, VideoConfig, discover, identify, open_source
-
-# Files that become a per-clip failure, by code. The manifest calls them: open_error, no video stream among `streams`,
-# 0 `pyav_frames`, or one frame, of which no trajectory can be made.
-FAILS = {
-    "anim.webp": "zero_frames",
-    "audio_only.mp4": "no_video_stream",
-    "ft_header_only.mp4": "not_a_video",
-    "m4p_chunk_out_of_range.mp4": "not_a_video",
-    "m4p_rotation90_1frame.mp4": "too_few_frames",
-    "mp_bitmap_1x1.mp4": "too_small",
-    "mp_zero_byte.webm": "empty_file",
-    "one_frame.mp4": "too_few_frames",
-    "seq_mixed_sizes": "mixed_sizes",
-    "tc_audio_only.mp3": "no_video_stream",
-    "text.mp4": "not_a_video",
-    "wm_bad_lacing.mkv": "zero_frames",
-    "zero.mp4": "empty_file",
-}
 
 # (frames, first pts, last pts, size) where the manifest's own measurement stops short or looks elsewhere.
 STOPPED_AT_ERROR = "the manifest stopped at the first decode error; ours notes it, goes on and drains the decoder"

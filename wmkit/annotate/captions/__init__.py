@@ -2,8 +2,9 @@
 
 from wmkit.annotate.captions.endpoint import EndpointCaptionConfig
 from wmkit.annotate.captions.flags import captions_of_flags
+from wmkit.annotate.captions.local_vlm import LocalVlmConfig
 from wmkit.annotate.captions.sidecar import SidecarCaptionConfig
 
-__all__ = ["CaptionUnion", "EndpointCaptionConfig", "SidecarCaptionConfig", "captions_of_flags"]
+__all__ = ["CaptionUnion", "EndpointCaptionConfig", "LocalVlmConfig", "SidecarCaptionConfig", "captions_of_flags"]
 
-CaptionUnion = SidecarCaptionConfig | EndpointCaptionConfig
+CaptionUnion = SidecarCaptionConfig | EndpointCaptionConfig | LocalVlmConfig

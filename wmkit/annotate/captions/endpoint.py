@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from wmkit.annotate.captions.prompt import SCENE_PROMPT, jpeg, spread_frames
+from wmkit.annotate.captions.prompt import SCENE_PROMPT, spread_frames
 from wmkit.annotate.protocols import UNHASHED, Captioner, Unmeasured
 from wmkit.caption import Caption
 from wmkit.clip import Annotation
 from wmkit.errors import ClipError, InputError
 from wmkit.video.frames import ClipFile, FrameSource
+from wmkit.video.still import jpeg_bytes, shrunk
 
 __all__ = ["KEY_VARIABLE", "EndpointCaptionConfig"]
 
 KEY_VARIABLE = "WMKIT_CAPTION_KEY"
+JPEG_QUALITY = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,9 @@ class _Endpoint:
 
     def caption(self, annotation: Annotation, frames: FrameSource, file: ClipFile) -> Caption | Unmeasured:
         config = self.config
-        pictures = [jpeg(rgb, config.side_px) for rgb in spread_frames(frames, config.frames)]
+        pictures = [
+            jpeg_bytes(shrunk(rgb, config.side_px), JPEG_QUALITY) for rgb in spread_frames(frames, config.frames)
+        ]
         urls = ["data:image/jpeg;base64," + base64.b64encode(data).decode("ascii") for data in pictures]
         content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
         content.append({"type": "text", "text": config.prompt})

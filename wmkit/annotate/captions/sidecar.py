@@ -33,9 +33,21 @@ class SidecarCaptionConfig:
     name: ClassVar[str] = "sidecar"
     licence: ClassVar[str] = "the captions' own"
 
+    @property
+    def reads_beside(self) -> bool:
+        """Whether no file was named."""
+        return self.path is None
+
+    def beside(self, file: ClipFile) -> tuple[Path, ...]:
+        """The texts beside a clip; the first that says something counts."""
+        clip = Path(file.path)
+        stem = clip if file.images else clip.with_suffix("")
+        places = (stem.with_name(stem.name + ending) for ending in (".txt", ".json"))
+        return tuple(place for place in places if place.is_file())
+
     def build(self, device: str) -> Captioner:
         """The captioner; `device` is not used."""
-        return _Beside() if self.path is None else _Listed(self.path)
+        return _Beside(self) if self.path is None else _Listed(self.path)
 
 
 def named_captions(path: Path) -> SidecarCaptionConfig:
@@ -45,17 +57,15 @@ def named_captions(path: Path) -> SidecarCaptionConfig:
     return SidecarCaptionConfig(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
+@dataclass(frozen=True, slots=True)
 class _Beside:
+    config: SidecarCaptionConfig
+
     def caption(self, annotation: Annotation, frames: FrameSource, file: ClipFile) -> Caption | Unmeasured:
-        clip = Path(file.path)
-        stem = clip if file.images else clip.with_suffix("")
-        for ending in (".txt", ".json"):
-            beside = stem.with_name(stem.name + ending)
-            if not beside.is_file():
-                continue
+        for beside in self.config.beside(file):
             try:
                 text = beside.read_text(encoding="utf-8")
-                found = text if ending == ".txt" else _text_in(json.loads(text))
+                found = text if beside.suffix == ".txt" else _text_in(json.loads(text))
                 if found and found.strip():
                     return Caption.of(found, beside.name)
             except (OSError, ValueError, InputError) as error:

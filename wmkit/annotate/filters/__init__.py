@@ -36,6 +36,7 @@ from wmkit.annotate.filters.rotation_jerk import RotationJerkConfig
 from wmkit.annotate.filters.rotation_speed import RotationSpeedConfig
 from wmkit.annotate.filters.saturation import SaturationConfig
 from wmkit.annotate.filters.scale_drift import ScaleDriftConfig
+from wmkit.annotate.filters.scale_step import ScaleStepConfig
 from wmkit.annotate.filters.scale_variation import ScaleVariationConfig
 from wmkit.annotate.filters.static_camera import StaticCameraConfig
 from wmkit.annotate.filters.time_gap import TimeGapConfig
@@ -86,6 +87,7 @@ TrajectoryFilterUnion = (
     | RevisitRatioConfig
     | RotationJerkConfig
     | ScaleDriftConfig
+    | ScaleStepConfig
     | ScaleVariationConfig
     | ZoomRangeConfig
     | TurningShareConfig
@@ -133,6 +135,7 @@ TRAJECTORY_FILTERS: tuple[TrajectoryFilterUnion, ...] = (
     RevisitRatioConfig(),
     RotationJerkConfig(),
     ScaleDriftConfig(),
+    ScaleStepConfig(),
     ScaleVariationConfig(),
     ZoomRangeConfig(),
     TurningShareConfig(),

@@ -9,6 +9,7 @@ from wmkit.annotate.protocols import FootageFilter
 from wmkit.clip import Verdict
 from wmkit.video.frames import DecodeFacts
 from wmkit.video.picture import Picture
+from wmkit.video.still import shrunk
 
 __all__ = ["BlurConfig"]
 
@@ -40,13 +41,9 @@ class _Blur:
         if picture.time_s < self.due_s or min(picture.grey.shape) < 16:
             return
         self.due_s = picture.time_s + EVERY_S
-        import cv2
         from skimage.measure import blur_effect
 
-        height, width = picture.grey.shape
-        shrink = min(1.0, SIDE_PX / max(height, width))
-        size = (max(16, round(width * shrink)), max(16, round(height * shrink)))
-        grey = cv2.resize(picture.grey, size, interpolation=cv2.INTER_AREA)
+        grey = shrunk(picture.grey, SIDE_PX, least_px=16)
         low, high = np.percentile(grey, (2, 98))
         if high - low >= FLAT:
             self.values.append(float(np.asarray(blur_effect(grey / 255.0, h_size=11))))

@@ -1,4 +1,4 @@
-"""What filters are made of: the UNMEASURED answer without a trajectory, derivatives, picture motion."""
+"""What filters are made of: verdicts that several share, derivatives, picture motion."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +8,15 @@ from wmkit.clip import Annotation, Verdict
 
 __all__ = [
     "adjacent_posed",
+    "dense_flow",
+    "derivative_verdict",
     "differentiated",
+    "evidence_verdict",
     "frame_factors",
     "length_unit",
     "median_motion_px",
     "moved_onto",
     "no_trajectory",
-    "shrunk",
     "turn_rate",
 ]
 
@@ -49,6 +51,29 @@ def differentiated(values: Array, time_s: Array, order: int) -> Array:
     return values[np.isfinite(values).all(axis=1)]
 
 
+def derivative_verdict(annotation: Annotation, name: str, order: int) -> Verdict:
+    """95th percentile of the length of the position's derivative of `order`, in lengths a second to that order."""
+    unit = f"{length_unit(annotation)}/s^{order}"
+    trajectory = annotation.trajectory
+    if trajectory is None:
+        return no_trajectory(annotation, name, unit)
+    derivative = differentiated(trajectory.position, trajectory.time_s, order)
+    if len(derivative) == 0:
+        return Verdict.unmeasured(name, unit, "too_few_posed_frames_in_a_row")
+    return Verdict.measured(name, float(np.percentile(np.linalg.norm(derivative, axis=1), 95)), unit)
+
+
+def evidence_verdict(annotation: Annotation, name: str, unit: str) -> Verdict:
+    """What the pose backend itself measured under this name; UNMEASURED where it did not."""
+    if annotation.trajectory is None:
+        return no_trajectory(annotation, name, unit)
+    confidence = annotation.confidence
+    value = None if confidence is None else dict(confidence.quality.features).get(name)
+    if value is None or np.isnan(value):
+        return Verdict.unmeasured(name, unit, "no_quality: the pose backend measures none")
+    return Verdict.measured(name, value, unit)
+
+
 def turn_rate(trajectory: Trajectory) -> tuple[Array, Array]:
     """(N - 1, 3) angular velocity in the world, rad/s, from each frame to the next, and its times (N - 1,) s.
 
@@ -72,27 +97,29 @@ def frame_factors(annotation: Annotation) -> Array | None:
     return np.array(max(rows, key=len), dtype=np.float64) if rows else None
 
 
-def shrunk(grey: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """A grey picture (h, w), area-filtered to a long side of at most `side_px`."""
-    import cv2
+def dense_flow(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    """(h, w, 2) px: where each pixel of `before` (h, w) is in `now`, by DIS' fast preset; None of too small pictures.
 
-    height, width = grey.shape
-    shrink = min(1.0, side_px / max(height, width))
-    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def moved_onto(picture: NDArray[np.uint8], target: NDArray[np.uint8]) -> Array:
-    """A grey picture (h, w) with its parts moved to where dense flow (DIS, fast preset) finds them in `target`.
-
-    NaN where that is outside of the picture; the picture itself where it is too small for the flow, 16 px.
+    OpenCV's DIS ends the process where the short side is below 32 px and the long one above 64.
     """
     import cv2
 
-    if min(picture.shape) < 16:
-        return picture.astype(np.float64)
+    if min(before.shape) < (16 if max(before.shape) <= 64 else 32):
+        return None
     dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
-    flow = dis.calc(target, picture, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return np.asarray(dis.calc(before, now, None), np.float32)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def moved_onto(picture: NDArray[np.uint8], target: NDArray[np.uint8]) -> Array:
+    """A grey picture (h, w) with its parts moved to where `dense_flow` finds them in `target`.
+
+    NaN where that is outside of the picture; the picture itself where it is too small for the flow.
+    """
+    import cv2
+
+    flow = dense_flow(target, picture)
+    if flow is None:
+        return picture.astype(np.float64)
     y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
     x, y = x + flow[..., 0], y + flow[..., 1]
     moved = cv2.remap(picture.astype(np.float64), x, y, cv2.INTER_LINEAR)

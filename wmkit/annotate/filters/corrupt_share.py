@@ -7,7 +7,7 @@ import numpy as np
 
 from wmkit.annotate.protocols import FootageFilter
 from wmkit.clip import Verdict
-from wmkit.video.frames import DecodeFacts
+from wmkit.video.frames import UNTIMED, DecodeFacts
 from wmkit.video.picture import Picture
 
 __all__ = ["CorruptShareConfig"]
@@ -35,7 +35,8 @@ class _CorruptShare:
         """The decoder tells; a damaged picture need not look it."""
 
     def verdict(self, facts: DecodeFacts) -> Verdict:
-        met = len(facts.corrupt) + len(facts.errors)
+        lost = sum(not line.startswith(UNTIMED) for line in facts.errors)
+        met = len(facts.corrupt) + lost
         if met == 0:
             return Verdict.unmeasured(NAME, "", "too_few_frames")
-        return Verdict.measured(NAME, (int(np.count_nonzero(facts.corrupt)) + len(facts.errors)) / met, "")
+        return Verdict.measured(NAME, (int(np.count_nonzero(facts.corrupt)) + lost) / met, "")

@@ -6,25 +6,26 @@ from typing import ClassVar
 
 import numpy as np
 
-from wmkit.annotate.filters.common import moved_onto, shrunk
+from wmkit.annotate.filters.common import moved_onto
 from wmkit.annotate.protocols import FootageFilter
 from wmkit.clip import Verdict
 from wmkit.video.frames import DecodeFacts
 from wmkit.video.picture import Picture
+from wmkit.video.still import shrunk
 
 __all__ = ["CrossFadeConfig"]
 
 NAME, UNIT = "cross_fade", "frames"
-SPANS = (3, 5, 8, 10)  # frames on either side
-NEIGHBOURS = 3  # a blend alone among this many frames before and after is chance
+SPANS = (2, 3, 4, 5, 6, 8, 10)  # frames on either side
+NEAR, OTHERS = 3, 2  # a blend that fewer than two others within three frames confirm is chance
 COARSE_PX, FINE_PX, TILES = 32, 64, (4, 3)
-APART, SHARE, ALIKE, LEFT = 8.0, 0.2, 0.75, 0.2  # grey levels rms; of either; correlation; of the difference's power
-DETAIL, DETAIL_TILE, NOISE, MOTION = (0.6, 1.5), 0.35, 4.0, 5.0
+APART, SHARE, ALIKE, LEFT = 8.0, 0.2, 0.5, 0.3  # grey levels rms; of either; correlation; of the difference's power
+DETAIL, DETAIL_TILE, NOISE, MOTION = (0.6, 1.5), 0.35, 4.0, 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossFadeConfig:
-    """Frames that are a blend of what lies 3, 5, 8 or 10 frames before and after, with 20 to 80 % of either.
+    """Frames that are a blend of what lies 2 to 10 frames before and after, with 20 to 80 % of either.
 
     A blend halves the detail of both pictures, wherever they move meanwhile: in twelve tiles its energy must be
     (1 - share)² of the one plus share² of the other. Camera motion keeps the detail, a whip pan smears all of it, and
@@ -59,8 +60,8 @@ class _CrossFade:
     def verdict(self, facts: DecodeFacts) -> Verdict:
         if self.seen < 2 * min(SPANS) + 1:
             return Verdict.unmeasured(NAME, UNIT, "too_few_frames")
-        near = [step for step in range(-NEIGHBOURS, NEIGHBOURS + 1) if step]
-        together = [index for index in self.blended if any(index + step in self.blended for step in near)]
+        near = [step for step in range(-NEAR, NEAR + 1) if step]
+        together = [index for index in self.blended if sum(index + step in self.blended for step in near) >= OTHERS]
         return Verdict.measured(NAME, float(len(together)), UNIT)
 
 
@@ -93,7 +94,7 @@ def _detail_adds_up(before: np.ndarray, middle: np.ndarray, after: np.ndarray, s
 
 
 def _moved(before: np.ndarray, middle: np.ndarray, after: np.ndarray) -> bool:
-    """Whether what moved explains the middle five times better than the blend of the two does."""
+    """Whether what moved explains the middle ten times better than the blend of the two does."""
     a, m, b = (item.astype(np.float64) for item in (before, middle, after))
     across = b - a
     share = float(((m - a) * across).mean()) / max(float((across**2).mean()), 1e-9)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from wmkit.annotate.filters.common import dense_flow
 from wmkit.annotate.protocols import FootageFilter
 from wmkit.clip import Verdict
 from wmkit.video.frames import DecodeFacts
@@ -33,20 +34,18 @@ class FlowMagnitudeConfig:
 
 class _FlowMagnitude:
     def __init__(self) -> None:
-        import cv2
-
-        self.dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
         self.before: Picture | None = None
         self.length: list[float] = []
 
     def see(self, picture: Picture) -> None:
         if self.before is None:
             self.before = picture
-        if picture.time_s - self.before.time_s < APART_S or min(picture.small_grey.shape) < 16:
+        if picture.time_s - self.before.time_s < APART_S:
             return
-        flow = self.dis.calc(self.before.small_grey, picture.small_grey, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        stretch = LONG_PX / max(picture.small_grey.shape)
-        self.length.append(stretch * float(np.linalg.norm(flow, axis=2).mean()))
+        flow = dense_flow(self.before.small_grey, picture.small_grey)
+        if flow is not None:
+            stretch = LONG_PX / max(picture.small_grey.shape)
+            self.length.append(stretch * float(np.linalg.norm(flow, axis=2).mean()))
         self.before = picture
 
     def verdict(self, facts: DecodeFacts) -> Verdict:

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from wmkit.annotate.filters.common import differentiated, length_unit, no_trajectory
+from wmkit.annotate.filters.common import derivative_verdict
 from wmkit.annotate.protocols import TrajectoryFilter
 from wmkit.clip import Annotation, Verdict
 
@@ -28,11 +26,4 @@ class JerkConfig:
 
 class _Jerk:
     def measure(self, annotation: Annotation) -> Verdict:
-        unit = f"{length_unit(annotation)}/s^{ORDER}"
-        trajectory = annotation.trajectory
-        if trajectory is None:
-            return no_trajectory(annotation, NAME, unit)
-        derivative = differentiated(trajectory.position, trajectory.time_s, ORDER)
-        if len(derivative) == 0:
-            return Verdict.unmeasured(NAME, unit, "too_few_posed_frames_in_a_row")
-        return Verdict.measured(NAME, float(np.percentile(np.linalg.norm(derivative, axis=1), 95)), unit)
+        return derivative_verdict(annotation, NAME, ORDER)

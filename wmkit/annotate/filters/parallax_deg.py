@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from wmkit.annotate.filters.common import no_trajectory
+from wmkit.annotate.filters.common import evidence_verdict
 from wmkit.annotate.protocols import TrajectoryFilter
 from wmkit.clip import Annotation, Verdict
 
@@ -28,10 +26,4 @@ class ParallaxDegConfig:
 
 class _ParallaxDeg:
     def measure(self, annotation: Annotation) -> Verdict:
-        if annotation.trajectory is None:
-            return no_trajectory(annotation, NAME, UNIT)
-        confidence = annotation.confidence
-        value = None if confidence is None else dict(confidence.quality.features).get(NAME)
-        if value is None or np.isnan(value):
-            return Verdict.unmeasured(NAME, UNIT, "no_quality: the pose backend measures none")
-        return Verdict.measured(NAME, value, UNIT)
+        return evidence_verdict(annotation, NAME, UNIT)

@@ -8,6 +8,7 @@ import numpy as np
 from wmkit.annotate.filters.common import length_unit, no_trajectory
 from wmkit.annotate.protocols import TrajectoryFilter
 from wmkit.clip import Annotation, Verdict
+from wmkit.metrics import rotation_angle_rad
 
 __all__ = ["RevisitRatioConfig"]
 
@@ -42,8 +43,7 @@ class _RevisitRatio:
         back = 0
         for at in range(1, len(position)):
             distance = np.linalg.norm(position[:at] - position[at], axis=1)
-            cosine = (np.einsum("kij,ij->k", rotation[:at], rotation[at]) - 1) / 2
-            turned_deg = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+            turned_deg = np.degrees(rotation_angle_rad(np.swapaxes(rotation[:at], 1, 2) @ rotation[at]))
             away = np.flatnonzero((distance > AWAY * near) | (turned_deg > AWAY_DEG))
             here = (distance < near) & (turned_deg < NEAR_DEG)
             back += bool(len(away) and here[: away[-1]].any())

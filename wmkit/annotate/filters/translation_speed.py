@@ -5,9 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from wmkit.annotate.filters.common import adjacent_posed, no_trajectory
+from wmkit.annotate.filters.common import adjacent_posed, length_unit, no_trajectory
 from wmkit.annotate.protocols import TrajectoryFilter
-from wmkit.camera import ScaleKind
 from wmkit.clip import Annotation, Verdict
 
 __all__ = ["TranslationSpeedConfig"]
@@ -29,10 +28,9 @@ class TranslationSpeedConfig:
 
 class _TranslationSpeed:
     def measure(self, annotation: Annotation) -> Verdict:
-        trajectory = annotation.trajectory
+        unit, trajectory = f"{length_unit(annotation)}/s", annotation.trajectory
         if trajectory is None:
-            return no_trajectory(annotation, NAME, "median_depth/s")
-        unit = "m/s" if trajectory.scale is ScaleKind.METRIC else "median_depth/s"
+            return no_trajectory(annotation, NAME, unit)
         pair = adjacent_posed(trajectory)
         if len(pair) == 0:
             return Verdict.unmeasured(NAME, unit, "no_adjacent_posed_frames")

@@ -8,6 +8,7 @@ import numpy as np
 from wmkit.annotate.filters.common import no_trajectory
 from wmkit.annotate.protocols import TrajectoryFilter
 from wmkit.clip import Annotation, Verdict
+from wmkit.metrics import rotation_angle_rad
 
 __all__ = ["TurningShareConfig"]
 
@@ -46,6 +47,5 @@ class _TurningShare:
             return Verdict.unmeasured(NAME, "", "shorter_than_a_second")
         there = later[whole]
         moved = np.linalg.norm(position[there] - position[whole], axis=1)
-        cosine = (np.einsum("kij,kij->k", rotation[there], rotation[whole]) - 1) / 2
-        turned_deg = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+        turned_deg = np.degrees(rotation_angle_rad(np.swapaxes(rotation[there], 1, 2) @ rotation[whole]))
         return Verdict.measured(NAME, float(np.mean((turned_deg >= TURNED_DEG) & (moved < MOVED * distance))), "")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array, invert_rigid
 from wmkit.formats.track import matrix_from_quaternion, quaternion_from_matrix, rigid_matrices
+from wmkit.spread import evenly_spread
 
 __all__ = ["Fit", "Pair", "Reading", "fit_reading", "pairs_of", "readings_of"]
 
@@ -137,9 +138,7 @@ def pairs_of(tracks: Tracks, posed: NDArray[np.bool_]) -> tuple[Pair, ...]:
     A picture that stands still gives pairs too: poses that move refute themselves on it.
     """
     frames = np.flatnonzero(posed)
-    starts = (
-        frames[np.unique(np.linspace(0, max(len(frames) - 2, 0), PAIRS).round().astype(int))] if len(frames) else ()
-    )
+    starts = frames[evenly_spread(len(frames) - 1, PAIRS)] if len(frames) > 1 else ()
     pairs = []
     for i in (int(start) for start in starts):
         chosen = _partner(tracks, i, frames[frames > i])

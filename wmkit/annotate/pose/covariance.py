@@ -13,6 +13,7 @@ from scipy import sparse
 
 from wmkit.annotate.pose.scene import Indices, Scene
 from wmkit.camera import Array, invert_rigid
+from wmkit.spread import evenly_spread
 
 __all__ = ["pose_covariance"]
 
@@ -30,7 +31,7 @@ def pose_covariance(scene: Scene, joint: Indices) -> tuple[Array | None, float]:
     """
     posed = np.flatnonzero(scene.posed)
     joint = np.union1d(np.intersect1d(joint, posed), posed[[0, -1]])
-    joint = joint[np.unique(np.linspace(0, len(joint) - 1, min(JOINT_FRAMES, len(joint))).round().astype(int))]
+    joint = joint[evenly_spread(len(joint), JOINT_FRAMES)]
     linear = _linearise(scene)
     covariance = np.full((len(scene.cam_from_world), 6, 6), np.nan)
     covariance[joint], focal_sigma_px = _joint(linear, joint, scene)

@@ -4,23 +4,24 @@ World and unit are the file's own, UP_TO_SCALE until a cue says otherwise; a fil
 covariance is unknown. Only scale and depth are added afterwards, as SANA-WM does with published poses.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from wmkit.annotate.hashes import hash_of_path
 from wmkit.annotate.pose.check_given import Diagnosis, diagnose, find_focal
 from wmkit.annotate.pose.follow import follow_points
 from wmkit.annotate.pose.given_file import GivenCameras, beside, given_cameras
 from wmkit.annotate.pose.given_points import given_points
+from wmkit.annotate.pose.scale_step import scale_step
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks
 from wmkit.annotate.protocols import UNHASHED, PoseEstimate
 from wmkit.camera import Array, CameraPrior, Intrinsics, ScaleKind, Trajectory
-from wmkit.clip import NoTrajectory
+from wmkit.clip import QUALITY_ROWS, NoTrajectory, PoseQuality
 from wmkit.errors import ClipError, InputError
-from wmkit.video.frames import FrameSource
+from wmkit.video.frames import ClipFile, FrameSource
 
 __all__ = ["Given", "GivenConfig", "cameras_and_rows", "given_config"]
 
@@ -34,7 +35,7 @@ class GivenConfig:
     """`path` of one pose file, or "" for the one that lies beside each clip (`given_file.beside`).
 
     digest  sha256 of the file's content, which decides results; "" with `path` empty: then the file beside a clip is
-            part of the input, and a corpus does not notice when it changes.
+            part of the clip.
     """
 
     name: ClassVar[str] = "given"
@@ -45,6 +46,18 @@ class GivenConfig:
     tracks: TrackConfig = TrackConfig()
     max_error_px: float = 4.0
     min_angle_deg: float = 0.5
+
+    @property
+    def reads_beside(self) -> bool:
+        """Whether no file was named."""
+        return not self.path
+
+    def beside(self, file: ClipFile) -> tuple[Path, ...]:
+        """The poses beside a clip, if there are any."""
+        try:
+            return (beside(file),)
+        except ClipError:
+            return ()
 
     def build(self, device: str) -> "Given":
         """The backend; it runs on the CPU whatever `device` says."""
@@ -58,14 +71,10 @@ def given_config(poses: str) -> GivenConfig:
     path = Path(poses)
     if not path.exists():
         raise InputError(f"--poses: expected a file, a COLMAP folder or auto, found nothing at {poses}")
-    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
-    digest = hashlib.sha256()
     try:
-        for item in files:
-            digest.update(hashlib.sha256(item.read_bytes()).digest())
+        return GivenConfig(path=str(path.resolve()), digest=hash_of_path(path))
     except OSError as error:
         raise InputError(f"--poses: expected a readable file, got {error}") from error
-    return GivenConfig(path=str(path.resolve()), digest=digest.hexdigest())
 
 
 class Given:
@@ -106,6 +115,7 @@ class Given:
             ),
             metric_hint_sigma_log=METRIC_SIGMA_LOG if cameras.metric else None,
             lens=cameras.lens,
+            quality=_quality(cameras.world_from_cam, rows, tracks),
         )
 
 
@@ -125,6 +135,12 @@ def _refuse(diagnosis: Diagnosis, file: str) -> None:
     if diagnosis.verdict == "no_fit":
         advice = "are they of this clip, in this order, with these intrinsics?"
         raise ClipError("pose", "poses_do_not_fit", f"{file}: {diagnosis.line()}; {advice}")
+
+
+def _quality(world_from_cam: Array, rows: Array, tracks: Tracks) -> PoseQuality:
+    """Nothing by frame: the poses are not ours to support. Of the clip, what three views say of their unit."""
+    unknown = {name: np.full(len(rows), np.nan) for name in QUALITY_ROWS}
+    return PoseQuality(**unknown, features=(("scale_step", scale_step(world_from_cam, rows, tracks)),))
 
 
 def _found_rows(cameras: GivenCameras, tracks: Tracks) -> Array:

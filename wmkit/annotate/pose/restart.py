@@ -25,6 +25,7 @@ from wmkit.annotate.pose.rotation import turn_between
 from wmkit.annotate.pose.scene import Indices, Scene, longest_tracks, span, triangulate
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array, invert_rigid
+from wmkit.spread import evenly_spread
 
 __all__ = [
     "RestartConfig",
@@ -165,7 +166,7 @@ def _thinned(scene: Scene, config: RestartConfig) -> Scene:
 
 def _spread(scene: Scene, count: int) -> Scene:
     posed = np.flatnonzero(scene.posed)
-    chosen = posed[np.unique(np.linspace(0, len(posed) - 1, min(count, len(posed))).round().astype(int))]
+    chosen = posed[evenly_spread(len(posed), count)]
     return scene.at_frames(chosen)
 
 

@@ -11,6 +11,7 @@ from wmkit.camera import Trajectory
 from wmkit.corpus import Corpus, Status
 from wmkit.corpus.columns import LedgerColumns
 from wmkit.errors import InputError
+from wmkit.spread import evenly_spread
 
 __all__ = ["PathMap", "PathTile", "path_map", "path_svg", "sampled_paths"]
 
@@ -45,7 +46,7 @@ def sampled_paths(columns: LedgerColumns, first: NDArray[np.int64], most: int = 
     first  (N,) as `failing` says: -1 where all thresholds are passed.
     """
     posed = np.flatnonzero(columns.is_status(Status.OK))
-    chosen = posed[np.unique(np.linspace(0, len(posed) - 1, min(most, len(posed))).round().astype(int))]
+    chosen = posed[evenly_spread(len(posed), most)]
     ids = columns.table["clip_id"]
     return {ids[int(row)].as_py(): bool(first[row] == -1) for row in chosen}
 
@@ -86,10 +87,6 @@ def path_svg(trajectory: Trajectory, title: str, style: str) -> str:
     place = SIDE_PX / 2 + (track - (low + high) / 2) / per_px * np.array([1.0, -1.0])
     canvas = Canvas(SIDE_PX, SIDE_PX, title)
     for run in posed_runs(posed):
-        canvas.line(place[run[_thinned(len(run))]], f"trace {style}")
+        canvas.line(place[run[evenly_spread(len(run), CORNERS)]], f"trace {style}")
     canvas.dots(place[posed[:1]], 3.0, f"trace-start {style}")
     return canvas.svg()
-
-
-def _thinned(count: int) -> NDArray[np.intp]:
-    return np.unique(np.linspace(0, count - 1, min(count, CORNERS)).round().astype(np.intp))

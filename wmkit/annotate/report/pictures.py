@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from wmkit.clip import Annotation, DepthMap
 from wmkit.errors import ClipError, InputError
 from wmkit.video import ClipFile, FrameSource, VideoConfig, discover, identify, open_view
+from wmkit.video.still import jpeg_bytes, shrunk
 
 __all__ = ["DepthPreview", "Sheet", "Thumbnail", "contact_sheet", "depth_preview", "turbo"]
 
@@ -107,7 +108,7 @@ def _sheet(frames: FrameSource, depth_frame: int | None) -> Sheet:
 
 
 def _thumbnail(frame: int, time_s: float, rgb: NDArray[np.uint8], side_px: int) -> Thumbnail:
-    small = _shrunk(rgb, side_px)
+    small = shrunk(rgb, side_px)
     return Thumbnail(
         frame=frame, time_s=time_s, uri=_jpeg_uri(small), width=int(small.shape[1]), height=int(small.shape[0])
     )
@@ -143,7 +144,7 @@ def depth_preview(depth: DepthMap) -> DepthPreview | None:
     picture = turbo(1 - np.clip(share, 0, 1))
     y, x = np.indices(valid.shape)
     hatch = np.where((x + y) % 8 < 4, np.uint8(150), np.uint8(120))
-    picture = _shrunk(np.where(valid[:, :, None], picture, hatch[:, :, None]), DEPTH_PX)
+    picture = shrunk(np.where(valid[:, :, None], picture, hatch[:, :, None]), DEPTH_PX)
     return DepthPreview(
         uri=_jpeg_uri(picture),
         frame=int(depth.frame[middle]),
@@ -162,19 +163,5 @@ def turbo(share: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.asarray(bgr, dtype=np.uint8)[:, :, ::-1])
 
 
-def _shrunk(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """Area-filtered to a long side of at most `side_px`, never enlarged."""
-    height, width = rgb.shape[:2]
-    shrink = side_px / max(height, width)
-    if shrink >= 1:
-        return rgb
-    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
 def _jpeg_uri(rgb: NDArray[np.uint8]) -> str:
-    bgr = np.ascontiguousarray(rgb[:, :, ::-1])
-    encoded, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not encoded:
-        raise InputError(f"thumbnail: expected a picture that JPEG can hold, got {rgb.shape}")
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg_bytes(rgb, JPEG_QUALITY)).decode("ascii")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from wmkit.annotate.report.svg import Canvas, axis_ticks, number, tick_step
 from wmkit.camera import Array, Intrinsics, ScaleKind, Trajectory
 from wmkit.clip import Points
+from wmkit.spread import evenly_spread
 
 __all__ = ["TopDown", "posed_runs", "position_sigma", "top_down", "unit_of"]
 
@@ -70,7 +71,7 @@ def top_down(trajectory: Trajectory, intrinsics: Sequence[Intrinsics], points: P
         inside = ((shown > 0) & (shown < 2 * middle)).all(axis=1)
         inner.dots(shown[inside], 0.9, "points")
         has_points = bool(inside.any())
-    ticks = posed[np.unique(np.linspace(0, len(posed) - 1, FRUSTA).round().astype(int))]
+    ticks = posed[evenly_spread(len(posed), FRUSTA)]
     notes = [_extent(trajectory, unit)]
     sigma = position_sigma(trajectory)
     if sigma is not None:

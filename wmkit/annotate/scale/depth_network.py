@@ -6,7 +6,6 @@ another surface hides has the wrong D. Frames are averaged in log space by Huber
 network's bias on a scene, so its own sigma does not shrink with their number.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -14,10 +13,12 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.annotate.local_model import model_folder, weights_hash
 from wmkit.annotate.protocols import ScaleCue, Unmeasured
 from wmkit.camera import Array, Intrinsics, ScaleVote
 from wmkit.clip import Annotation
 from wmkit.errors import InputError
+from wmkit.spread import evenly_spread
 from wmkit.video import VideoConfig, open_view
 from wmkit.video.frames import ClipFile
 
@@ -71,29 +72,15 @@ class DepthNetworkConfig:
 
 def named_network(path: Path, video: VideoConfig) -> DepthNetworkConfig:
     """What `--metric-depth PATH` means; InputError when the weights or their package are not here."""
-    import importlib.util
-
     path = path.absolute()
     if path.is_dir():
-        files = sorted(path.glob("*.safetensors"))
-        package = "transformers"
-        if not files or not (path / "config.json").is_file():
-            raise InputError(
-                f"--metric-depth {path}: expected config.json and *.safetensors in the folder, found not both"
-            )
-    elif path.is_file() and path.suffix == ".pt":
-        files, package = [path], "moge"
-    else:
+        return DepthNetworkConfig(path=str(path), weights=model_folder(path, "--metric-depth"), video=video)
+    if not path.is_file() or path.suffix != ".pt":
         raise InputError(
             f"--metric-depth {path}: expected a transformers model folder or a MoGe-2 .pt file; check the path"
         )
-    if importlib.util.find_spec(package) is None:
-        raise InputError(f"--metric-depth {path}: expected the package {package} beside these weights; install it")
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return DepthNetworkConfig(path=str(path), weights=digest.hexdigest(), video=video)
+    weights = weights_hash([path], "moge", f"--metric-depth {path}")
+    return DepthNetworkConfig(path=str(path), weights=weights, video=video)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +95,7 @@ class _DepthNetwork:
         if annotation.points is None:
             return Unmeasured(reason="no_points")
         posed = np.flatnonzero(trajectory.posed)
-        wanted = posed[np.unique(np.linspace(0, len(posed) - 1, self.config.frames).round().astype(int))]
+        wanted = posed[evenly_spread(len(posed), self.config.frames)]
         predictor = _load(self.config.path, self.device)
         factors = []
         for window in open_view(file, self.config.video, annotation.view).windows():

@@ -16,6 +16,7 @@ import numpy as np
 from wmkit.annotate.protocols import ScaleCue, Unmeasured
 from wmkit.camera import Array, ScaleVote, Trajectory
 from wmkit.clip import Annotation
+from wmkit.spread import evenly_spread
 from wmkit.telemetry import GpsTrack, Sidecars, read_telemetry
 from wmkit.video.frames import ClipFile
 
@@ -77,7 +78,7 @@ def gps_vote(trajectory: Trajectory, track: GpsTrack) -> ScaleVote | Unmeasured:
     if len(rows) < MIN_FIXES:
         inside = known & path.covers(track.time_s, 0.0)
         return Unmeasured(reason="too_few_gps_fixes" if inside.any() else "gps_times_outside_clip")
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, MAX_SAMPLES).round().astype(int))]
+    rows = rows[evenly_spread(len(rows), MAX_SAMPLES)]
     fit = _Fit.of(path, track, rows, margin_s)
     if fit is None:
         return Unmeasured(reason="motion_too_small_for_gps")

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.camera import Array, invert_rigid
+from wmkit.spread import evenly_spread
 from wmkit.worlds.families.case import Film
 
 __all__ = ["Survey", "survey"]
@@ -62,7 +63,7 @@ class Survey:
 
 def survey(film: Film) -> Survey:
     """Measure a film's truth."""
-    at = np.unique(np.linspace(0, len(film.z) - 1, SAMPLED_FRAMES).round().astype(int))
+    at = evenly_spread(len(film.z), SAMPLED_FRAMES)
     flow, kept = _flow(film)
     long_side = max(film.z.shape[1:])
     smear = film.imaging.shutter * float(np.nanmedian(flow)) / long_side if film.imaging.shutter else 0.0

@@ -33,6 +33,7 @@ from wmkit.annotate.filters.vmaf_motion import VmafMotionConfig
 from wmkit.clip import Verdict
 from wmkit.video import VideoConfig, discover, identify, open_source
 from wmkit.video.container_tags import SOURCE_TYPE, container_tags, provenance_marks
+from wmkit.video.frames import UNTIMED
 
 WIDTH, HEIGHT, FPS = 200, 150, 10.0
 
@@ -205,7 +206,7 @@ def test_a_cross_fade_is_seen_and_neither_a_cut_nor_a_pan_nor_a_flash(photo: np.
     assert value(CrossFadeConfig(), fast) == 0.0
     light = np.linspace(0.4, 1.2, 30)[:, None, None, None]
     assert value(CrossFadeConfig(), np.clip(first * light, 0, 255).astype(np.uint8)) == 0.0
-    assert measure(CrossFadeConfig(), first[:6]).reason == "too_few_frames"
+    assert measure(CrossFadeConfig(), first[:4]).reason == "too_few_frames"
 
 
 @pytest.mark.parametrize("between", [4, 6, 8, 12, 16])
@@ -291,6 +292,8 @@ def test_damage_is_what_the_decoder_says(photo: np.ndarray) -> None:
     assert CorruptShareConfig().build("cpu").verdict(dataclasses.replace(facts, corrupt=corrupt)).value == 0.25
     lost = dataclasses.replace(facts, errors=("invalid NAL unit",))
     assert CorruptShareConfig().build("cpu").verdict(lost).value == pytest.approx(0.2)
+    untimed = dataclasses.replace(facts, errors=(f"{UNTIMED}: time = index / 25",))  # odd, but no damage
+    assert CorruptShareConfig().build("cpu").verdict(untimed).value == 0.0
 
 
 def test_vmaf_motion_is_that_of_ffmpeg(photo: np.ndarray, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from wmkit.annotate.filters.revisit_ratio import RevisitRatioConfig
 from wmkit.annotate.filters.rotation_jerk import RotationJerkConfig
 from wmkit.annotate.filters.rotation_speed import RotationSpeedConfig
 from wmkit.annotate.filters.scale_drift import ScaleDriftConfig
+from wmkit.annotate.filters.scale_step import ScaleStepConfig
 from wmkit.annotate.filters.scale_variation import ScaleVariationConfig
 from wmkit.annotate.filters.translation_speed import TranslationSpeedConfig
 from wmkit.annotate.filters.turning_share import TurningShareConfig
@@ -240,7 +241,9 @@ def test_a_zoom_has_a_range() -> None:
     assert value == pytest.approx(1.95 / 1.05)
 
 
-@pytest.mark.parametrize("config", [InlierRatioConfig(), ParallaxDegConfig()], ids=lambda config: config.name)
+@pytest.mark.parametrize(
+    "config", [InlierRatioConfig(), ParallaxDegConfig(), ScaleStepConfig()], ids=lambda config: config.name
+)
 def test_evidence_of_the_backend_is_passed_on(config) -> None:
     annotation = annotation_of(straight([0.1] * 3))
     assert measure(config, annotation).state is MeasureState.UNMEASURED

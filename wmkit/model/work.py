@@ -1,4 +1,4 @@
-"""What a forward pass of a model costs in arithmetic, counted on the meta device: no weights, no memory, no clock.
+"""What a pass of a model costs in arithmetic and memory, counted on the meta device: no weights, no memory, no clock.
 
 Counted are matrix products, convolutions and attention, two operations a multiply-add, by torch's own counter, from
 the operators that really run; additions, norms, activations and rotations are left out. Attention over N tokens is
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from wmkit.errors import InputError
@@ -20,7 +21,7 @@ from wmkit.model.dit import CameraDiT
 from wmkit.model.rays import CameraBatch
 from wmkit.model.text import TextBatch
 
-__all__ = ["Grid", "ModuleWork", "count_work"]
+__all__ = ["Grid", "KeptBytes", "ModuleWork", "count_kept", "count_work"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,66 @@ def count_work(config: ModelConfig, grid: Grid) -> tuple[ModuleWork, ...]:
         parameters[_part(name.rpartition(".")[0], config)] += parameter.numel()
     parts = sorted(set(flop) | set(parameters), key=lambda part: (-flop[part], part))
     return tuple(ModuleWork(part=part, parameters=parameters[part], flop=flop[part]) for part in parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptBytes:
+    """What a forward pass keeps for the gradients of one clip, parameters left out.
+
+    blocks    of each block in turn.
+    inputs    of each block's input alone: what is kept when blocks are computed again.
+    elsewhere before the first block and after the last.
+    """
+
+    blocks: tuple[int, ...]
+    inputs: int
+    elsewhere: int
+
+
+def count_kept(config: ModelConfig, grid: Grid, dtype: torch.dtype) -> KeptBytes:
+    """Bytes of the distinct tensors that autograd saves when the model runs in `dtype`; views count once.
+
+    Softmax attention keeps no N x N matrix, as flash attention does not; the recurrence is the torch path's.
+    """
+    with torch.device("meta"):
+        model = CameraDiT(config).to(dtype)
+    blocks = list(model.blocks)
+    place, kept, seen = [len(blocks)], [0] * (len(blocks) + 1), set[int]()
+    held: list[Tensor] = []  # a storage that is gone gives its address to another one
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if not isinstance(tensor, nn.Parameter) and storage._cdata not in seen:
+            seen.add(storage._cdata)
+            held.append(tensor)
+            kept[place[0]] += storage.nbytes()
+        return tensor
+
+    for number, block in enumerate(blocks):
+        block.register_forward_pre_hook(lambda *_, at=number: place.__setitem__(0, at))
+        block.register_forward_hook(lambda *_: place.__setitem__(0, len(blocks)))
+    latent, *others = _inputs(config, grid)
+    with _FlashAttention(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model(latent.to(dtype), *others)
+    wide = grid.tokens * config.width * dtype.itemsize
+    return KeptBytes(blocks=tuple(kept[:-1]), inputs=wide, elsewhere=kept[-1])
+
+
+class _FlashAttention(TorchFunctionMode):
+    """Attention keeps what a fused kernel does: q, k, v, the result and a number a query."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is nn.functional.scaled_dot_product_attention:
+            return _Fused.apply(*args[:3])
+        return func(*args, **(kwargs or {}))
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = torch.empty((*q.shape[:-1], v.shape[-1]), dtype=q.dtype, device=q.device)
+        ctx.save_for_backward(q, k, v, out, torch.empty(q.shape[:-1], device=q.device))
+        return out
 
 
 def _own(counts: dict[str, Any]) -> dict[str, int]:

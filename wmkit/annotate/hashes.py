@@ -1,0 +1,21 @@
+"""One hash of several files' bytes."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["hash_of_files", "hash_of_path"]
+
+
+def hash_of_files(files: Iterable[Path]) -> str:
+    """sha256 over the sha256 of every file, in order; OSError when one is unreadable."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def hash_of_path(path: Path) -> str:
+    """Likewise of a file, or of all files in a folder and below, sorted."""
+    return hash_of_files(sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path])
