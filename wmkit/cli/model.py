@@ -11,7 +11,13 @@ from wmkit.cli.shared import JsonFlag, stdout_for, tell
 __all__ = ["ActionMapName", "ConventionName", "GpuName", "LayoutName", "PresetName", "SamplerName", "VaeName", "verbs"]
 
 RecipeName = Literal[
-    "tiny-cpu", "tiny-cpu-linear", "tiny-cpu-gdn", "tiny-cpu-hybrid", "tiny-cpu-camera", "tiny-cpu-chunk"
+    "tiny-cpu",
+    "tiny-cpu-linear",
+    "tiny-cpu-gdn",
+    "tiny-cpu-hybrid",
+    "tiny-cpu-camera",
+    "tiny-cpu-chunk",
+    "tiny-cpu-ode",
 ]
 GpuName = Literal["h100", "h200", "a100"]
 LayoutName = Literal["nvlabs", "diffusers", "wmkit"]

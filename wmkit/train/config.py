@@ -16,7 +16,15 @@ from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.text import HashedText
 from wmkit.train.overrides import first_difference, from_plain, override, to_plain
 
-__all__ = ["ConditionConfig", "DataConfig", "ObjectiveConfig", "OptimizerConfig", "ParallelConfig", "TrainConfig"]
+__all__ = [
+    "ConditionConfig",
+    "DataConfig",
+    "DistillConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "ParallelConfig",
+    "TrainConfig",
+]
 
 # How long a run is, what it leaves behind, who works on it: these may change when it is resumed, the steps stay the
 # same steps (but for the rounding of sums over another number of processes).
@@ -91,6 +99,25 @@ class ConditionConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DistillConfig:
+    """A student of few steps learns where its teacher's many lead; see `wmkit.train.distill`.
+
+    student_steps  of the student, at the noise levels of `shifted_sigmas`. Published: 4.
+    teacher_steps  Euler steps of the teacher, a multiple of them.
+    """
+
+    student_steps: int = 4
+    teacher_steps: int = 12
+
+    def __post_init__(self) -> None:
+        if self.student_steps < 1 or self.teacher_steps < 1 or self.teacher_steps % self.student_steps:
+            raise ConfigError(
+                f"distill: expected teacher_steps a multiple of student_steps, got {self.teacher_steps} and "
+                f"{self.student_steps}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
     """AdamW, its learning rate rising over `warmup_steps` and then constant; gradients clipped to norm `clip_norm`.
 
@@ -155,6 +182,7 @@ class TrainConfig:
     """One run.
 
     recipe      name of the recipe it started from.
+    distill     None: flow matching; else the weights it begins with are also its teacher's.
     steps       optimizer steps in all.
     seed        of every random draw: initialisation, order of samples, noise, noise level.
     save_every  steps between checkpoints; the last step is always saved.
@@ -168,6 +196,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     condition: ConditionConfig = field(default_factory=ConditionConfig)
+    distill: DistillConfig | None = None
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     steps: int = 200

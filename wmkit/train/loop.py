@@ -31,8 +31,9 @@ from wmkit.train.checkpoint import (
     restore,
     save_checkpoint,
 )
-from wmkit.train.condition import ClipBatch, conditions
+from wmkit.train.condition import ClipBatch, Conditions, conditions
 from wmkit.train.config import OptimizerConfig, TrainConfig
+from wmkit.train.distill import ode_loss
 from wmkit.train.ema import RunningMean
 from wmkit.train.metrics_log import MetricsLog, StepMetrics
 from wmkit.train.objective import flow_loss, noised
@@ -88,6 +89,7 @@ def train(
     with _alone(out) if team.leads else contextlib.nullcontext(), cpu_threads(config.threads):
         trained = _untrained(config, None if resume else start, team)
         model, mean = trained.model, trained.mean
+        teacher = _teacher(config, start, team)
         done = _begin(out, config, data, trained) if resume else _begin_fresh(out)
         log = MetricsLog(out / "metrics.jsonl", done) if team.leads else None
         losses: list[float] = []
@@ -96,7 +98,7 @@ def train(
         progress.start(config.steps, done)
         try:
             for step, batch in _ahead(batches, range(done, config.steps)):
-                row = _step(step, batch, trained, config, team)
+                row = _step(step, batch, trained, config, team, teacher)
                 if mean is not None:
                     mean.add(model, config.optimizer.ema_decay_at(step))
                 if log is not None:
@@ -132,6 +134,19 @@ def _untrained(config: TrainConfig, start: Mapping[str, Tensor] | None, team: Te
     return Trained(model=model, optimizer=_optimizer(model, config.optimizer), mean=mean)
 
 
+def _teacher(config: TrainConfig, start: Mapping[str, Tensor] | None, team: Team) -> CameraDiT | None:
+    """The frozen model that is distilled from, None where nothing is."""
+    if config.distill is None:
+        return None
+    if start is None:
+        raise ConfigError(f"{config.recipe}: expected a run to distil, got none; name it with --start, on --resume too")
+    if team.size > 1:
+        raise ConfigError(f"{config.recipe}: expected one process to distil, got {team.size}; leave --launcher out")
+    teacher = build_model(config.model, config.seed)
+    adopt(teacher, start)
+    return teacher.to(team.device).eval().requires_grad_(False)
+
+
 def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[int, ClipBatch]]:
     """Each step with its batch, the next one being made on another thread; nothing depends on which is done first."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wmkit-batch") as worker:
@@ -144,7 +159,9 @@ def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[
             yield step, batch
 
 
-def _step(step: int, batch: ClipBatch, trained: Trained, config: TrainConfig, team: Team) -> StepMetrics:
+def _step(
+    step: int, batch: ClipBatch, trained: Trained, config: TrainConfig, team: Team, teacher: CameraDiT | None
+) -> StepMetrics:
     """Loss, gradients, clip, update."""
     start_s = time.monotonic()
     model, optimizer, slots = trained.model, trained.optimizer, team.slots(config.data.batch_size)
@@ -152,14 +169,11 @@ def _step(step: int, batch: ClipBatch, trained: Trained, config: TrainConfig, te
     for group in optimizer.param_groups:
         group["lr"] = lr
     x0 = config.codec.normalise(config.codec.encode(batch.video.to(team.device)))
-    chunks, shards = config.chunks(x0.shape[1]), team.frames(x0.shape[1])
-    target = noised(x0, config.objective, config.seed, step, chunks, slots)
-    if shards is not None:
-        target = target.of(slice(shards.start, shards.start + shards.frames[shards.rank]))
     seen = conditions(batch, config, step, slots).to(team.device)
-    latent = target.latent.to(config.parallel.dtype)
-    velocity = model(latent, target.sigma, seen.cameras, seen.text, None, chunks, shards)
-    part = flow_loss(velocity.to(target.velocity), target, team.summed(target.asked))
+    if teacher is None:
+        part = _flow_part(step, x0, seen, model, config, team)
+    else:
+        part = ode_loss(model, teacher, x0, seen, config, step)
     optimizer.zero_grad(set_to_none=True)
     (part * team.size).backward()  # the team's gradients are averaged
     norm = whole(torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm))
@@ -173,6 +187,17 @@ def _step(step: int, batch: ClipBatch, trained: Trained, config: TrainConfig, te
     return StepMetrics(
         step=step + 1, loss=loss.item(), grad_norm=norm.item(), lr=lr, seconds=time.monotonic() - start_s
     )
+
+
+def _flow_part(step: int, x0: Tensor, seen: Conditions, model: CameraDiT, config: TrainConfig, team: Team) -> Tensor:
+    """This process's part of the team's flow-matching loss."""
+    chunks, shards = config.chunks(x0.shape[1]), team.frames(x0.shape[1])
+    target = noised(x0, config.objective, config.seed, step, chunks, team.slots(config.data.batch_size))
+    if shards is not None:
+        target = target.of(slice(shards.start, shards.start + shards.frames[shards.rank]))
+    latent = target.latent.to(config.parallel.dtype)
+    velocity = model(latent, target.sigma, seen.cameras, seen.text, None, chunks, shards)
+    return flow_loss(velocity.to(target.velocity), target, team.summed(target.asked))
 
 
 def _optimizer(model: CameraDiT, config: OptimizerConfig) -> torch.optim.AdamW:

@@ -116,6 +116,10 @@ def _assign(plain: dict[str, Any], config: object, key: str, text: str) -> None:
         kind = hints[name]
         if depth + 1 < len(parts):
             place = place[name]
+            if place is None:
+                where = ".".join(parts[: depth + 1])
+                raise ConfigError(f"--set {key}: this config has no {where}; give it whole, as a JSON object")
+            kind = next((arm for arm in get_args(kind) if dataclasses.is_dataclass(arm)), kind)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         names = ", ".join(f"{key}.{field.name}" for field in dataclasses.fields(kind))
         raise ConfigError(f"--set {key}: expected one setting, but this is a group: {names}")

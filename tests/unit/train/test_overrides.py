@@ -10,6 +10,7 @@ from tests.train_doubles import small_config
 from wmkit.errors import ConfigError
 from wmkit.train.config import TrainConfig
 from wmkit.train.overrides import first_difference, from_plain, override, to_plain
+from wmkit.train.recipes import recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,3 +125,12 @@ def test_the_first_difference_is_by_order_of_the_asked() -> None:
     assert first_difference(stored, asked) == ("inner.on", False, True)
     assert first_difference(stored, asked, frozenset({"inner.on"})) == ("name", "y", "x")
     assert first_difference({**asked, "old": 1}, asked) == ("old", 1, None)
+
+
+def test_a_group_that_may_be_absent() -> None:
+    config = recipe("tiny-cpu-ode").with_settings(["distill.teacher_steps=8"])
+    assert config.distill is not None
+    assert config.distill.teacher_steps == 8
+    assert config.with_settings(["distill=null"]).distill is None
+    with pytest.raises(ConfigError, match="has no distill; give it whole"):
+        recipe("tiny-cpu").with_settings(["distill.teacher_steps=8"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,43 +11,56 @@ from torch import Tensor
 
 from tests.train_doubles import FACTS, DrawnBatch
 from wmkit.errors import ConfigError
+from wmkit.model.sampler import SamplerConfig, sample_latents
 from wmkit.train.checkpoint import build_model, load_model, start_weights
 from wmkit.train.condition import conditions
 from wmkit.train.config import TrainConfig
+from wmkit.train.distill import teacher_path
 from wmkit.train.loop import TrainResult, train
 from wmkit.train.metrics_log import read_metrics
 from wmkit.train.objective import flow_loss, noised
 from wmkit.train.recipes import RECIPES, recipe
 
-STAGES = RECIPES[1:]
+STAGES = RECIPES[1:6]
+SLOW_STEPS = 80  # of four clips: a tenth of the recipes' own work, and enough to tell
 CAPTIONS = ("a red wall", "a blue wall")
 
 
-def batch_of(step: int) -> DrawnBatch:
-    """Eight clips of nine 16x16 frames: a striped wall, red or blue as the caption says, slides as the camera does."""
+def clips_of(step: int, count: int) -> DrawnBatch:
+    """Clips of nine 16x16 frames: a striped wall, red or blue as the caption says, slides as the camera does."""
     generator = torch.Generator().manual_seed(step)
-    speed = torch.rand(8, generator=generator) * 0.4 - 0.2
-    phase = torch.rand(8, generator=generator) * 6.28
-    poses = torch.eye(4).repeat(8, 9, 1, 1)
+    speed = torch.rand(count, generator=generator) * 0.4 - 0.2
+    phase = torch.rand(count, generator=generator) * 6.28
+    poses = torch.eye(4).repeat(count, 9, 1, 1)
     poses[:, :, 0, 3] = speed[:, None] * torch.arange(9)
     x = torch.linspace(-0.5, 0.5, 16) + poses[:, :, 0, 3, None]
     grey = torch.sin(6.28 * x + phase[:, None, None])[:, :, None, None].expand(-1, -1, 3, 16, -1).clone()
-    blue = torch.arange(8) % 2 == 1
+    blue = torch.arange(count) % 2 == 1
     grey[~blue, :, 1:] = -1.0
     grey[blue, :, :2] = -1.0
     return DrawnBatch(
         video=grey,
         world_from_cam=poses,
-        intrinsics=torch.tensor([16.0, 16.0, 8.0, 8.0]).repeat(8, 9, 1),
-        keys=tuple("abcdefgh"),
-        captions=CAPTIONS * 4,
+        intrinsics=torch.tensor([16.0, 16.0, 8.0, 8.0]).repeat(count, 9, 1),
+        keys=tuple("abcdefgh"[:count]),
+        captions=(CAPTIONS * 4)[:count],
     )
 
 
-def stage(name: str, out: Path, before: Path | None, steps: int) -> TrainResult:
+def batch_of(step: int) -> DrawnBatch:
+    return clips_of(step, 2)
+
+
+def batch_of_four(step: int) -> DrawnBatch:
+    return clips_of(step, 4)
+
+
+def stage(
+    name: str, out: Path, before: Path | None, steps: int, batches: Callable[[int], DrawnBatch] = batch_of
+) -> TrainResult:
     config = dataclasses.replace(recipe(name), steps=steps)
     weights, digest = (None, None) if before is None else start_weights(before)
-    return train(dataclasses.replace(config, start=digest), batch_of, FACTS, out, start=weights)
+    return train(dataclasses.replace(config, start=digest), batches, FACTS, out, start=weights)
 
 
 def first_loss(name: str, weights: dict[str, Tensor], config: TrainConfig) -> float:
@@ -74,6 +88,45 @@ def test_the_schedule_runs_from_stage_to_stage(tmp_path: Path) -> None:
     wanted = first_loss("tiny-cpu-hybrid", start_weights(tmp_path / "tiny-cpu-hybrid")[0], config)
     assert rows[0].loss == wanted
     assert (tmp_path / "tiny-cpu-chunk" / "checkpoints" / "step-000002" / "ema.safetensors").exists()
+
+
+def test_a_student_begins_as_its_teacher(tmp_path: Path) -> None:
+    """With one step each the teacher's path ends where its own x0 is, so the student has nothing to learn."""
+    stage("tiny-cpu-chunk", tmp_path / "chunk", None, 2)
+    weights, digest = start_weights(tmp_path / "chunk")
+    one = recipe("tiny-cpu-ode").with_settings(["distill.student_steps=1", "distill.teacher_steps=1", "steps=1"])
+    train(dataclasses.replace(one, start=digest), batch_of, FACTS, tmp_path / "one", start=weights)
+    # both are computed alike, but for x - sigma v against x + (0 - sigma) v
+    assert read_metrics(tmp_path / "one" / "metrics.jsonl")[0].loss < 1e-12
+    four = stage("tiny-cpu-ode", tmp_path / "four", tmp_path / "chunk", 2)
+    assert read_metrics(tmp_path / "four" / "metrics.jsonl")[0].loss > 1e-9
+    assert four.steps == 2
+
+
+def test_a_teacher_s_path_is_that_of_the_sampler(tmp_path: Path) -> None:
+    config = recipe("tiny-cpu-ode").with_settings(["objective.chunk_frames=0", "model.text=null"])
+    assert config.distill is not None
+    teacher = build_model(config.model, 0).eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    seen = conditions(batch_of(0), config, 0)
+    assert seen.cameras is not None
+    x0 = config.codec.encode(batch_of(0).video)
+    frames = [torch.randn(2, 1, 48, 4, 4, generator=torch.Generator().manual_seed(t)) for t in range(8)]
+    path = teacher_path(teacher, torch.cat([x0[:, :1], *frames], dim=1), seen, config, config.distill)
+    sampler = SamplerConfig(steps=12, shift=config.objective.shift)
+    made = sample_latents(teacher, x0[:, :1], seen.cameras, sampler, noise=iter(frames))
+    assert len(path) == 5
+    torch.testing.assert_close(path[-1], made)  # the same float32 steps
+
+
+def test_distilling_without_a_teacher_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name it with --start"):
+        train(recipe("tiny-cpu-ode"), batch_of, FACTS, tmp_path / "run")
+    with pytest.raises(ConfigError, match="multiple of student_steps"):
+        recipe("tiny-cpu-ode").with_settings(["distill.teacher_steps=10"])
 
 
 def test_a_running_mean_is_what_the_next_stage_begins_with(tmp_path: Path) -> None:
@@ -104,17 +157,17 @@ def test_a_resumed_stage_remembers_its_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_each_stage_shows_what_it_is_for(tmp_path: Path) -> None:
     """Losses fall; a conversion keeps most of what was learnt; cameras are learnt on top; chunks stay usable."""
     before, first, last = None, {}, {}
     for name in STAGES:
-        done = stage(name, tmp_path / name, before, 200)
+        stage(name, tmp_path / name, before, SLOW_STEPS, batch_of_four)
         rows = read_metrics(tmp_path / name / "metrics.jsonl")
         first[name] = sum(row.loss for row in rows[:10]) / 10
         last[name] = sum(row.loss for row in rows[-20:]) / 20
         before = tmp_path / name
-        assert done.steps == 200
-        print(f"{name}: first ten {first[name]:.4f}, last twenty {last[name]:.4f}")
+        print(f"{name}: first ten {first[name]:.4f}, last twenty {last[name]:.4f}", flush=True)
     linear, gdn, hybrid, camera, chunk = STAGES
     assert last[linear] < 0.6 * first[linear]
     # A fresh model begins at first[linear]; a converted one keeps at least half of what the stage before had gained.
