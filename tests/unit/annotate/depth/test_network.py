@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.annotate_doubles import ArraySource, annotation_of, no_trajectory_of, path_of, points_of
-from wmkit.annotate.defaults import default_config, depth_backend
+from wmkit.annotate.defaults import DepthFrames, default_config, depth_backend
 from wmkit.annotate.depth.fusion import anchor_factor, named_fusion
 from wmkit.annotate.depth.line_fit import robust_line, smoothed
 from wmkit.annotate.depth.network import NetworkDepthConfig, aligned_maps, inverse_of, named_depth_model
