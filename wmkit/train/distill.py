@@ -57,7 +57,7 @@ def ode_loss(
     if distill is None:
         raise ValueError("ode_loss: expected a config that distils")
     batch, frames = x0.shape[:2]
-    noise = normal(config.seed, step, "noise", tuple(x0.shape)).to(x0)
+    noise = normal(config.seed, step, "noise", range(batch), tuple(x0.shape[1:])).to(x0)
     path = teacher_path(teacher, torch.cat([x0[:, :1], noise[:, 1:]], dim=1), seen, config, distill)
     chunks = config.chunks(frames)
     sizes = torch.tensor((frames,) if chunks is None else chunks.frames)

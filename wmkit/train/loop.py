@@ -141,7 +141,7 @@ def _teacher(config: TrainConfig, start: Mapping[str, Tensor] | None, team: Team
     if start is None:
         raise ConfigError(f"{config.recipe}: expected a run to distil, got none; name it with --start, on --resume too")
     if team.size > 1:
-        raise ConfigError(f"{config.recipe}: expected one process to distil, got {team.size}; leave --launcher out")
+        raise ConfigError(f"{config.recipe}: expected one process to distil, got {team.size}; leave --processes out")
     teacher = build_model(config.model, config.seed)
     adopt(teacher, start)
     return teacher.to(team.device).eval().requires_grad_(False)
