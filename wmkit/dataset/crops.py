@@ -11,7 +11,7 @@ from wmkit.camera import Array, ScaleKind, invert_rigid
 from wmkit.clip import rng_for
 from wmkit.dataset.decode import decode_frames, fit_frames, load_array
 from wmkit.dataset.loader_config import LoaderConfig
-from wmkit.dataset.schema import Sample, open_shards
+from wmkit.dataset.schema import VAL, Sample, open_shards
 from wmkit.errors import CorruptShardError, InputError
 
 __all__ = ["Crop", "Crops"]
@@ -45,14 +45,20 @@ class Crops:
         """Opens head and index; InputError when no sample gives a crop, else what `open_shards` raises."""
         folder = open_shards(shards)
         self._config, self._folder = config, folder.path
-        self.samples = tuple(sample for sample in folder.samples if len(_starts(sample.posed, config.frames)))
-        short = sum(1 for sample in folder.samples if sample.frames < config.frames)
-        unposed = len(folder.samples) - len(self.samples) - short
+        there = {sample.split for sample in folder.samples}
+        wanted = there - {VAL} if config.split is None else there & {config.split}
+        samples = [sample for sample in folder.samples if sample.split in wanted]
+        if not samples:
+            got = ", ".join(sorted(there)) or "none"
+            raise InputError(f"{shards}: expected samples of split {config.split or 'train'}, got {got}")
+        self.samples = tuple(sample for sample in samples if len(_starts(sample.posed, config.frames)))
+        short = sum(1 for sample in samples if sample.frames < config.frames)
+        unposed = len(samples) - len(self.samples) - short
         self.skipped: Mapping[str, int] = {"too_short": short, "unposed": unposed}
         if not self.samples:
             raise InputError(
                 f"{shards}: expected a sample with {config.frames} consecutive posed frames, got none of "
-                f"{len(folder.samples)} ({short} too short); ask for fewer frames"
+                f"{len(samples)} ({short} too short); ask for fewer frames"
             )
 
     def crop(self, number: int, draw: int) -> Crop:

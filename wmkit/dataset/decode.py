@@ -16,7 +16,7 @@ from wmkit.camera import Array, Intrinsics
 from wmkit.dataset.schema import Sample, read_part
 from wmkit.errors import CorruptShardError
 
-__all__ = ["count_frames", "decode_frames", "fit_frames", "load_array"]
+__all__ = ["count_frames", "cover", "decode_frames", "fit_cameras", "fit_frames", "load_array"]
 
 
 def load_array(folder: Path, sample: Sample, name: str, shape: tuple[int, ...], *, check: bool = True) -> Array:
@@ -81,15 +81,26 @@ def fit_frames(rgb: NDArray[np.uint8], cameras: Array, width: int, height: int) 
     The area filter shrinks, the bilinear one enlarges; both keep [0, w) on [0, w'), as `Intrinsics.resized` does.
     """
     h, w = rgb.shape[1:3]
+    size, left, top = cover(w, h, width, height)
+    if size != (w, h):
+        how = cv2.INTER_AREA if size[0] < w else cv2.INTER_LINEAR
+        rgb = np.stack([cv2.resize(frame, size, interpolation=how) for frame in rgb])
+    return rgb[:, top : top + height, left : left + width], fit_cameras(cameras, (w, h), (width, height))
+
+
+def fit_cameras(cameras: Array, was: tuple[int, int], fit: tuple[int, int]) -> Array:
+    """Cameras (N, 4) of frames of `was` px as those of what `fit_frames` makes of them; sizes (width, height)."""
+    size, left, top = cover(*was, *fit)
+    rows = [Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=was[0], height=was[1]) for fx, fy, cx, cy in cameras.tolist()]
+    moved = np.array([row.resized(*size).row for row in rows]).reshape(-1, 4)
+    return moved - np.array([0, 0, left, top], dtype=np.float64)
+
+
+def cover(w: int, h: int, width: int, height: int) -> tuple[tuple[int, int], int, int]:
+    """(width, height) px that w x h px are resized to, and left and top of the crop of `width` x `height` in it."""
     factor = max(width / w, height / h)
     size = (max(width, round(w * factor)), max(height, round(h * factor)))
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    if size != (w, h):
-        how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-        rgb = np.stack([cv2.resize(frame, size, interpolation=how) for frame in rgb])
-    rows = [Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=w, height=h) for fx, fy, cx, cy in cameras.tolist()]
-    moved = np.array([row.resized(*size).row for row in rows]) - np.array([0, 0, left, top], dtype=np.float64)
-    return rgb[:, top : top + height, left : left + width], moved
+    return size, (size[0] - width) // 2, (size[1] - height) // 2
 
 
 def count_frames(folder: Path, sample: Sample) -> int:

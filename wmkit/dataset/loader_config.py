@@ -17,6 +17,7 @@ class LoaderConfig:
     """A crop is `frames` consecutive posed frames, covering and centre-cropped to `height` x `width` px.
 
     batch_size      crops of one step, over all ranks.
+    split           whose samples are drawn; None: those of the build's own split, never val.
     steps           where the stream ends, counted from the beginning of the run; None: it does not.
     shuffle_block   samples that are neighbours on disk and are drawn near one another.
     shuffle_window  blocks that are shuffled together.
@@ -30,6 +31,7 @@ class LoaderConfig:
     width: int
     batch_size: int
     seed: int = 0
+    split: str | None = None
     steps: int | None = None
     shuffle_block: int = 64
     shuffle_window: int = 16

@@ -7,6 +7,7 @@
         .json            clip, view, frames (size, crop, fps, true time_s), scale, verdicts, provenance, caption
         .trajectory.npy  (N, 4, 4) f8 world_from_cam, in the unit of .json: scale.unit; NaN rows are unposed frames
         .intrinsics.npy  (N, 4) f8 fx fy cx cy in px of the mp4's frames
+        .txt             the caption, UTF-8, of a clip that has one
     index.parquet        one row a sample: shard, key, frames, size, scale, which frames are posed, and of every part
                          its offset and size in the shard and its xxh3
     shards.json          counts, bytes and sha256 a shard and of the index, thresholds and options used, corpus hash,
@@ -40,6 +41,7 @@ __all__ = [
     "PARTS",
     "SCHEMA_VERSION",
     "SHARDS_NAME",
+    "VAL",
     "Part",
     "Sample",
     "Shard",
@@ -55,8 +57,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+VAL = "val"  # the split that is never drawn from unless it is named
 SHARDS_NAME, INDEX_NAME, BUILDING_NAME = "shards.json", "index.parquet", "building.json"
-PARTS = ("intrinsics.npy", "json", "mp4", "trajectory.npy")  # sorted, and in this order they lie in a shard
+PARTS = ("intrinsics.npy", "json", "mp4", "trajectory.npy")  # of every sample; all parts lie in a shard sorted by name
 CONVENTIONS = {
     "axes": "OpenCV: x right, y down, z forward",
     "trajectory.npy": "(N, 4, 4) world_from_cam: maps a point in camera coordinates to world coordinates; NaN rows "
@@ -98,6 +101,7 @@ class Part:
 class Sample:
     """One row of the index.
 
+    shard          its name begins with the split.
     width, height  px, of the mp4's frames.
     posed          (N,) bool.
     parts          in the order they lie in the shard.
@@ -111,6 +115,11 @@ class Sample:
     scale: ScaleKind
     posed: NDArray[np.bool_]
     parts: tuple[Part, ...]
+
+    @property
+    def split(self) -> str:
+        """The first part of the shard's name."""
+        return self.shard.rpartition("-")[0]
 
     def part(self, name: str) -> Part:
         """Where the part `name` lies; CorruptShardError when the index has none."""
