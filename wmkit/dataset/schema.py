@@ -31,7 +31,9 @@ import xxhash
 from numpy.typing import NDArray
 
 from wmkit.camera import ScaleKind
+from wmkit.dataset.remote_shards import RemoteShards
 from wmkit.errors import ConfigError, CorruptShardError, InputError
+from wmkit.video.reference import is_url
 
 __all__ = [
     "BUILDING_NAME",
@@ -42,6 +44,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "SHARDS_NAME",
     "VAL",
+    "Folder",
     "Part",
     "Sample",
     "Shard",
@@ -139,11 +142,15 @@ class Shard:
     samples: int
 
 
+Folder = Path | RemoteShards
+"""Where shards lie: a folder on this machine, or one behind a URL."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShardsFolder:
     """An opened shards folder: `head` is shards.json, the samples are in the order of the shards."""
 
-    path: Path
+    path: Folder
     head: Mapping[str, Any]
     shards: tuple[Shard, ...]
     samples: tuple[Sample, ...]
@@ -174,17 +181,21 @@ def index_bytes(samples: Sequence[Sample]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def read_head(path: Path) -> dict[str, Any]:
+def read_head(path: Folder) -> dict[str, Any]:
     """shards.json of the folder `path`.
 
     InputError when it is no shards folder, ConfigError for another schema version, CorruptShardError when damaged.
     """
     file = path / SHARDS_NAME
-    if not file.is_file():
+    if isinstance(path, RemoteShards):
+        data = path.read(SHARDS_NAME)
+    elif (path / SHARDS_NAME).is_file():
+        data = (path / SHARDS_NAME).read_bytes()
+    else:
         hint = "an unfinished one; run" if (path / BUILDING_NAME).exists() else "found none; run"
         raise InputError(f"{path}: expected a shards folder (with {SHARDS_NAME}), {hint} wmkit build-shards")
     try:
-        head = json.loads(file.read_bytes())
+        head = json.loads(data)
         version = head["schema_version"]
     except (ValueError, KeyError, TypeError):
         raise CorruptShardError(f"{file}: expected a JSON head with a schema_version; build the shards again") from None
@@ -193,28 +204,37 @@ def read_head(path: Path) -> dict[str, Any]:
     return head
 
 
-def open_shards(path: Path) -> ShardsFolder:
-    """Head and index of the folder `path`; every shard is there at its full size.
+def open_shards(path: Path | str) -> ShardsFolder:
+    """Head and index of the folder or URL `path`; every shard is there at its full size.
 
     Raises what `read_head` raises, and CorruptShardError naming the index or the shard that is damaged or short.
     """
-    head = read_head(path)
-    shards = head_shards(path, head)
+    folder = RemoteShards(path) if isinstance(path, str) and is_url(path) else Path(path)
+    head = read_head(folder)
+    shards = head_shards(folder, head)
     for shard in shards:
-        size = (path / shard.name).stat().st_size if (path / shard.name).is_file() else None
+        size = _size(folder, shard.name)
         if size != shard.size:
             got = "no such file" if size is None else f"{size}"
             raise CorruptShardError(
-                f"{path / shard.name}: expected {shard.size} bytes, got {got}; build the shards again"
+                f"{folder / shard.name}: expected {shard.size} bytes, got {got}; build the shards again"
             )
-    return ShardsFolder(path=path, head=head, shards=shards, samples=read_index(path, head))
+    return ShardsFolder(path=folder, head=head, shards=shards, samples=read_index(folder, head))
 
 
-def part_bytes(folder: Path, sample: Sample, part: Part, *, check: bool = True) -> tuple[bytes, str | None]:
+def _size(folder: Folder, name: str) -> int | None:
+    if isinstance(folder, RemoteShards):
+        return folder.size(name)
+    return (folder / name).stat().st_size if (folder / name).is_file() else None
+
+
+def part_bytes(folder: Folder, sample: Sample, part: Part, *, check: bool = True) -> tuple[bytes, str | None]:
     """What lies where a part should be, and what is wrong with it (None: nothing), for people.
 
     Without `check` nothing but its length is.
     """
+    if isinstance(folder, RemoteShards):
+        return _checked(part, *folder.pread(sample, part), check=check)
     try:
         descriptor = os.open(os.path.join(folder, sample.shard), os.O_RDONLY)
         try:
@@ -223,6 +243,12 @@ def part_bytes(folder: Path, sample: Sample, part: Part, *, check: bool = True) 
             os.close(descriptor)
     except OSError as error:
         return b"", f"expected .{part.name}, got {error.strerror}"
+    return _checked(part, data, None, check=check)
+
+
+def _checked(part: Part, data: bytes, wrong: str | None, *, check: bool) -> tuple[bytes, str | None]:
+    if wrong is not None:
+        return data, f"expected .{part.name}, got {wrong}"
     if len(data) != part.size:
         return data, f"expected .{part.name} whole, got {len(data)} of {part.size} bytes"
     if check and checksum(data) != part.xxh3:
@@ -230,7 +256,7 @@ def part_bytes(folder: Path, sample: Sample, part: Part, *, check: bool = True) 
     return data, None
 
 
-def read_part(folder: Path, sample: Sample, name: str, *, check: bool = True) -> bytes:
+def read_part(folder: Folder, sample: Sample, name: str, *, check: bool = True) -> bytes:
     """One part's bytes by its offset; CorruptShardError naming shard, sample and part when they differ.
 
     Without `check` only a part that is cut short is noticed.
@@ -241,7 +267,7 @@ def read_part(folder: Path, sample: Sample, name: str, *, check: bool = True) ->
     return data
 
 
-def head_shards(path: Path, head: Mapping[str, Any]) -> tuple[Shard, ...]:
+def head_shards(path: Folder, head: Mapping[str, Any]) -> tuple[Shard, ...]:
     """The shards that the head of the folder `path` lists; CorruptShardError when it lists none it could mean."""
     try:
         shards = tuple(
@@ -256,11 +282,11 @@ def head_shards(path: Path, head: Mapping[str, Any]) -> tuple[Shard, ...]:
     return shards
 
 
-def read_index(folder: Path, head: Mapping[str, Any]) -> tuple[Sample, ...]:
+def read_index(folder: Folder, head: Mapping[str, Any]) -> tuple[Sample, ...]:
     """The rows of the index in `folder`; CorruptShardError when it is not the one that `head` vouches for."""
     path = folder / INDEX_NAME
     try:
-        data = path.read_bytes()
+        data = folder.read(INDEX_NAME) if isinstance(folder, RemoteShards) else (folder / INDEX_NAME).read_bytes()
         if hashlib.sha256(data).hexdigest() != head["index"]["sha256"]:
             raise CorruptShardError(f"{path}: expected the bytes {SHARDS_NAME} vouches for; build the shards again")
         table = pq.ParquetFile(pa.BufferReader(data)).read().cast(INDEX_SCHEMA)
