@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wmkit.annotate.pipeline import AnnotateConfig
     from wmkit.annotate.run import RunOptions, RunSummary
     from wmkit.annotate.scale_flags import ScaleFlags
+    from wmkit.executor import ExecutorOptions
 
 __all__ = ["RERUN_FLAGS", "DecoderName", "ExecutorName", "ExportFormat", "StopAfter", "verbs"]
 
@@ -31,6 +32,9 @@ RERUN_FLAGS = frozenset(
 
 SourcesArgument = Annotated[
     list[str], typer.Argument(metavar="PATH", help="Videos, image folders, folders of them, URLs, .csv, .parquet.")
+]
+RayAddressFlag = Annotated[
+    str | None, typer.Option(metavar="auto|local|HOST:PORT", help="Ray cluster. [default: RAY_ADDRESS, else local]")
 ]
 Lengths = list[str] | None
 BaselineFlag = Annotated[Lengths, typer.Option(metavar="A:B=M[±S]", help="Frames A and B, metres apart.")]
@@ -67,6 +71,7 @@ def annotate(
     pose_command: Annotated[str | None, typer.Option(metavar="CMD", help="Experimental: a program's poses.")] = None,
     pose_weights: Annotated[str | None, typer.Option(metavar="NAME", help="Fetched weights it is told of.")] = None,
     executor: Annotated[ExecutorName, typer.Option(help="Ray actors, or plain processes.")] = "ray",
+    ray_address: RayAddressFlag = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes. [default: one a core]")] = None,
     clip_timeout_s: Annotated[float, typer.Option(help="Seconds a clip may take before it is given up.")] = 900.0,
     clip_memory_gib: Annotated[float, typer.Option(help="GiB a worker may hold before its clip is given up.")] = 6.0,
@@ -84,7 +89,6 @@ def annotate(
     from wmkit.annotate.priors import prior_config
     from wmkit.annotate.run import RunOptions
     from wmkit.annotate.scale_flags import cues_of_flags
-    from wmkit.executor import ExecutorOptions
     from wmkit.video import VideoConfig
 
     video = VideoConfig(decoder=decoder, fps=parsed_fps(fps), max_side=max_side, image_fps=image_fps)
@@ -98,11 +102,23 @@ def annotate(
         caption=captions_of_flags(captions, caption_model),
         stop_after=stop_after,
     )
-    workforce = ExecutorOptions(kind=executor, workers=workers, timeout_s=clip_timeout_s, memory_gib=clip_memory_gib)
-    rerun = _given_flags(context)
+    workforce, rerun = _workforce(context.params), _given_flags(context)
     options = RunOptions(executor=workforce, update=update, retry=retry_failed, rehash=rehash, rerun=rerun)
     summary = _run(paths, out, config, options, json_output)
     return summary.exit_code(strict=strict)
+
+
+def _workforce(given: dict[str, Any]) -> "ExecutorOptions":
+    """Those of annotate's flags that say who works, and within which limits."""
+    from wmkit.executor import ExecutorOptions
+
+    return ExecutorOptions(
+        kind=given["executor"],
+        workers=given["workers"],
+        ray_address=given["ray_address"],
+        timeout_s=given["clip_timeout_s"],
+        memory_gib=given["clip_memory_gib"],
+    )
 
 
 def _run(
