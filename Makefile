@@ -2,13 +2,14 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test lint slow learn gpu clean
+.PHONY: help setup demo test lint slow learn chaos gpu clean
 
 help:
 	@echo "make demo   four synthetic clips: annotate, report, train a minute, sample, evaluate"
 	@echo "make test   lint, types, import contracts, tests (without the slow ones)"
 	@echo "make slow   the tests that take minutes"
 	@echo "make learn  proof that training through the whole line makes a model that uses its cameras: a table"
+	@echo "make chaos  a hundred faults at random points of a run, and the corpus is none the worse"
 	@echo "make lint   lint, types and import contracts alone"
 	@echo "make gpu    figures of this machine's GPU as JSON lines; needs torch alone, makes no .venv"
 	@echo "make clean  remove what the tools left behind; .venv stays"
@@ -28,6 +29,9 @@ slow: setup
 
 learn: setup
 	@PYTHONPATH=. $(BIN)/python benchmarks/learn.py
+
+chaos: setup # FAULTS=n, EXECUTOR=ray
+	@$(BIN)/python -m tests.faults.chaos --faults $(or $(FAULTS),100) --executor $(or $(EXECUTOR),local)
 
 lint: setup
 	@rc=0; \

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from webdataset.compat import WebDataset
-from webdataset.shardlists import split_by_node
 
+from wmkit.bench.loader import bare_pread, checked_parts, webdataset_bytes
 from wmkit.camera import ScaleKind
-from wmkit.dataset.order import BlockShuffle
-from wmkit.dataset.schema import Part, Sample, checksum, part_bytes
+from wmkit.dataset.schema import Part, Sample, checksum
 from wmkit.dataset.tar import ShardFile
 
 SIZES = {"intrinsics.npy": 2_700, "json": 12_000, "mp4": 0, "trajectory.npy": 10_500}  # bytes, of 81 frames
@@ -39,36 +36,6 @@ def written(folder: Path, count: int, mp4: int) -> list[Sample]:
     return samples
 
 
-def webdataset_stream(folder: Path) -> int:
-    """Bytes that the plain library yields, in tar order, not decoded."""
-    stream = WebDataset(str(folder / NAME), shardshuffle=False, nodesplitter=split_by_node)
-    return sum(len(data) for sample in stream for data in sample.values() if isinstance(data, bytes))
-
-
-def ours(folder: Path, samples: list[Sample], *, check: bool) -> int:
-    """Bytes read part by part in shuffled order, as the loader reads them."""
-    shuffle = BlockShuffle(len(samples), 0, block=64, window=16)
-    total = 0
-    for draw in range(len(samples)):
-        sample = samples[shuffle.sample(draw)]
-        for part in sample.parts:
-            data, wrong = part_bytes(folder, sample, part, check=check)
-            if wrong:
-                raise SystemExit(wrong)
-            total += len(data)
-    return total
-
-
-def bare(folder: Path, samples: list[Sample]) -> int:
-    """The limit: nothing but `pread` of every part, one open file."""
-    descriptor, total = os.open(folder / NAME, os.O_RDONLY), 0
-    for sample in samples:
-        for part in sample.parts:
-            total += len(os.pread(descriptor, part.size, part.offset))
-    os.close(descriptor)
-    return total
-
-
 def main() -> None:
     """Three rounds, one reader after the other; the quickest of each."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -80,12 +47,12 @@ def main() -> None:
         folder = Path(name)
         samples = written(folder, arguments.samples, arguments.mp4)
         readers: dict[str, Callable[[], int]] = {
-            "webdataset": lambda: webdataset_stream(folder),
-            "ours, integrity full": lambda: ours(folder, samples, check=True),
-            "ours, integrity off": lambda: ours(folder, samples, check=False),
-            "bare pread": lambda: bare(folder, samples),
+            "webdataset": lambda: webdataset_bytes([str(folder / NAME)]),
+            "ours, integrity full": lambda: checked_parts(folder, samples, check=True),
+            "ours, integrity off": lambda: checked_parts(folder, samples, check=False),
+            "bare pread": lambda: bare_pread(folder, samples),
         }
-        wanted, costs_s = bare(folder, samples), dict.fromkeys(readers, float("inf"))
+        wanted, costs_s = bare_pread(folder, samples), dict.fromkeys(readers, float("inf"))
         for _ in range(3):
             for reader, read in readers.items():
                 start_s = time.process_time()

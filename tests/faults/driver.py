@@ -1,4 +1,4 @@
-"""`python -m tests.faults.driver IN OUT EXECUTOR [DIE_AT]`: one run, for tests that kill it.
+"""`python -m tests.faults.driver IN OUT EXECUTOR [DIE_AT [retry]]`: one run, for tests that kill it.
 
 DIE_AT is "before:WORD" or "after:WORD": the process kills itself right before or after the rename that puts a file
 with WORD in its name, or in its folder's, in place; a ledger's part ("part-") only once a clip has its folder, since a
@@ -33,10 +33,10 @@ def die_at(point: str, corpus: Path | None = None) -> None:
     os.replace = deadly
 
 
-def main(inputs: str, out: str, executor: str, point: str = "") -> int:
+def main(inputs: str, out: str, executor: str, point: str = "", retry: str = "") -> int:
     if point:
         die_at(point, Path(out))
-    options = RunOptions(executor=ExecutorOptions(kind=executor, workers=2, timeout_s=60.0))
+    options = RunOptions(executor=ExecutorOptions(kind=executor, workers=2, timeout_s=60.0), retry=retry == "retry")
     summary = run_annotate([inputs], out, dummy_config(slow_s=0.3), options, LineProgress(sys.stderr))
     print(json.dumps(summary.to_json()))
     return summary.exit_code(strict=False)

@@ -64,6 +64,28 @@ def bench_depth_maps(
     return result.exit_code
 
 
+@verbs.command()
+def loader(
+    shards: Annotated[Path, typer.Argument(metavar="SHARDS", help="Shards folder to read.")] = Path("shards"),
+    frames: Annotated[int, typer.Option(help="Frames of a crop.")] = 17,
+    height: Annotated[int, typer.Option(help="px of a crop.")] = 256,
+    width: Annotated[int, typer.Option(help="px of a crop.")] = 256,
+    batch_size: Annotated[int, typer.Option(help="Crops of a step.")] = 4,
+    steps: Annotated[int, typer.Option(help="Batches to wait for.")] = 32,
+    workers: Annotated[int, typer.Option(help="DataLoader's; 0 is this process.")] = 1,
+    json_output: JsonFlag = False,
+) -> None:
+    """Samples and frames a core-second beside webdataset, bare pread and PyAV; how long a batch waits."""
+    from wmkit.bench.loader import LoaderBenchOptions, bench_loader
+
+    options = LoaderBenchOptions(
+        frames=frames, height=height, width=width, batch_size=batch_size, steps=steps, workers=workers
+    )
+    with stdout_for(json_output):
+        result = bench_loader(shards, options)
+    tell(result.to_json(), result.lines(), json_output)
+
+
 @verbs.command("scale")
 def bench_scale_intervals(
     draws: Annotated[int, typer.Option(help="Random situations of each cue.")] = 1000,

@@ -34,6 +34,9 @@ RERUN_FLAGS = frozenset(
 SourcesArgument = Annotated[
     list[str], typer.Argument(metavar="PATH", help="Videos, image folders, folders of them, URLs, .csv, .parquet.")
 ]
+RayAddressFlag = Annotated[
+    str | None, typer.Option(metavar="auto|local|HOST:PORT", help="Ray cluster. [default: RAY_ADDRESS, else local]")
+]
 Lengths = list[str] | None
 BaselineFlag = Annotated[Lengths, typer.Option(metavar="A:B=M[±S]", help="Frames A and B, metres apart.")]
 ObjectFlag = Annotated[
@@ -72,6 +75,7 @@ def annotate(
     pose_command: Annotated[str | None, typer.Option(metavar="CMD", help="Experimental: a program's poses.")] = None,
     pose_weights: Annotated[str | None, typer.Option(metavar="NAME", help="Fetched weights it is told of.")] = None,
     executor: Annotated[ExecutorName, typer.Option(help="Ray actors, or plain processes.")] = "ray",
+    ray_address: RayAddressFlag = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes. [default: one a core]")] = None,
     clip_timeout_s: Annotated[float, typer.Option(help="Seconds a clip may take before it is given up.")] = 900.0,
     clip_memory_gib: Annotated[float, typer.Option(help="GiB a worker may hold before its clip is given up.")] = 6.0,
@@ -137,6 +141,19 @@ def _dry_run(paths: list[str], out: Path, config: "AnnotateConfig", update: bool
     return 0
 
 
+def _workforce(given: dict[str, Any]) -> "ExecutorOptions":
+    """Those of annotate's flags that say who works, and within which limits."""
+    from wmkit.executor import ExecutorOptions
+
+    return ExecutorOptions(
+        kind=given["executor"],
+        workers=given["workers"],
+        ray_address=given["ray_address"],
+        timeout_s=given["clip_timeout_s"],
+        memory_gib=given["clip_memory_gib"],
+    )
+
+
 def _run(
     paths: list[str], out: Path, config: "AnnotateConfig", options: "RunOptions", json_output: bool
 ) -> "RunSummary":
@@ -191,18 +208,6 @@ def _scale_flags(given: dict[str, Any]) -> "ScaleFlags":
         metric_depth=given["metric_depth"],
         factor=given["scale"],
         given_poses=given["poses"] is not None or given["pose_command"] is not None,
-    )
-
-
-def _workforce(given: dict[str, Any]) -> "ExecutorOptions":
-    """Who works, and what a clip may take."""
-    from wmkit.executor import ExecutorOptions
-
-    return ExecutorOptions(
-        kind=given["executor"],
-        workers=given["workers"],
-        timeout_s=given["clip_timeout_s"],
-        memory_gib=given["clip_memory_gib"],
     )
 
 

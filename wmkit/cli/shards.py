@@ -1,5 +1,6 @@
 """Verbs that make and check shards."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,11 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from wmkit.cli.shared import CorpusArgument, JsonFlag, stdout_for, tell
+from wmkit.errors import InputError
 
 __all__ = ["verbs"]
 
 ScaleChoice = Literal["any", "metric"]
 VideoChoice = Literal["encode", "copy"]
+SplitChoice = Literal["source", "folder"]
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 verbs = typer.Typer()
 
@@ -27,6 +31,10 @@ def build_shards(
         Path | None, typer.Option(metavar="FILE.json", help="What other tools measured, by clip.")
     ] = None,
     scale: Annotated[ScaleChoice, typer.Option(help="metric drops clips whose scale is unknown.")] = "any",
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Frames made to cover it, and cropped.")] = None,
+    max_shard_size: Annotated[str, typer.Option(metavar="SIZE", help="Of a tar: bytes, or 512MiB, 1GiB.")] = "1GiB",
+    val: Annotated[float, typer.Option(metavar="SHARE", help="Share of the sources that go into a split val.")] = 0.0,
+    split_by: Annotated[SplitChoice, typer.Option(help="What is never on both sides of a split.")] = "source",
     video: Annotated[VideoChoice, typer.Option(help="copy takes the source file, if used as it is.")] = "encode",
     workers: Annotated[int | None, typer.Option(help="Samples made at once. [default: one a core]")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what passes; write nothing.")] = False,
@@ -37,7 +45,17 @@ def build_shards(
     from wmkit.dataset.writer import BuildOptions, try_thresholds
     from wmkit.dataset.writer import build_shards as build
 
-    options = BuildOptions(thresholds=thresholds, scores=scores, scale=scale, video=video, workers=workers)
+    options = BuildOptions(
+        thresholds=thresholds,
+        scores=scores,
+        scale=scale,
+        video=video,
+        size=_parsed_size(size),
+        val_share=val,
+        split_by=split_by,
+        shard_bytes=_parsed_bytes(max_shard_size),
+        workers=workers,
+    )
     if dry_run:
         tried = try_thresholds(corpus, options)
         tell(tried.to_json(), tried.lines(), json_output)
@@ -46,6 +64,21 @@ def build_shards(
         summary = build(corpus, out, options, counter_for(sys.stderr, "clips"))
     tell(summary.to_json(), summary.lines(), json_output)
     return summary.exit_code
+
+
+def _parsed_size(text: str | None) -> tuple[int, int] | None:
+    """(height, width) px of `704x1280`."""
+    found = re.fullmatch(r"(\d+)x(\d+)", text or "")
+    if text is not None and found is None:
+        raise InputError(f"--size: expected HEIGHTxWIDTH in px as in 704x1280, got {text!r}")
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+def _parsed_bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([a-z]*)", text.lower())
+    if found is None or found[2] not in UNITS:
+        raise InputError(f"--max-shard-size: expected bytes, or a number of KiB, MiB or GiB, got {text!r}")
+    return int(float(found[1]) * UNITS[found[2]])
 
 
 @verbs.command()

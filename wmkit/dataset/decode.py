@@ -1,7 +1,6 @@
 """A sample's parts as arrays: checked cameras, decoded frames, frames made to fit a size with their cameras."""
 
 import io
-from pathlib import Path
 
 import av
 import cv2
@@ -13,13 +12,13 @@ from numpy.typing import NDArray
 
 from wmkit.atomic import HEADER_LOCK
 from wmkit.camera import Array, Intrinsics
-from wmkit.dataset.schema import Sample, read_part
+from wmkit.dataset.schema import Folder, Sample, read_part
 from wmkit.errors import CorruptShardError
 
-__all__ = ["count_frames", "decode_frames", "fit_frames", "load_array"]
+__all__ = ["count_frames", "cover", "decode_frames", "fit_cameras", "fit_frames", "load_array"]
 
 
-def load_array(folder: Path, sample: Sample, name: str, shape: tuple[int, ...], *, check: bool = True) -> Array:
+def load_array(folder: Folder, sample: Sample, name: str, shape: tuple[int, ...], *, check: bool = True) -> Array:
     """A float64 array part, checked against `shape`; CorruptShardError when it is none or has another one.
 
     `check`: its bytes are held against the index first.
@@ -36,8 +35,10 @@ def load_array(folder: Path, sample: Sample, name: str, shape: tuple[int, ...], 
     return array
 
 
-def decode_frames(folder: Path, sample: Sample, start: int, count: int, *, check: bool = True) -> NDArray[np.uint8]:
-    """(count, height, width, 3) RGB of consecutive frames; CorruptShardError when the mp4 does not hold them.
+def decode_frames(
+    folder: Folder, sample: Sample, start: int, count: int, stride: int = 1, *, check: bool = True
+) -> NDArray[np.uint8]:
+    """(count, height, width, 3) RGB of every `stride`-th frame; CorruptShardError when the mp4 does not hold them.
 
     Frames are counted by their place in presentation order; decoding begins at the last keyframe that is not later.
     `check`: the mp4's bytes are held against the index first.
@@ -48,29 +49,30 @@ def decode_frames(folder: Path, sample: Sample, start: int, count: int, *, check
         with av.open(io.BytesIO(data), "r", format="mp4") as container:
             stream = container.streams.video[0]
             timed = [(packet.pts, packet) for packet in container.demux(stream) if packet.pts is not None]
-            shown = sorted(pts for pts, packet in timed if not packet.is_discard)[start : start + count]
+            every = sorted(pts for pts, packet in timed if not packet.is_discard)
+            shown = every[start : start + (count - 1) * stride + 1 : stride]
             if len(shown) == count:
                 first = max(i for i, (pts, packet) in enumerate(timed) if packet.is_keyframe and pts <= shown[0])
-                rgb = _decoded([packet for _, packet in timed[first:]], stream, shown[0], shown[-1])
+                rgb = _decoded([packet for _, packet in timed[first:]], stream, shown)
     except (FFmpegError, IndexError, ValueError) as error:
         raise CorruptShardError(f"{sample.shard}: expected {sample.key}.mp4 to decode, got {error}") from None
     if len(rgb) != count or rgb[0].shape != (sample.height, sample.width, 3):
         size = f"{rgb[0].shape[1]}x{rgb[0].shape[0]} px" if rgb else "no picture"
         raise CorruptShardError(
             f"{sample.shard}: expected {sample.frames} frames of {sample.width}x{sample.height} px in {sample.key}.mp4"
-            f", got {len(rgb)} of frames {start} to {start + count - 1}, {size}"
+            f", got {len(rgb)} of {count} frames from {start} on, {size}"
         )
     return np.stack(rgb)
 
 
-def _decoded(packets: list[Packet], stream: VideoStream, first_pts: int, last_pts: int) -> list[NDArray[np.uint8]]:
-    """RGB of the frames from `first_pts` to `last_pts`; `packets` begin with a keyframe."""
-    rgb = []
+def _decoded(packets: list[Packet], stream: VideoStream, shown: list[int]) -> list[NDArray[np.uint8]]:
+    """RGB of the frames of these increasing pts; `packets` begin with a keyframe."""
+    rgb, wanted = [], set(shown)
     for packet in (*packets, None):  # None flushes the decoder
         for frame in stream.codec_context.decode(packet):
-            if frame.pts is not None and first_pts <= frame.pts <= last_pts:
+            if frame.pts in wanted:
                 rgb.append(frame.to_ndarray(format="rgb24"))
-                if frame.pts == last_pts:
+                if frame.pts == shown[-1]:
                     return rgb
     return rgb
 
@@ -81,18 +83,29 @@ def fit_frames(rgb: NDArray[np.uint8], cameras: Array, width: int, height: int) 
     The area filter shrinks, the bilinear one enlarges; both keep [0, w) on [0, w'), as `Intrinsics.resized` does.
     """
     h, w = rgb.shape[1:3]
+    size, left, top = cover(w, h, width, height)
+    if size != (w, h):
+        how = cv2.INTER_AREA if size[0] < w else cv2.INTER_LINEAR
+        rgb = np.stack([cv2.resize(frame, size, interpolation=how) for frame in rgb])
+    return rgb[:, top : top + height, left : left + width], fit_cameras(cameras, (w, h), (width, height))
+
+
+def fit_cameras(cameras: Array, was: tuple[int, int], fit: tuple[int, int]) -> Array:
+    """Cameras (N, 4) of frames of `was` px as those of what `fit_frames` makes of them; sizes (width, height)."""
+    size, left, top = cover(*was, *fit)
+    rows = [Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=was[0], height=was[1]) for fx, fy, cx, cy in cameras.tolist()]
+    moved = np.array([row.resized(*size).row for row in rows]).reshape(-1, 4)
+    return moved - np.array([0, 0, left, top], dtype=np.float64)
+
+
+def cover(w: int, h: int, width: int, height: int) -> tuple[tuple[int, int], int, int]:
+    """(width, height) px that w x h px are resized to, and left and top of the crop of `width` x `height` in it."""
     factor = max(width / w, height / h)
     size = (max(width, round(w * factor)), max(height, round(h * factor)))
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    if size != (w, h):
-        how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-        rgb = np.stack([cv2.resize(frame, size, interpolation=how) for frame in rgb])
-    rows = [Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=w, height=h) for fx, fy, cx, cy in cameras.tolist()]
-    moved = np.array([row.resized(*size).row for row in rows]) - np.array([0, 0, left, top], dtype=np.float64)
-    return rgb[:, top : top + height, left : left + width], moved
+    return size, (size[0] - width) // 2, (size[1] - height) // 2
 
 
-def count_frames(folder: Path, sample: Sample) -> int:
+def count_frames(folder: Folder, sample: Sample) -> int:
     """How many frames of the mp4 decode, all of the index's size; CorruptShardError when one does not."""
     data = read_part(folder, sample, "mp4")
     count = 0

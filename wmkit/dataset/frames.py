@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.camera import Array
+from wmkit.dataset.decode import fit_frames
 from wmkit.video import FrameSource
 from wmkit.video.encode import write_mp4
 
@@ -31,13 +32,16 @@ def mean_rate(time_s: Array) -> Fraction:
     return max(rate, Fraction(1, 1001))
 
 
-def encode_clip(frames: FrameSource, path: Path) -> int:
-    """Write every output frame of the clip, cropped to an even size, to `path` as H.264; how many there were.
+def encode_clip(frames: FrameSource, path: Path, fit: tuple[int, int] | None = None) -> int:
+    """Write every output frame of the clip to `path` as H.264; how many there were.
+
+    fit  (width, height) px, even, that each frame is made to cover and cropped to; None: cropped to an even size.
 
     Raises ClipError when the source no longer decodes to them, InputError when the disk or the encoder refuses.
     """
-    size = even_size(frames.view.width, frames.view.height)
-    return write_mp4(path, _pictures(frames, size), mean_rate(frames.view.time_s), size, crf=CRF, gop=GOP)
+    size = fit or even_size(frames.view.width, frames.view.height)
+    pictures = _pictures(frames, size) if fit is None else _fitted(frames, fit)
+    return write_mp4(path, pictures, mean_rate(frames.view.time_s), size, crf=CRF, gop=GOP)
 
 
 def copy_refusal(frames: FrameSource, head: bytes) -> str | None:
@@ -62,6 +66,11 @@ def copy_refusal(frames: FrameSource, head: bytes) -> str | None:
     if len(view) != len(facts.pts_s):
         return f"{len(view)} of its {len(facts.pts_s)} frames were annotated"
     return None
+
+
+def _fitted(frames: FrameSource, fit: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+    for window in frames.windows():
+        yield from fit_frames(window.rgb, np.zeros((0, 4)), *fit)[0]
 
 
 def _pictures(frames: FrameSource, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:

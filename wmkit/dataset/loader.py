@@ -19,8 +19,11 @@ from wmkit.dataset.crops import Crop, Crops
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.order import BlockShuffle, Mixture, Segment
 from wmkit.errors import ConfigError, CorruptShardError, InputError
+from wmkit.video.reference import is_url
 
 __all__ = ["StreamingShards"]
+
+READ_AHEAD = 2  # steps of a worker: the one it makes and the next
 
 
 class _Drawn(NamedTuple):
@@ -44,14 +47,14 @@ class StreamingShards(IterableDataset[Batch]):
 
     def __init__(
         self,
-        shards: Path | Sequence[Path],
+        shards: Path | str | Sequence[Path | str],
         config: LoaderConfig,
         *,
         weights: Sequence[int] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Opens the heads and indexes of the folders.
+        """Opens the heads and indexes of the folders, each a path or a URL that fsspec knows.
 
         weights           draws of each folder in every sum(weights); None is one of each.
         rank, world_size  of this process; each has batch_size / world_size crops of every step, give or take one.
@@ -60,7 +63,7 @@ class StreamingShards(IterableDataset[Batch]):
         in a step; else what `open_shards` raises.
         """
         super().__init__()
-        folders = [shards] if isinstance(shards, Path) else list(shards)
+        folders = [shards] if isinstance(shards, Path | str) else list(shards)
         weights = [1] * len(folders) if weights is None else list(weights)
         if not folders or len(weights) != len(folders):
             raise InputError(f"weights: expected one for each of {len(folders)} folders, got {weights}")
@@ -71,6 +74,7 @@ class StreamingShards(IterableDataset[Batch]):
         self._config = config
         self._share = range(rank * config.batch_size // world_size, (rank + 1) * config.batch_size // world_size)
         self._crops = tuple(Crops(folder, config) for folder in folders)
+        self._remote = any(isinstance(folder, str) and is_url(folder) for folder in folders)
         self.samples = tuple(len(crops.samples) for crops in self._crops)
         self.skipped: Mapping[str, int] = {
             reason: sum(crops.skipped[reason] for crops in self._crops) for reason in self._crops[0].skipped
@@ -88,6 +92,8 @@ class StreamingShards(IterableDataset[Batch]):
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         while self._config.steps is None or self._step + worker < self._config.steps:
+            for ahead in range(READ_AHEAD):
+                self._will_need(self._step + worker + ahead * workers)
             batch = self._batch(self._step + worker, self._share)
             self._step += workers  # of all workers alike: a worker's state fits the same worker again
             yield batch
@@ -163,6 +169,14 @@ class StreamingShards(IterableDataset[Batch]):
             step=step,
             damaged=tuple(key for item in drawn for key in item.damaged),
         )
+
+    def _will_need(self, step: int) -> None:
+        """Let remote samples of this rank's share of a step come while an earlier one is decoded."""
+        if self._config.steps is not None and step >= self._config.steps:
+            return
+        for place in self._share if self._remote else ():
+            source, nth = self._mixture.at(step * self._config.batch_size + place)
+            self._crops[source].will_need(self._orders[source].sample(nth))
 
     def _draw(self, draw: int) -> _Drawn:
         """The crop of one draw of the run; a damaged sample's neighbour on disk stands in for it, budget permitting."""

@@ -14,9 +14,11 @@ SAMPLED_EVERY = 64  # draws
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoaderConfig:
-    """A crop is `frames` consecutive posed frames, covering and centre-cropped to `height` x `width` px.
+    """A crop is `frames` posed frames, `stride` apart, covering and centre-cropped to `height` x `width` px.
 
+    stride          frames of the sample from one of the crop to the next; 1: neighbours.
     batch_size      crops of one step, over all ranks.
+    split           whose samples are drawn; None: those of the build's own split, never val.
     steps           where the stream ends, counted from the beginning of the run; None: it does not.
     shuffle_block   samples that are neighbours on disk and are drawn near one another.
     shuffle_window  blocks that are shuffled together.
@@ -31,6 +33,8 @@ class LoaderConfig:
     width: int
     batch_size: int
     seed: int = 0
+    split: str | None = None
+    stride: int = 1
     steps: int | None = None
     shuffle_block: int = 64
     shuffle_window: int = 16
@@ -39,7 +43,7 @@ class LoaderConfig:
     skip_budget: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("frames", "height", "width", "batch_size", "shuffle_block", "shuffle_window"):
+        for name in ("frames", "stride", "height", "width", "batch_size", "shuffle_block", "shuffle_window"):
             if getattr(self, name) < 1:
                 raise InputError(f"loader {name}: expected at least 1, got {getattr(self, name)}")
         for name, value in (("steps", self.steps or 0), ("skip_budget", self.skip_budget)):

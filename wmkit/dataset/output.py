@@ -19,6 +19,7 @@ from wmkit.dataset.schema import (
     INDEX_NAME,
     SCHEMA_VERSION,
     SHARDS_NAME,
+    VAL,
     Sample,
     Shard,
     index_bytes,
@@ -54,6 +55,10 @@ class Recipe:
     thresholds: list[dict[str, Any]]
     options: dict[str, Any]
     split: str
+
+    def tars(self, out: Path) -> list[Path]:
+        """What a build by this recipe may have written into `out`."""
+        return [path for split in {self.split, VAL} for path in sorted(out.glob(f"{split}-*.tar"))]
 
 
 def check_output(out: Path, recipe: Recipe) -> None:
@@ -132,7 +137,7 @@ def begin(out: Path, recipe: Recipe) -> Iterator[Path]:
         try:
             yield scratch
         finally:
-            if (out / SHARDS_NAME).exists() or not any(out.glob(f"{recipe.split}-*.tar")):
+            if (out / SHARDS_NAME).exists() or not any(recipe.tars(out)):
                 (out / BUILDING_NAME).unlink(missing_ok=True)
     with suppress(OSError):
         out.rmdir()  # nothing passed: no folder is better than an empty one
@@ -151,7 +156,7 @@ def finish(out: Path, recipe: Recipe, built: Built, dropped: Sequence[Dropped]) 
     lines = [json.dumps(asdict(drop), sort_keys=True, ensure_ascii=False) + "\n" for drop in dropped]
     write_atomic(out / DROPPED_NAME, "".join(lines).encode())
     keep = {shard.name for shard in shards}
-    for path in out.glob(f"{recipe.split}-*.tar"):
+    for path in recipe.tars(out):
         if path.name not in keep:
             path.unlink()
     head = {

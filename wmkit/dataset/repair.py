@@ -19,7 +19,7 @@ from wmkit.corpus import Corpus, SourceRow
 from wmkit.dataset.members import TarSample, read_samples
 from wmkit.dataset.output import hold
 from wmkit.dataset.plan import Candidate, Dropped
-from wmkit.dataset.sample import Prepared, prepare_samples
+from wmkit.dataset.sample import Prepared, SampleOptions, prepare_samples
 from wmkit.dataset.schema import (
     INDEX_NAME,
     Part,
@@ -113,9 +113,15 @@ def _repaired(
     for shard in bad:
         keys = [sample.key for sample in samples if sample.shard == shard.name]
         candidates = [Candidate(clip_id=key, name=key, sources=tuple(sources.get(key, ()))) for key in keys]
-        made = prepare_samples(store, candidates, head["options"]["video"], scratch)
+        made = prepare_samples(store, candidates, _sample_options(head), scratch)
         tried[shard.name] = _remake_shard(path, shard, made)
     return tried
+
+
+def _sample_options(head: Mapping[str, Any]) -> SampleOptions:
+    """How the build that wrote this head put frames into samples."""
+    size = head["options"].get("size")
+    return SampleOptions(video=head["options"]["video"], size=None if size is None else (size[0], size[1]))
 
 
 def _report(path: Path, shards: Sequence[Shard], tried: dict[str, str | None]) -> RepairReport:

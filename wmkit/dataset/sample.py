@@ -18,14 +18,32 @@ from wmkit.clip import Annotation
 from wmkit.corpus import Corpus
 from wmkit.corpus.clip_folder import read_record
 from wmkit.corpus.refind import SourceGone, reopen_source
+from wmkit.dataset.decode import cover, fit_cameras
 from wmkit.dataset.frames import CRF, GOP, copy_refusal, encode_clip, even_size, mean_rate
 from wmkit.dataset.plan import Candidate, Dropped
 from wmkit.errors import ClipError, InputError
 from wmkit.video import FrameSource
 
-__all__ = ["Prepared", "VideoMode", "check_copy", "prepare_sample", "prepare_samples"]
+__all__ = ["Prepared", "SampleOptions", "VideoMode", "check_copy", "prepare_sample", "prepare_samples"]
 
 VideoMode = Literal["encode", "copy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleOptions:
+    """How a clip's frames go into its sample.
+
+    video  "copy" takes the source file itself.
+    size   (height, width) px that every frame is made to cover and centre-cropped to; None: as annotated.
+    """
+
+    video: VideoMode = "encode"
+    size: tuple[int, int] | None = None
+
+    @property
+    def fit(self) -> tuple[int, int] | None:
+        """The size as (width, height)."""
+        return None if self.size is None else (self.size[1], self.size[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,7 +57,7 @@ class Prepared:
     trajectory: Trajectory
 
 
-def prepare_sample(store: Corpus, candidate: Candidate, video: VideoMode, scratch: Path) -> Prepared | Dropped:
+def prepare_sample(store: Corpus, candidate: Candidate, options: SampleOptions, scratch: Path) -> Prepared | Dropped:
     """Read the annotation, find the source, derive the frames; `Dropped` when one of them is not there any more.
 
     `scratch` is a folder for the mp4 while it is encoded. Raises InputError when the disk or the encoder refuses.
@@ -56,25 +74,35 @@ def prepare_sample(store: Corpus, candidate: Candidate, video: VideoMode, scratc
         return _dropped(candidate, found.reason, found.detail)
     path, frames = found
     try:
-        mp4 = path.read_bytes() if video == "copy" else _encoded(frames, scratch, candidate.clip_id)
+        copied = options.video == "copy"
+        mp4 = path.read_bytes() if copied else _encoded(frames, scratch, candidate.clip_id, options.fit)
     except ClipError as error:
         return _dropped(candidate, "source cannot be read", str(error))
     except OSError as error:
         return _dropped(candidate, "source cannot be read", f"{path}: {error.strerror}")
     view = annotation.view
-    width, height = (view.width, view.height) if video == "copy" else even_size(view.width, view.height)
-    record = _record(read_record(store.folder(candidate.clip_id)), annotation, video, (width, height))
+    cameras, crop_px = annotation.intrinsics_rows, None
+    width, height = (view.width, view.height) if copied else even_size(view.width, view.height)
+    if options.fit is not None:
+        width, height = options.fit
+        cameras = fit_cameras(cameras, (view.width, view.height), options.fit)
+        crop_px = _seen(view.width, view.height, width, height)
+    record = _record(read_record(store.folder(candidate.clip_id)), annotation, options.video, (width, height))
+    if crop_px is not None:
+        record["frames"]["crop_px"] = crop_px
     parts = {
         "mp4": mp4,
         "json": json_bytes(record),
         "trajectory.npy": _npy(trajectory.world_from_cam),
-        "intrinsics.npy": _npy(annotation.intrinsics_rows),
+        "intrinsics.npy": _npy(cameras),
     }
+    if annotation.caption is not None:
+        parts["txt"] = annotation.caption.text.encode()
     return Prepared(key=candidate.clip_id, parts=parts, width=width, height=height, trajectory=trajectory)
 
 
 def prepare_samples(
-    store: Corpus, candidates: Sequence[Candidate], video: VideoMode, scratch: Path, workers: int | None = None
+    store: Corpus, candidates: Sequence[Candidate], options: SampleOptions, scratch: Path, workers: int | None = None
 ) -> Iterator[Prepared | Dropped]:
     """Samples in the order of `candidates`, `workers` (None: one a core) of them in work; an encoder is one thread."""
     workers = min(workers or len(os.sched_getaffinity(0)), len(candidates))
@@ -82,7 +110,7 @@ def prepare_samples(
         waiting: deque[Future[Prepared | Dropped]] = deque()
         try:
             for candidate in candidates:
-                waiting.append(threads.submit(prepare_sample, store, candidate, video, scratch))
+                waiting.append(threads.submit(prepare_sample, store, candidate, options, scratch))
                 if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -124,10 +152,17 @@ def _find(
     return gone
 
 
-def _encoded(frames: FrameSource, scratch: Path, name: str) -> bytes:
+def _seen(w: int, h: int, width: int, height: int) -> list[float]:
+    """Left, top, right, bottom of what a fitted frame shows, in px of the frames of `view`."""
+    size, left, top = cover(w, h, width, height)
+    x, y = w / size[0], h / size[1]
+    return [left * x, top * y, (left + width) * x, (top + height) * y]
+
+
+def _encoded(frames: FrameSource, scratch: Path, name: str, fit: tuple[int, int] | None) -> bytes:
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         path = Path(folder) / f"{name}.mp4"
-        encode_clip(frames, path)
+        encode_clip(frames, path, fit)
         return path.read_bytes()
 
 

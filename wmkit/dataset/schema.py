@@ -7,6 +7,7 @@
         .json            clip, view, frames (size, crop, fps, true time_s), scale, verdicts, provenance, caption
         .trajectory.npy  (N, 4, 4) f8 world_from_cam, in the unit of .json: scale.unit; NaN rows are unposed frames
         .intrinsics.npy  (N, 4) f8 fx fy cx cy in px of the mp4's frames
+        .txt             the caption, UTF-8, of a clip that has one
     index.parquet        one row a sample: shard, key, frames, size, scale, which frames are posed, and of every part
                          its offset and size in the shard and its xxh3
     shards.json          counts, bytes and sha256 a shard and of the index, thresholds and options used, corpus hash,
@@ -30,7 +31,9 @@ import xxhash
 from numpy.typing import NDArray
 
 from wmkit.camera import ScaleKind
+from wmkit.dataset.remote_shards import RemoteShards
 from wmkit.errors import ConfigError, CorruptShardError, InputError
+from wmkit.video.reference import is_url
 
 __all__ = [
     "BUILDING_NAME",
@@ -40,6 +43,8 @@ __all__ = [
     "PARTS",
     "SCHEMA_VERSION",
     "SHARDS_NAME",
+    "VAL",
+    "Folder",
     "Part",
     "Sample",
     "Shard",
@@ -55,8 +60,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+VAL = "val"  # the split that is never drawn from unless it is named
 SHARDS_NAME, INDEX_NAME, BUILDING_NAME = "shards.json", "index.parquet", "building.json"
-PARTS = ("intrinsics.npy", "json", "mp4", "trajectory.npy")  # sorted, and in this order they lie in a shard
+PARTS = ("intrinsics.npy", "json", "mp4", "trajectory.npy")  # of every sample; all parts lie in a shard sorted by name
 CONVENTIONS = {
     "axes": "OpenCV: x right, y down, z forward",
     "trajectory.npy": "(N, 4, 4) world_from_cam: maps a point in camera coordinates to world coordinates; NaN rows "
@@ -98,6 +104,7 @@ class Part:
 class Sample:
     """One row of the index.
 
+    shard          its name begins with the split.
     width, height  px, of the mp4's frames.
     posed          (N,) bool.
     parts          in the order they lie in the shard.
@@ -111,6 +118,11 @@ class Sample:
     scale: ScaleKind
     posed: NDArray[np.bool_]
     parts: tuple[Part, ...]
+
+    @property
+    def split(self) -> str:
+        """The first part of the shard's name."""
+        return self.shard.rpartition("-")[0]
 
     def part(self, name: str) -> Part:
         """Where the part `name` lies; CorruptShardError when the index has none."""
@@ -130,11 +142,15 @@ class Shard:
     samples: int
 
 
+Folder = Path | RemoteShards
+"""Where shards lie: a folder on this machine, or one behind a URL."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShardsFolder:
     """An opened shards folder: `head` is shards.json, the samples are in the order of the shards."""
 
-    path: Path
+    path: Folder
     head: Mapping[str, Any]
     shards: tuple[Shard, ...]
     samples: tuple[Sample, ...]
@@ -165,17 +181,21 @@ def index_bytes(samples: Sequence[Sample]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def read_head(path: Path) -> dict[str, Any]:
+def read_head(path: Folder) -> dict[str, Any]:
     """shards.json of the folder `path`.
 
     InputError when it is no shards folder, ConfigError for another schema version, CorruptShardError when damaged.
     """
     file = path / SHARDS_NAME
-    if not file.is_file():
+    if isinstance(path, RemoteShards):
+        data = path.read(SHARDS_NAME)
+    elif (path / SHARDS_NAME).is_file():
+        data = (path / SHARDS_NAME).read_bytes()
+    else:
         hint = "an unfinished one; run" if (path / BUILDING_NAME).exists() else "found none; run"
         raise InputError(f"{path}: expected a shards folder (with {SHARDS_NAME}), {hint} wmkit build-shards")
     try:
-        head = json.loads(file.read_bytes())
+        head = json.loads(data)
         version = head["schema_version"]
     except (ValueError, KeyError, TypeError):
         raise CorruptShardError(f"{file}: expected a JSON head with a schema_version; build the shards again") from None
@@ -184,28 +204,37 @@ def read_head(path: Path) -> dict[str, Any]:
     return head
 
 
-def open_shards(path: Path) -> ShardsFolder:
-    """Head and index of the folder `path`; every shard is there at its full size.
+def open_shards(path: Path | str) -> ShardsFolder:
+    """Head and index of the folder or URL `path`; every shard is there at its full size.
 
     Raises what `read_head` raises, and CorruptShardError naming the index or the shard that is damaged or short.
     """
-    head = read_head(path)
-    shards = head_shards(path, head)
+    folder = RemoteShards(path) if isinstance(path, str) and is_url(path) else Path(path)
+    head = read_head(folder)
+    shards = head_shards(folder, head)
     for shard in shards:
-        size = (path / shard.name).stat().st_size if (path / shard.name).is_file() else None
+        size = _size(folder, shard.name)
         if size != shard.size:
             got = "no such file" if size is None else f"{size}"
             raise CorruptShardError(
-                f"{path / shard.name}: expected {shard.size} bytes, got {got}; build the shards again"
+                f"{folder / shard.name}: expected {shard.size} bytes, got {got}; build the shards again"
             )
-    return ShardsFolder(path=path, head=head, shards=shards, samples=read_index(path, head))
+    return ShardsFolder(path=folder, head=head, shards=shards, samples=read_index(folder, head))
 
 
-def part_bytes(folder: Path, sample: Sample, part: Part, *, check: bool = True) -> tuple[bytes, str | None]:
+def _size(folder: Folder, name: str) -> int | None:
+    if isinstance(folder, RemoteShards):
+        return folder.size(name)
+    return (folder / name).stat().st_size if (folder / name).is_file() else None
+
+
+def part_bytes(folder: Folder, sample: Sample, part: Part, *, check: bool = True) -> tuple[bytes, str | None]:
     """What lies where a part should be, and what is wrong with it (None: nothing), for people.
 
     Without `check` nothing but its length is.
     """
+    if isinstance(folder, RemoteShards):
+        return _checked(part, *folder.pread(sample, part), check=check)
     try:
         descriptor = os.open(os.path.join(folder, sample.shard), os.O_RDONLY)
         try:
@@ -214,6 +243,12 @@ def part_bytes(folder: Path, sample: Sample, part: Part, *, check: bool = True) 
             os.close(descriptor)
     except OSError as error:
         return b"", f"expected .{part.name}, got {error.strerror}"
+    return _checked(part, data, None, check=check)
+
+
+def _checked(part: Part, data: bytes, wrong: str | None, *, check: bool) -> tuple[bytes, str | None]:
+    if wrong is not None:
+        return data, f"expected .{part.name}, got {wrong}"
     if len(data) != part.size:
         return data, f"expected .{part.name} whole, got {len(data)} of {part.size} bytes"
     if check and checksum(data) != part.xxh3:
@@ -221,7 +256,7 @@ def part_bytes(folder: Path, sample: Sample, part: Part, *, check: bool = True) 
     return data, None
 
 
-def read_part(folder: Path, sample: Sample, name: str, *, check: bool = True) -> bytes:
+def read_part(folder: Folder, sample: Sample, name: str, *, check: bool = True) -> bytes:
     """One part's bytes by its offset; CorruptShardError naming shard, sample and part when they differ.
 
     Without `check` only a part that is cut short is noticed.
@@ -232,7 +267,7 @@ def read_part(folder: Path, sample: Sample, name: str, *, check: bool = True) ->
     return data
 
 
-def head_shards(path: Path, head: Mapping[str, Any]) -> tuple[Shard, ...]:
+def head_shards(path: Folder, head: Mapping[str, Any]) -> tuple[Shard, ...]:
     """The shards that the head of the folder `path` lists; CorruptShardError when it lists none it could mean."""
     try:
         shards = tuple(
@@ -247,11 +282,11 @@ def head_shards(path: Path, head: Mapping[str, Any]) -> tuple[Shard, ...]:
     return shards
 
 
-def read_index(folder: Path, head: Mapping[str, Any]) -> tuple[Sample, ...]:
+def read_index(folder: Folder, head: Mapping[str, Any]) -> tuple[Sample, ...]:
     """The rows of the index in `folder`; CorruptShardError when it is not the one that `head` vouches for."""
     path = folder / INDEX_NAME
     try:
-        data = path.read_bytes()
+        data = folder.read(INDEX_NAME) if isinstance(folder, RemoteShards) else (folder / INDEX_NAME).read_bytes()
         if hashlib.sha256(data).hexdigest() != head["index"]["sha256"]:
             raise CorruptShardError(f"{path}: expected the bytes {SHARDS_NAME} vouches for; build the shards again")
         table = pq.ParquetFile(pa.BufferReader(data)).read().cast(INDEX_SCHEMA)

@@ -15,9 +15,10 @@ from wmkit.camera import ScaleKind
 from wmkit.corpus import Corpus
 from wmkit.dataset.output import Built, Recipe, begin, check_output, earlier_result, finish, unseal
 from wmkit.dataset.plan import Dropped, Plan, PlanSummary, count_reasons, idle_words, plan_clips
-from wmkit.dataset.sample import Prepared, check_copy, prepare_samples
-from wmkit.dataset.schema import PARTS, Part, Sample, Shard, checksum
+from wmkit.dataset.sample import Prepared, SampleOptions, check_copy, prepare_samples
+from wmkit.dataset.schema import VAL, Part, Sample, Shard, checksum
 from wmkit.dataset.scores import read_scores
+from wmkit.dataset.splits import SplitBy, splits_of
 from wmkit.dataset.tar import ShardFile, padded
 from wmkit.errors import InputError
 from wmkit.thresholds import read_thresholds
@@ -33,7 +34,10 @@ class BuildOptions:
     scores       JSON file of values that other tools measured, for thresholds on them.
     scale        "metric" drops clips whose trajectory is up to scale.
     video        "copy" puts the source file itself in the shard; refused unless every transform is the identity.
+    size         (height, width) px that every frame is made to cover and cropped to, its cameras too; even.
     split        first part of the shards' names.
+    val_share    of the sources, whose clips go into shards named val; see `splits_of`.
+    split_by     what stays together in a split: parts and copies of a file, or whole folders.
     shard_bytes  a shard ends before the sample that would make it larger; a larger sample has a shard of its own.
     workers      samples in work at once, one core each; None is one a core. Changes no byte.
     """
@@ -42,7 +46,10 @@ class BuildOptions:
     scores: Path | None = None
     scale: Literal["any", "metric"] = "any"
     video: Literal["encode", "copy"] = "encode"
+    size: tuple[int, int] | None = None
     split: str = "train"
+    val_share: float = 0.0
+    split_by: SplitBy = "source"
     shard_bytes: int = 1 << 30
     workers: int | None = None
 
@@ -50,7 +57,13 @@ class BuildOptions:
         if not self.split or set(self.split) & set("./\\") or self.split.startswith("_"):
             raise InputError(f"split: expected a word without dots, slashes or a leading _, got {self.split!r}")
         if self.shard_bytes < 1:
-            raise InputError(f"shard_bytes: expected at least 1, got {self.shard_bytes}")
+            raise InputError(f"--max-shard-size: expected at least 1 byte, got {self.shard_bytes}")
+        if not 0 <= self.val_share < 1 or (self.val_share and self.split == VAL):
+            raise InputError(f"--val: expected a share of the sources in [0, 1), got {self.val_share}")
+        if self.size is not None and (min(self.size) < 2 or self.size[0] % 2 or self.size[1] % 2):
+            raise InputError(f"--size: expected even HEIGHTxWIDTH of at least 2x2 px, got {self.size}")
+        if self.size is not None and self.video == "copy":
+            raise InputError("--size and --video copy: expected one of the two, got both")
         if self.workers is not None and self.workers < 1:
             raise InputError(f"--workers: expected at least 1, got {self.workers}")
 
@@ -134,6 +147,8 @@ def build_shards(
             "scores": scores.sha256,
             "video": options.video,
             "shard_bytes": options.shard_bytes,
+            **({} if options.size is None else {"size": list(options.size)}),
+            **({"val_share": options.val_share, "split_by": options.split_by} if options.val_share else {}),
         },
         split=options.split,
     )
@@ -156,7 +171,7 @@ def build_shards(
 def add_parts(file: ShardFile, sample: Prepared) -> tuple[Part, ...]:
     """Append the parts of one sample, in their order; where each of them lies now."""
     parts = []
-    for name in PARTS:
+    for name in sorted(sample.parts):
         data = sample.parts[name]
         offset = file.add(f"{sample.key}.{name}", data)
         parts.append(Part(name=name, offset=offset, size=len(data), xxh3=checksum(data)))
@@ -171,31 +186,37 @@ def _build(
     options: BuildOptions,
     progress: Callable[[int, int], None] | None,
 ) -> BuildSummary:
-    with begin(out, recipe) as scratch, contextlib.closing(_Writer(out, options)) as writer:
+    splits = splits_of(plan.passed, options.split, options.val_share, options.split_by)
+    with begin(out, recipe) as scratch, contextlib.ExitStack() as stack:
+        names = (options.split, VAL) if options.val_share else (options.split,)
+        writers = {name: stack.enter_context(contextlib.closing(_Writer(out, options, name))) for name in names}
         dropped: list[Dropped] = []
-        made = prepare_samples(store, plan.passed, options.video, scratch, options.workers)
+        sampling = SampleOptions(video=options.video, size=options.size)
+        made = prepare_samples(store, plan.passed, sampling, scratch, options.workers)
         for done, result in enumerate(made, start=1):
             if isinstance(result, Dropped):
                 dropped.append(result)
             else:
-                writer.add(result)
+                writers[splits[result.key]].add(result)
             if progress is not None:
                 progress(done, len(plan.passed))
-        writer.end_shard()
+        for writer in writers.values():
+            writer.end_shard()
         dropped = sorted((*plan.dropped, *dropped), key=lambda drop: drop.clip_id)
-        built: Built = (tuple(writer.shards), tuple(writer.samples))
+        shards = tuple(shard for writer in writers.values() for shard in writer.shards)
+        built: Built = (shards, tuple(sample for writer in writers.values() for sample in writer.samples))
         if built[1]:
             finish(out, recipe, built, dropped)
     return _summary(out, plan, dropped, built, unchanged=False)
 
 
 class _Writer:
-    """Samples into shards of bounded size, with the index rows that go with them."""
+    """Samples of one split into shards of bounded size, with the index rows that go with them."""
 
-    def __init__(self, out: Path, options: BuildOptions) -> None:
+    def __init__(self, out: Path, options: BuildOptions, split: str) -> None:
         self.shards: list[Shard] = []
         self.samples: list[Sample] = []
-        self._out, self._options = out, options
+        self._out, self._options, self._split = out, options, split
         self._file: ShardFile | None = None
         self._held = 0
 
@@ -205,7 +226,7 @@ class _Writer:
         if self._file is not None and self._file.offset + size > self._options.shard_bytes:
             self.end_shard()
         if self._file is None:
-            self._name = f"{self._options.split}-{len(self.shards):06d}.tar"
+            self._name = f"{self._split}-{len(self.shards):06d}.tar"
             self._file = ShardFile(self._out / self._name)
         parts = add_parts(self._file, sample)
         self._held += 1

@@ -1,7 +1,7 @@
 """Ray actors as workers: one CPU each, one item in flight; only items and replies cross, never files or frames.
 
 Each actor watches over one worker process of `wmkit.executor.local`, so that a crash or a hang ends, reads and costs
-the same with and without Ray. Everything durable is outside Ray. With RAY_ADDRESS set the actors run on that cluster,
+the same with and without Ray. Everything durable is outside Ray. With an address the actors run on that cluster,
 whose machines must see the same paths; otherwise a cluster of this machine alone is started, and ended with the pool.
 """
 
@@ -18,7 +18,7 @@ from wmkit.executor.local import LocalPool
 from wmkit.executor.loop import Died, Event
 from wmkit.executor.task import ItemTask
 
-__all__ = ["RayPool", "connected"]
+__all__ = ["RayPool", "cluster_address", "connected"]
 
 OBJECT_STORE_BYTES = 100_000_000  # Ray's least is 75 MB; replies are a few kB
 QUIET_ENV = {
@@ -52,13 +52,14 @@ class RayPool:
 
     start_timeout_s: float | None = None  # on a busy cluster an actor waits for its CPU as long as it takes
 
-    def __init__(self, task: ItemTask, size: int) -> None:
-        _prepare()
+    def __init__(self, task: ItemTask, size: int, address: str | None = None) -> None:
+        """`address`: see `cluster_address`."""
+        _prepare(cluster_address(address))
         import ray
 
         self._session = ExitStack()
         if not ray.is_initialized():
-            self._session.enter_context(connected(size))
+            self._session.enter_context(connected(size, address))
         self.size = min(size, max(1, int(ray.cluster_resources().get("CPU", 1))))
         self._task = task
         self._actors: dict[int, Any] = {}
@@ -122,23 +123,32 @@ class RayPool:
         return replace(event, worker=worker)
 
 
+def cluster_address(address: str | None) -> str | None:
+    """Which cluster is meant: `auto` the one this machine belongs to, `local` none (one of this machine alone is
+    started), a host:port that one; None: what RAY_ADDRESS says, else none."""
+    if address is None:
+        address = os.environ.get("RAY_ADDRESS") or None
+    return None if address == "local" else address
+
+
 @contextmanager
-def connected(cpus: int) -> Iterator[None]:
-    """A Ray session: on the cluster that RAY_ADDRESS names, else on a quiet one of `cpus` CPUs started here.
+def connected(cpus: int, address: str | None = None) -> Iterator[None]:
+    """A Ray session: on the cluster that `cluster_address` finds, else on a quiet one of `cpus` CPUs started here.
 
     Pools made inside share it. InputError when the named cluster does not answer.
     """
-    _prepare()
+    address = cluster_address(address)
+    _prepare(address)
     import ray
 
-    _connect(cpus)
+    _connect(cpus, address)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _prepare() -> None:
+def _prepare(address: str | None) -> None:
     """Ray reads these once, when it is first imported.
 
     Its ports listen on every interface and run what they are sent: a session of our own gets a token, so that only
@@ -146,23 +156,22 @@ def _prepare() -> None:
     """
     for name, value in QUIET_ENV.items():
         os.environ.setdefault(name, value)
-    if not os.environ.get("RAY_ADDRESS") and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
+    if address is None and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
-def _connect(cpus: int) -> None:
+def _connect(cpus: int, address: str | None) -> None:
     import logging
 
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
+    if address is not None:
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except ConnectionError as error:
             raise InputError(
-                f"RAY_ADDRESS={address}: expected a Ray cluster that lets this process in, got {error}; "
+                f"--ray-address {address}: expected a Ray cluster that lets this process in, got {error}; "
                 "check the address, and RAY_AUTH_MODE=token with the cluster's RAY_AUTH_TOKEN"
             ) from error
         return

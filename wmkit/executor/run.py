@@ -22,6 +22,7 @@ class ExecutorOptions:
 
     kind          "ray" or "local": the same code with and without Ray.
     workers       processes, one core each; None is one for each core of this machine (of the cluster with Ray).
+    ray_address   "auto", "local" or host:port, see `wmkit.executor.ray`; None is what RAY_ADDRESS says, else local.
     timeout_s     per attempt; None is no limit.
     memory_gib    resident in a worker's process; one that passes it is stopped, and its item not tried again.
     max_attempts  for crashes, timeouts and lack of memory; a failure the item itself reports is final at once.
@@ -30,6 +31,7 @@ class ExecutorOptions:
 
     kind: str = "ray"
     workers: int | None = None
+    ray_address: str | None = None
     timeout_s: float | None = None
     memory_gib: float | None = None
     max_attempts: int = 2
@@ -69,10 +71,10 @@ def run_items(
 
 
 def _pool(task: ItemTask, options: ExecutorOptions, items: int) -> WorkerPool:
-    on_cluster = options.kind == "ray" and os.environ.get("RAY_ADDRESS")
-    workers = options.workers or (items if on_cluster else len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0))
     if options.kind == "local":
-        return LocalPool(task, min(workers, items))
-    from wmkit.executor.ray import RayPool
+        return LocalPool(task, min(options.workers or cores, items))
+    from wmkit.executor.ray import RayPool, cluster_address
 
-    return RayPool(task, min(workers, items))
+    workers = options.workers or (cores if cluster_address(options.ray_address) is None else items)
+    return RayPool(task, min(workers, items), options.ray_address)

@@ -1,13 +1,14 @@
 """How fast the cameras of shards move from frame to frame, so that a path to sample can be held against it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from wmkit.camera import Array
 from wmkit.dataset.decode import load_array
-from wmkit.dataset.schema import Sample
+from wmkit.dataset.schema import Folder, Sample
+from wmkit.metrics import rotation_angle_rad
+from wmkit.spread import evenly_spread
 from wmkit.train.checkpoint import MotionFacts
 
 __all__ = ["frame_motion", "motion_facts"]
@@ -20,18 +21,15 @@ def frame_motion(world_from_cam: Array) -> tuple[Array, Array]:
     """Translation (N-1,) in the poses' unit and rotation (N-1,) deg between neighbours; NaN where one has no pose."""
     step = np.linalg.norm(np.diff(world_from_cam[:, :3, 3], axis=0), axis=1)
     turns = np.swapaxes(world_from_cam[:-1, :3, :3], 1, 2) @ world_from_cam[1:, :3, :3]
-    # By the sine: the arc cosine of a trace loses half the digits at small angles.
-    axis = np.stack([turns[:, i, j] - turns[:, j, i] for i, j in ((2, 1), (0, 2), (1, 0))], axis=1)
-    cosine = np.trace(turns, axis1=1, axis2=2) - 1
-    return step, np.degrees(np.arctan2(np.linalg.norm(axis, axis=1), cosine))
+    return step, np.degrees(rotation_angle_rad(turns))
 
 
-def motion_facts(shards: Path, samples: Sequence[Sample]) -> MotionFacts | None:
+def motion_facts(shards: Folder, samples: Sequence[Sample]) -> MotionFacts | None:
     """Percentiles over at most 512 samples, evenly picked; None when no sample has two posed frames in a row.
 
     CorruptShardError when a trajectory's bytes are damaged.
     """
-    picked = [samples[i] for i in np.linspace(0, len(samples) - 1, min(AT_MOST, len(samples))).astype(int)]
+    picked = [samples[i] for i in evenly_spread(len(samples), AT_MOST)]
     steps, turns = [], []
     for sample in picked:
         poses = load_array(shards, sample, "trajectory.npy", (sample.frames, 4, 4))

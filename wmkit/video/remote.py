@@ -2,32 +2,41 @@
 
     <cache>/<sha256[:2]>/<sha256><extension>    whole or absent; held open with a shared lock while it is in use
 
-The cache is $WMKIT_CACHE/sources, else ~/.cache/wmkit/sources, of at most $WMKIT_CACHE_GIB (50): the longest unused
-files make room for a new one, those in use stay. Identity is the content's hash, never the URL.
+The cache is of kind "sources", see `file_cache`. Identity is the content's hash, never the URL.
 """
 
 import errno
-import fcntl
 import hashlib
 import os
-import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from wmkit.errors import ClipError, InputError
+from wmkit.video.file_cache import FileCache
 from wmkit.video.frames import ClipFile
 from wmkit.video.reference import is_url
 
-__all__ = ["RemoteFile", "fetched_hash", "local_copy", "pinned_copy", "remote_file", "remote_files"]
+__all__ = [
+    "RemoteFile",
+    "fetched_hash",
+    "file_system",
+    "local_copy",
+    "network_failures",
+    "one_line",
+    "pinned_copy",
+    "remote_file",
+    "remote_files",
+    "try_again",
+]
 
 STAGE = "fetch"
+KIND = "sources"
 READ_BYTES = 1 << 20
 BLOCK_BYTES = 8 << 20  # one request
 WAITS_S = (0.5, 4.0)  # before the second and the third attempt
@@ -53,10 +62,10 @@ class RemoteFile:
 
 def remote_file(url: str) -> RemoteFile:
     """One file, of size 0 and version 0 when it cannot be asked: fetching it will tell why."""
-    system, path = _system(url)
+    system, path = file_system(url)
     try:
-        found = _again(url, lambda: system.info(path))
-    except _failures():
+        found = try_again(url, lambda: system.info(path))
+    except network_failures():
         found = {}
     return _file(url, PurePosixPath(path).name, found)
 
@@ -66,19 +75,21 @@ def remote_files(url: str, extensions: tuple[str, ...]) -> list[RemoteFile]:
 
     Raises InputError when the URL cannot be listed: unknown protocol, no such file, no answer.
     """
-    system, path = _system(url)
+    system, path = file_system(url)
     scheme = url[: url.index("://") + 3]
     try:
         if not _MAGIC.intersection(path):
-            if PurePosixPath(path).suffix.lower() in extensions or _again(url, lambda: system.isfile(path)):
-                return [_file(url, PurePosixPath(path).name, _again(url, lambda: system.info(path)))]
-            listed = _again(url, lambda: system.find(path, detail=True))
+            if PurePosixPath(path).suffix.lower() in extensions or try_again(url, lambda: system.isfile(path)):
+                return [_file(url, PurePosixPath(path).name, try_again(url, lambda: system.info(path)))]
+            listed = try_again(url, lambda: system.find(path, detail=True))
             top = path
         else:
-            listed = _again(url, lambda: system.glob(path, detail=True))
+            listed = try_again(url, lambda: system.glob(path, detail=True))
             top = path[: min(path.index(word) for word in _MAGIC if word in path)].rpartition("/")[0]
-    except _failures() as error:
-        raise InputError(f"{url}: expected a file or folder that answers, got {_line(error)}; check the URL") from error
+    except network_failures() as error:
+        raise InputError(
+            f"{url}: expected a file or folder that answers, got {one_line(error)}; check the URL"
+        ) from error
     files = []
     for key in sorted(listed):
         if listed[key].get("type") != "directory" and PurePosixPath(key).suffix.lower() in extensions:
@@ -92,7 +103,7 @@ def fetched_hash(url: str, name: str) -> str:
 
     Raises ClipError("fetch", code): `unreachable`, `too_large` for the cache, `cache_unwritable`.
     """
-    with _Cache.open().fetch(url, name, None) as (_, digest):
+    with _Cache.open(KIND).fetch(url, name, None) as (_, digest):
         return digest
 
 
@@ -105,7 +116,7 @@ def local_copy(file: ClipFile) -> Iterator[ClipFile]:
     if not is_url(file.path):
         yield file
         return
-    with _Cache.open().fetch(file.path, file.name, file.content_hash) as (held, _):
+    with _Cache.open(KIND).fetch(file.path, file.name, file.content_hash) as (held, _):
         yield replace(file, path=str(held.name))
 
 
@@ -113,32 +124,20 @@ def pinned_copy(file: ClipFile) -> ClipFile:
     """As `local_copy`, for frames that are read later: the last 32 stay."""
     if not is_url(file.path):
         return file
-    with _Cache.open().fetch(file.path, file.name, file.content_hash) as (held, _):
+    with _Cache.open(KIND).fetch(file.path, file.name, file.content_hash) as (held, _):
         _pinned.append(os.dup(held.fileno()))  # a lock is of the opened file: it lasts as long as the copy is open
         if len(_pinned) > PINS:
             os.close(_pinned.popleft())
         return replace(file, path=str(held.name))
 
 
-@dataclass(frozen=True, slots=True)
-class _Cache:
-    folder: Path
-    limit_bytes: int
-
-    @classmethod
-    def open(cls) -> "_Cache":
-        root = os.environ.get("WMKIT_CACHE")
-        text = os.environ.get("WMKIT_CACHE_GIB", "50")
-        try:
-            limit_bytes = int(float(text) * 2**30)
-        except (ValueError, OverflowError):
-            raise InputError(f"WMKIT_CACHE_GIB: expected a number of GiB, got {text!r}") from None
-        return cls((Path(root) if root else Path.home() / ".cache" / "wmkit") / "sources", limit_bytes)
+class _Cache(FileCache):
+    __slots__ = ()
 
     @contextmanager
     def fetch(self, url: str, name: str, expected: str | None) -> Iterator[tuple[BinaryIO, str]]:
         """The whole file, open and locked against eviction, and its sha256."""
-        held = None if expected is None else self._held(self._place(url, expected))
+        held = None if expected is None else self.held(self._place(url, expected))
         digest = expected or ""
         if held is None:
             try:
@@ -147,39 +146,20 @@ class _Cache:
                 message = f"{name}: expected room in the cache {self.folder}, got {error.strerror or error}"
                 raise ClipError(STAGE, "cache_unwritable", f"{message}; WMKIT_CACHE names another") from error
         with held:
-            os.utime(held.name)
             yield held, digest
 
     def _place(self, url: str, digest: str) -> Path:
         extension = PurePosixPath(url.partition("?")[0]).suffix.lower()
         return self.folder / digest[:2] / (digest + (extension if extension[1:].isalnum() else ""))
 
-    def _held(self, path: Path) -> BinaryIO | None:
-        """The file under a shared lock; None when it is not there, or is just being removed."""
-        try:
-            file = open(path, "rb")  # noqa: SIM115 - handed to the caller
-        except FileNotFoundError:
-            return None
-        fcntl.flock(file, fcntl.LOCK_SH)
-        if os.fstat(file.fileno()).st_nlink:
-            return file
-        file.close()
-        return None
-
     def _download(self, url: str, name: str, expected: str | None) -> tuple[BinaryIO, str]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / f".{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.part"
+        part = self.part()
         try:
             digest = self._read(url, name, part)
             if expected not in (None, digest):
                 message = f"{name}: expected the bytes that were found first, {url} now holds others"
                 raise ClipError(STAGE, "source_changed", f"{message}; run wmkit annotate again")
-            place = self._place(url, digest)
-            place.parent.mkdir(exist_ok=True)
-            with open(part, "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH)  # nobody removes it between its rename and the lock of its own name
-                os.replace(part, place)
-                held = self._held(place)
+            held = self.adopt(part, self._place(url, digest))
         finally:
             part.unlink(missing_ok=True)
         if held is None:
@@ -188,14 +168,14 @@ class _Cache:
 
     def _read(self, url: str, name: str, part: Path) -> str:
         """Read the URL into `part`, three times at most; its sha256."""
-        system, path = _system(url)
+        system, path = file_system(url)
 
         def once() -> str:
             digest = hashlib.sha256()
             with system.open(path, "rb", block_size=BLOCK_BYTES) as source, open(part, "wb") as sink:
                 size = getattr(source, "size", None) or 0
                 self._check(name, size)
-                self._make_room(size)
+                self.make_room(size)
                 written = 0
                 while block := source.read(READ_BYTES):
                     written += len(block)
@@ -207,11 +187,11 @@ class _Cache:
             return digest.hexdigest()
 
         try:
-            return _again(url, once)
-        except _failures() as error:
+            return try_again(url, once)
+        except network_failures() as error:
             if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
                 raise
-            message = f"{name}: expected {url} to answer, got {_line(error)}"
+            message = f"{name}: expected {url} to answer, got {one_line(error)}"
             raise ClipError(STAGE, "unreachable", f"{message}; wmkit retry runs it again") from error
 
     def _check(self, name: str, size_bytes: int) -> None:
@@ -219,26 +199,9 @@ class _Cache:
             message = f"{name}: expected at most {self.limit_bytes / 2**30:g} GiB, got {size_bytes / 2**30:.2f}"
             raise ClipError(STAGE, "too_large", f"{message}; WMKIT_CACHE_GIB sets the cache's size")
 
-    def _make_room(self, size_bytes: int) -> None:
-        """Remove the longest unused copies until `size_bytes` more fit; copies in use stay."""
-        with open(self.folder / ".lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            entries = []
-            for entry in self.folder.glob("??/*"):
-                with suppress(FileNotFoundError):
-                    entries.append((entry.stat().st_mtime_ns, entry.stat().st_size, entry))
-            used = sum(size for _, size, _ in entries)
-            for _, size, entry in sorted(entries):
-                if used + size_bytes <= self.limit_bytes:
-                    return
-                with suppress(FileNotFoundError, BlockingIOError), open(entry, "rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    entry.unlink()
-                    used -= size
 
-
-def _system(url: str) -> tuple[Any, str]:
-    """fsspec's file system for a URL and the path in it."""
+def file_system(url: str) -> tuple[Any, str]:
+    """fsspec's file system for a URL, and the path in it; InputError when nothing reads it."""
     import fsspec
 
     protocol = url.partition("://")[0]
@@ -252,7 +215,7 @@ def _system(url: str) -> tuple[Any, str]:
         raise InputError(f"{url}: expected a protocol that fsspec knows, got {protocol!r}") from error
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def network_failures() -> tuple[type[Exception], ...]:
     """What a file system raises when it does not answer."""
     try:
         from aiohttp import ClientError
@@ -261,7 +224,7 @@ def _failures() -> tuple[type[Exception], ...]:
     return (OSError, ClientError)
 
 
-def _again(url: str, call: Callable[[], Any]) -> Any:
+def try_again(url: str, call: Callable[[], Any]) -> Any:
     """The call's result, tried three times; what is not there is not tried again, unless by HTTP, where fsspec says
     so of a server that is busy."""
     for wait_s in WAITS_S:
@@ -269,7 +232,7 @@ def _again(url: str, call: Callable[[], Any]) -> Any:
             return call()
         except (PermissionError, IsADirectoryError):
             raise
-        except _failures() as error:
+        except network_failures() as error:
             if isinstance(error, FileNotFoundError) and not url.startswith("http"):
                 raise
             time.sleep(wait_s)
@@ -297,5 +260,6 @@ def _number_of(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") + 1
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """An error in one line of at most 200 characters."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]

@@ -68,11 +68,11 @@ def imported_packages() -> dict[str, str]:
 
 
 def declared_packages() -> set[str]:
-    """Import names of every dependency and of every extra but dev."""
+    """Import names of every dependency and of every extra but those that tests alone use."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = list(project["dependencies"])
     for extra, names in project["optional-dependencies"].items():
-        wanted += [] if extra == "dev" else names
+        wanted += [] if extra in ("dev", "interop") else names
     distributions = {re.split(r"[ ;<>=!~\[]", line)[0] for line in wanted}
     return {IMPORTED_AS.get(name, name) for name in distributions}
 
