@@ -35,7 +35,8 @@ class PlaneSweepConfig:
 
     max_side        px: long side of the depth maps; frames are shrunk to it.
     planes          inverse-depth planes tried per keyframe.
-    max_frames      keyframes, evenly spread over the posed frames; None is every posed frame.
+    max_frames      keyframes, evenly spread over the posed frames; None is every posed frame, whose pictures are held a
+                    window at a time, and whose maps (9 bytes a pixel) are what is returned.
     only            these frames, where they are posed, instead.
     window          px: side of the ZNCC window, odd.
     small_step      semi-global cost of a change by one plane between neighbouring pixels; photo-costs are 0 to 1.
