@@ -69,13 +69,14 @@ def rows_of(world: WorldClip, work: Path, config: PlaneSweepConfig) -> Rows:
     with TemporaryDirectory() as folder:
         file, result = annotate_pixels(found, camera_config(), Path(folder))
         annotation = result.annotation
-        cameras = {} if annotation.trajectory is None else judged(annotation.trajectory, world.trajectory, None)
+        trajectory = annotation.trajectory
+        cameras = {} if trajectory is None else judged(trajectory, world.trajectory, None)
         focal = np.median([row.fx for row in annotation.intrinsics]) / world.intrinsics.fx if cameras else 0.0
         print(world.name, cameras, f"focal ratio {focal:.3f}", file=sys.stderr, flush=True)
-        if not cameras.get("good") or abs(focal - 1) > MAX_FOCAL_ERROR:
+        if trajectory is None or not cameras["good"] or abs(focal - 1) > MAX_FOCAL_ERROR:
             np.savez(kept, evidence=np.zeros((0, len(EVIDENCE) + len(VOTES))), error=np.zeros(0))
             return np.zeros((0, len(EVIDENCE) + len(VOTES))), np.zeros(0)
-        keyframes = chosen_frames(annotation.trajectory.posed, config.max_frames)
+        keyframes = chosen_frames(trajectory.posed, config.max_frames)
         sweeps = plan_sweeps(annotation, keyframes, config.planes)
         frames = open_source(file, VideoConfig(fps=None))
         swept = list(swept_frames(frames, annotation, sweeps, config))

@@ -159,8 +159,8 @@ class DepthMap:
         for name, value in (("frame", frame), ("valid", valid), ("z", z), ("scale", ScaleKind(self.scale))):
             object.__setattr__(self, name, value)
         if self.confidence is not None:
-            sure = np.where(valid, np.asarray(self.confidence, dtype=np.float32), np.float32(0))
-            sure = frozen_array(sure, np.float32, valid.shape, "depth confidence")
+            sure = frozen_array(self.confidence, np.float32, valid.shape, "depth confidence")
+            sure = frozen_array(np.where(valid, sure, np.float32(0)), np.float32, valid.shape, "depth confidence")
             if not ((sure >= 0) & (sure <= 1)).all():
                 raise InputError("depth confidence: expected numbers from 0 to 1 wherever `valid` is true")
             object.__setattr__(self, "confidence", sure)

@@ -57,6 +57,10 @@ def test_what_nobody_measured_is_named_and_not_guessed(inputs: Path, tmp_path: P
     assert "bytes of clips without depth" in plan.not_known
     assert plan.bytes is None
     assert set(plan.core_h) == {"decode", "filters", "scale"}
+    every = replace(dummy_config(), depth=PlaneSweepConfig(max_frames=None))
+    plan = plan_annotate([inputs], tmp_path / "corpus", every, update=False)
+    assert "depth by plane_sweep as it is set" in plan.not_known
+    assert "depth" not in plan.core_h
     footage = default_config(stop_after="footage")
     plan = plan_annotate([inputs], tmp_path / "corpus", footage, update=False)
     assert set(plan.core_h) == {"decode", "filters"}

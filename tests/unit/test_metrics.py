@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+from scipy.stats import spearmanr
 
 from wmkit.camera import Array, Intrinsics, ScaleKind, Trajectory, invert_rigid
 from wmkit.errors import InputError
@@ -18,6 +19,7 @@ from wmkit.metrics import (
     absolute_trajectory_error,
     align,
     camera_control_errors,
+    confidence_ranking,
     depth_errors,
     focal_error,
     fov_error,
@@ -356,3 +358,14 @@ def test_depth_errors_refuse_nonsense() -> None:
         depth_errors(ones, ones, [1, 0, 0], [0, 1, 1], median_scale=False)
     with pytest.raises(InputError, match="positive finite"):
         depth_errors(0 * ones, ones, ones, ones, median_scale=False)
+
+
+def test_confidence_ranking_by_hand_and_by_scipy() -> None:
+    error, sure = np.array([0.4, 0.1, 0.1, 0.3, 0.2, 0.0]), np.array([0.1, 0.9, 0.8, 0.2, 0.2, 0.95])
+    metric, means = confidence_ranking(error, sure, groups=3)
+    assert metric.value == pytest.approx(spearmanr(error, sure)[0])  # with ties on both sides
+    np.testing.assert_allclose(means, (0.35, 0.15, 0.05))
+    assert confidence_ranking(error, -error, groups=2)[0].value == pytest.approx(-1)
+    for bad in ((error, sure[:3]), (error[:2], sure[:2]), (error, np.ones(6)), (np.ones(6), sure)):
+        with pytest.raises(InputError, match="confidence: expected"):
+            confidence_ranking(*bad, groups=3)

@@ -10,6 +10,7 @@ import numpy as np
 
 from wmkit.annotate.beside import beside_hash
 from wmkit.annotate.costs import Costs, costs_of_corpus, shipped_costs
+from wmkit.annotate.depth import PlaneSweepConfig
 from wmkit.annotate.inputs import find_inputs
 from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
 from wmkit.annotate.pose import TrackSfmConfig
@@ -189,6 +190,9 @@ def _shipped_for(config: AnnotateConfig) -> tuple[Costs, list[str]]:
     else:
         if config.depth is None:
             left_out.add("depth")
+        elif config.depth != PlaneSweepConfig():  # of other frames, another size or by a network
+            left_out.add("depth")
+            not_known.append(f"depth by {config.depth.name} as it is set")
         if not isinstance(config.pose, TrackSfmConfig):
             left_out |= {stage for stage in stages if stage.startswith("pose")}
             not_known.append(f"pose by {config.pose.name}")

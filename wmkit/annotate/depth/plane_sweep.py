@@ -6,7 +6,7 @@ keyframes see there; what is not confident enough is masked out.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -35,7 +35,8 @@ class PlaneSweepConfig:
 
     max_side        px: long side of the depth maps; frames are shrunk to it.
     planes          inverse-depth planes tried per keyframe.
-    max_frames      keyframes, evenly spread over the posed frames; None is every posed frame.
+    max_frames      keyframes, evenly spread over the posed frames; None is every posed frame, whose pictures are held a
+                    window at a time, and whose maps (9 bytes a pixel, 12 more at work) grow with the clip.
     only            these frames, where they are posed, instead.
     window          px: side of the ZNCC window, odd.
     small_step      semi-global cost of a change by one plane between neighbouring pixels; photo-costs are 0 to 1.
@@ -125,7 +126,7 @@ class _PlaneSweep:
             return Unmeasured(reason="no_baseline")
         views, trusted, odds, z = [], [], [], []
         for found in swept_frames(frames, annotation, sweeps, config):
-            views.append(found.view)
+            views.append(replace(found.view, gray=found.view.gray[:0].copy()))  # its camera; the picture is let go
             trusted.append(found.trusted_z)
             odds.append(np.where(found.inside, log_odds(found.evidence), np.float32(-30)))
             z.append((1 / found.inverse).astype(np.float32))

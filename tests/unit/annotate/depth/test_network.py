@@ -11,7 +11,7 @@ from wmkit.annotate.defaults import DepthFrames, default_config, depth_backend
 from wmkit.annotate.depth.fusion import anchor_factor, named_fusion
 from wmkit.annotate.depth.line_fit import robust_line, smoothed
 from wmkit.annotate.depth.network import NetworkDepthConfig, aligned_maps, inverse_of, named_depth_model
-from wmkit.annotate.pipeline import config_hash
+from wmkit.annotate.pipeline import _backend, config_hash
 from wmkit.annotate.protocols import Unmeasured
 from wmkit.annotate.scale.depth_transformers import TransformersDepth
 from wmkit.camera import Intrinsics
@@ -167,6 +167,16 @@ def test_flags_that_exclude_each_other_are_one_line(tmp_path: Path) -> None:
     )
     for given, words in refused:
         with pytest.raises(InputError, match=words):
-            depth_backend(*given)
+            depth_backend(*given)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="momentum"):
         NetworkDepthConfig(path="/a", weights_hash="0", momentum=1.5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_provenance_names_the_network_that_ran(tmp_path: Path) -> None:
+    config = named_depth_model(tiny(tmp_path / "net", "relative"), 320, 2)
+    fused = named_fusion(config, tiny(tmp_path / "anchor", "metric", seed=1))
+    for depth in (config, fused):
+        record = _backend("depth", depth)
+        assert (record.part, record.name, record.licence) == ("depth", depth.name, "the weights' own")
+        assert record.weights_hash == depth.weights_hash
