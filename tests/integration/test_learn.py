@@ -1,13 +1,12 @@
-"""Proof of learning: the judge tells a model that uses its cameras from one that does not; the proof itself is slow."""
+"""`make learn`: the judge tells a model that uses its cameras from one that does not."""
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from tests.shard_samples import make_shards
-from wmkit.demo.learn import Grade, LearnOptions, Wander, grade, learn_config, run_learn
+from wmkit.demo.learn import Grade, LearnOptions, Wander, grade, learn_config
 from wmkit.train.checkpoint import build_model
 
 
@@ -47,11 +46,3 @@ def test_what_is_a_proof() -> None:
     good = Grade(steps=1, loss=loss, psnr_db=psnr_db | {"repeat": 12.0})
     assert good.misses == []
     assert len(Grade(steps=1, loss=loss | {"static": 0.16}, psnr_db=psnr_db | {"repeat": 13.5}).misses) == 2
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_training_through_the_whole_line_makes_a_model_that_uses_its_cameras(tmp_path: Path) -> None:
-    verdict = run_learn(tmp_path)
-    print("\n".join(verdict.lines()))
-    assert verdict.misses == []
