@@ -38,6 +38,7 @@ def outcomes(shared_data: Path) -> dict[str, str | tuple[Verdict, ...]]:
     return found
 
 
+@pytest.mark.timeout(600)  # 25 core-s: a busy machine takes minutes
 def test_every_file_of_the_manifests_has_its_outcome(shared_data: Path, outcomes: dict) -> None:
     manifest = {}
     for part in ("derived", "real"):
