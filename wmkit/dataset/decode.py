@@ -60,7 +60,7 @@ def decode_frames(
         size = f"{rgb[0].shape[1]}x{rgb[0].shape[0]} px" if rgb else "no picture"
         raise CorruptShardError(
             f"{sample.shard}: expected {sample.frames} frames of {sample.width}x{sample.height} px in {sample.key}.mp4"
-            f", got {len(rgb)} of {count} frames from {start} on, {size}"
+            f", got {len(rgb)} of frames {start} to {start + (count - 1) * stride}, {size}"
         )
     return np.stack(rgb)
 
