@@ -32,7 +32,9 @@ class CoarseFlow:
     def __init__(self, width: int, height: int, side_px: int, blur_px: float) -> None:
         shrink = min(1.0, side_px / max(width, height))
         self.full = (width, height)
-        self.size = (max(16, round(width * shrink)), max(16, round(height * shrink)))
+        # OpenCV's DIS ends the process where one side is below 32 px and the other above 64.
+        least = 32 if max(width, height) * shrink > 64 else 16
+        self.size = (max(least, round(width * shrink)), max(least, round(height * shrink)))
         self.ratio = np.array([self.size[0] / width, self.size[1] / height], np.float32)
         self.blur_px = blur_px
         self.window = cv2.createHanningWindow(self.size, cv2.CV_32F)

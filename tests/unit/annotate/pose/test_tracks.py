@@ -222,3 +222,13 @@ def test_tracks_of_a_scene_share_what_both_frames_see() -> None:
     tracks = tracks_of(arc_scene())
     in_first, in_last = tracks.common(0, 5)
     np.testing.assert_array_equal(tracks.ids[0][in_first], tracks.ids[5][in_last])
+
+
+@pytest.mark.parametrize("size", [(640, 18), (20, 500), (66, 31), (64, 20)])
+def test_a_narrow_picture_has_a_flow(size: tuple[int, int]) -> None:
+    """OpenCV's DIS ends the whole process on some of these shapes, if it is given them as they are."""
+    rng = np.random.default_rng(0)
+    before, after = (rng.integers(0, 255, size[::-1], dtype=np.uint8) for _ in range(2))
+    field = CoarseFlow(*size, 480, 4.0).field(before, after, np.zeros((0, 2), np.float32))
+    assert field.shape == (size[1], size[0], 2)
+    assert np.isfinite(field).all()
