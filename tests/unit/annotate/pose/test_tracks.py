@@ -229,6 +229,7 @@ def test_a_narrow_picture_has_a_flow(size: tuple[int, int]) -> None:
     """OpenCV's DIS ends the whole process on some of these shapes, if it is given them as they are."""
     rng = np.random.default_rng(0)
     before, after = (rng.integers(0, 255, size[::-1], dtype=np.uint8) for _ in range(2))
-    field = CoarseFlow(*size, 480, 4.0).field(before, after, np.zeros((0, 2), np.float32))
+    xy = rng.uniform(0, size, (30, 2)).astype(np.float32)
+    field = CoarseFlow(*size, 480, 4.0).field(before, after, xy)
     assert field.shape == (size[1], size[0], 2)
     assert np.isfinite(field).all()
