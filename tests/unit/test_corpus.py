@@ -386,3 +386,12 @@ def test_an_atomic_write_keeps_the_old_file_when_it_fails(tmp_path: Path, monkey
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_outcomes_are_the_ledger_without_its_weight(corpus: Corpus) -> None:
+    rows = [LedgerRow.of(metric_annotation(1), {"pose": 1.25}), failed_row(2), LedgerRow.of(bare_annotation(3), {})]
+    corpus.append_ledger(rows[:2])
+    corpus.append_ledger(rows[2:])
+    assert corpus.outcomes() == [row.outcome for row in rows]
+    assert [(row.verdicts, row.timings, row.message) for row in corpus.outcomes()] == [((), {}, "")] * 3
+    assert {row.clip_id for row in corpus.outcomes()} == {row.clip_id for row in corpus.ledger()}

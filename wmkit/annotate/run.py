@@ -132,16 +132,19 @@ class _Run:
     def __init__(self, corpus: Corpus, plan: SourcePlan, options: RunOptions, progress: Progress) -> None:
         self.corpus, self.plan, self.options, self.progress = corpus, plan, options, progress
         self.digest = corpus.config_hash
-        history = corpus.ledger()
-        history += _recover(corpus, plan, history)
+        history = corpus.outcomes()
         done = corpus.done_ids(self.digest, history) & plan.files.keys()
+        self.attempts = Counter(row.clip_id for row in history)
+        recovered = _recover(corpus, plan, done, self.attempts)
+        history += recovered
+        done |= {row.clip_id for row in recovered}
         given_up = set() if options.retry else corpus.dead_letter_ids() & (plan.files.keys() | plan.unreadable.keys())
         self.done = {
             key: row
             for key, row in corpus.latest(history).items()
             if key in done or (key in given_up and not row.done and row.config_hash == self.digest_of(key))
         }
-        self.attempts = Counter(row.clip_id for row in history)
+        self.attempts.update(row.clip_id for row in recovered)
         self.final: dict[str, LedgerRow] = {}
         self._waiting: list[LedgerRow] = []
         self._flushed_s = time.monotonic()
@@ -200,7 +203,7 @@ class _Run:
         if failure is not None or late:
             self.flush()
         if outcome.final:
-            self.final[outcome.key] = row
+            self.final[outcome.key] = row.outcome
             self.progress.advance(row)
 
     def flush(self) -> None:
@@ -243,11 +246,9 @@ def _digest(config_hash: str, plan: SourcePlan, clip_id: str) -> str:
     return config_hash_of_clip(config_hash, plan.files[clip_id].given if unreadable is None else unreadable[0].given)
 
 
-def _recover(corpus: Corpus, plan: SourcePlan, history: Sequence[LedgerRow]) -> list[LedgerRow]:
+def _recover(corpus: Corpus, plan: SourcePlan, done: set[str], attempts: Counter[str]) -> list[LedgerRow]:
     """Give folders that a killed run wrote but did not record their ledger row; throw damaged ones away."""
     digest = corpus.config_hash
-    done = corpus.done_ids(digest, history)
-    attempts = Counter(row.clip_id for row in history)
     rows = []
     for clip_id in plan.files:
         if clip_id in done:

@@ -6,7 +6,6 @@ depth is as metric as the trajectory is. Worlds are those of the demo, and also 
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from wmkit.annotate.isolated import annotate_pixels, camera_config
 from wmkit.bench.depth_limits import DepthLimits, judge_depth, read_depth_limits
 from wmkit.bench.depth_reference import DepthImages, WorldDepth, read_depth_images
 from wmkit.bench.limits import Check
+from wmkit.bench.out import write_figures
 from wmkit.bench.pose import find_clip
 from wmkit.bench.table import aligned
 from wmkit.clip import DepthMap
@@ -157,11 +157,7 @@ def bench_depth(
         rows.append(_together(worlds))
     checks = [check for row in rows if row.name in limits for check in judge_depth(row, limits[row.name])]
     bench = DepthBench(rows=tuple(rows), checks=tuple(checks))
-    if options.out is not None:
-        try:
-            options.out.write_text(json.dumps(bench.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"--out: expected a writable file at {options.out}, got: {error.strerror}") from None
+    write_figures(options.out, bench.to_json())
     return bench
 
 

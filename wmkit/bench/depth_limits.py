@@ -12,13 +12,12 @@ colour_from_depth_m = [-0.025, 0.0, 0.0]   # the depth camera's place in the col
 """
 
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wmkit.bench.limits import Check
-from wmkit.errors import ConfigError, InputError
+from wmkit.bench.limits import Check, limit_tables
+from wmkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from wmkit.bench.depth import DepthScore
@@ -46,13 +45,7 @@ class DepthLimits:
 
 def read_depth_limits(path: Path) -> dict[str, DepthLimits]:
     """Limits by clip name; InputError when the file cannot be read, ConfigError when it says something else."""
-    try:
-        loaded = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"--limits: expected a readable file at {path}, got: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--limits: expected TOML in {path}, got: {error}") from error
-    return {name: _clip_limits(path, name, table) for name, table in loaded.items()}
+    return {name: _clip_limits(path, name, table) for name, table in limit_tables(path).items()}
 
 
 def _clip_limits(path: Path, name: str, table: object) -> DepthLimits:

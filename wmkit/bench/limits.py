@@ -22,7 +22,7 @@ from pathlib import Path
 from wmkit.bench.score import Score
 from wmkit.errors import ConfigError, InputError
 
-__all__ = ["Check", "Cost", "SequenceLimits", "judge", "read_limits"]
+__all__ = ["Check", "Cost", "SequenceLimits", "judge", "limit_tables", "read_limits"]
 
 # limit -> the figure it bounds from above
 UPPER = {
@@ -74,15 +74,20 @@ class Check:
 
 def read_limits(path: Path) -> dict[str, SequenceLimits]:
     """Limits by sequence name; InputError when the file cannot be read, ConfigError when it says something else."""
+    loaded = limit_tables(path)
+    if not loaded:
+        raise ConfigError(f"--limits: expected at least one table [sequence] in {path}, got none")
+    return {name: _sequence_limits(path, name, table) for name, table in loaded.items()}
+
+
+def limit_tables(path: Path) -> dict[str, object]:
+    """What the TOML file holds; InputError when it cannot be read, ConfigError when it is none."""
     try:
-        loaded = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"--limits: expected a readable file at {path}, got: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"--limits: expected TOML in {path}, got: {error}") from error
-    if not loaded:
-        raise ConfigError(f"--limits: expected at least one table [sequence] in {path}, got none")
-    return {name: _sequence_limits(path, name, table) for name, table in loaded.items()}
 
 
 def _sequence_limits(path: Path, name: str, table: object) -> SequenceLimits:

@@ -1,11 +1,11 @@
 """`wmkit bench model`: what a preset costs: parameters and PFLOP by part, and a block's CPU time and memory."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from wmkit.bench.model_block import BlockCost, compare_blocks
+from wmkit.bench.out import write_figures
 from wmkit.bench.table import aligned
 from wmkit.errors import InputError
 from wmkit.model.presets import preset
@@ -104,11 +104,7 @@ def bench_model(options: ModelBenchOptions, note: Callable[[str], None] | None =
         if note is not None and {row.engine for row in blocks} == {"wmkit"}:
             note("diffusers: not installed, so not beside it")
     result = ModelBench(options=options, work=work, blocks=tuple(blocks))
-    if options.out is not None:
-        try:
-            options.out.write_text(json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"--out: expected to write {options.out}, got: {error.strerror}") from error
+    write_figures(options.out, result.to_json())
     return result
 
 

@@ -4,7 +4,6 @@ Each cue votes on random situations of known scale (`wmkit.bench.scale_draws`). 
 as unmeasured, not as covered. The fused row gives `fuse_votes` two cues or more of the same draw number.
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,18 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from wmkit.annotate.confidence.reliability import rate
 from wmkit.annotate.scale import fuse_votes
+from wmkit.annotate.scale.fuse import SIGMAS_95
+from wmkit.bench.out import write_figures
 from wmkit.bench.scale_draws import DRAWS
 from wmkit.bench.table import aligned
 from wmkit.camera import ScaleVote
 from wmkit.clip import rng_for
 from wmkit.errors import InputError
 
-__all__ = ["Coverage", "ScaleBench", "ScaleBenchOptions", "bench_scale", "wilson"]
+__all__ = ["Coverage", "ScaleBench", "ScaleBenchOptions", "bench_scale"]
 
 LOW, HIGH = 0.92, 0.98
 FUSED = "fused"
-SIGMAS_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +69,19 @@ class Coverage:
         return self.covered / self.votes if self.votes else 0.0
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """The rate's 95 % interval, all of it without a vote."""
+        found = rate(self.covered, self.votes)
+        return (found.low, found.high) if self.votes else (0.0, 1.0)
+
+    @property
     def passes(self) -> bool:
         """Whether the rate lies in the target's band."""
         return LOW <= self.rate <= HIGH
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, with the rate and its 95 % interval."""
-        low, high = wilson(self.covered, self.votes)
+        low, high = self.interval
         own = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**own, "rate": self.rate, "rate_low": low, "rate_high": high, "passes": self.passes}
 
@@ -99,7 +106,7 @@ class ScaleBench:
         header = ("cue", "draws", "votes", "covered %", "95 % of it", "sigma %", "bias %", "spread", "contradict", "")
         rows: list[tuple[str, ...]] = [header]
         for row in self.rows:
-            low, high = wilson(row.covered, row.votes)
+            low, high = row.interval
             rows.append(
                 (
                     row.cue,
@@ -129,22 +136,8 @@ def bench_scale(options: ScaleBenchOptions, progress: Callable[[str], None] | No
     if len(cues) > 1:
         rows.append(_fused(errors, options))
     bench = ScaleBench(rows=tuple(rows))
-    if options.out is not None:
-        try:
-            options.out.write_text(json.dumps(bench.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"--out: expected a writable file at {options.out}, got: {error.strerror}") from None
+    write_figures(options.out, bench.to_json())
     return bench
-
-
-def wilson(hits: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a rate (Wilson 1927); (0, 1) without a trial."""
-    if trials == 0:
-        return 0.0, 1.0
-    z2 = SIGMAS_95**2
-    centre = (hits + z2 / 2) / (trials + z2)
-    half = SIGMAS_95 / (trials + z2) * math.sqrt(hits * (trials - hits) / trials + z2 / 4)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def _error_vote(cue: str, seed: int, index: int) -> ScaleVote | None:

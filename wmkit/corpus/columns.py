@@ -1,6 +1,6 @@
 """The last row of every clip as columns: what thresholds and reports work on, also where there are 213,000 of them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -108,7 +108,7 @@ class LedgerColumns:
         return found
 
 
-def last_rows(table: pa.Table, named: Sequence[str]) -> LedgerColumns:
+def last_rows(table: pa.Table, named: Collection[str]) -> LedgerColumns:
     """Of a whole ledger, in the order in which it was written, the last row of every clip.
 
     A failed clip is left out when there are `named` clip ids and its own is none of them: its file was replaced.

@@ -3,7 +3,7 @@
 import hashlib
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -14,6 +14,7 @@ from wmkit.clip import Annotation, MeasureState, Verdict
 
 __all__ = [
     "LEDGER_SCHEMA",
+    "OUTCOME",
     "SOURCES_SCHEMA",
     "LedgerRow",
     "SourceRow",
@@ -21,6 +22,7 @@ __all__ = [
     "config_hash_of_clip",
     "ledger_rows",
     "ledger_table",
+    "outcome_rows",
     "source_rows",
     "source_table",
 ]
@@ -57,6 +59,8 @@ LEDGER_SCHEMA = pa.schema(
         ("finished_at", pa.timestamp("us", tz="UTC")),
     ]
 )
+OUTCOME = tuple(name for name in LEDGER_SCHEMA.names if name not in ("verdicts", "timings", "message"))
+
 SOURCES_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -117,6 +121,11 @@ class LedgerRow:
         """Whether the clip has its result, so that a rerun skips it."""
         return self.status is not Status.FAILED
 
+    @property
+    def outcome(self) -> "LedgerRow":
+        """The row without what a run need not remember of 213,000 clips: verdicts, times, message."""
+        return replace(self, verdicts=(), timings={}, message="")
+
     @classmethod
     def of(cls, annotation: Annotation, timings: dict[str, float], attempt: int = 1) -> "LedgerRow":
         """The row of an annotation that was written."""
@@ -176,6 +185,22 @@ def ledger_table(rows: Iterable[LedgerRow]) -> pa.Table:
 def ledger_rows(table: pa.Table) -> list[LedgerRow]:
     """Rows of a table of `LEDGER_SCHEMA`."""
     return [_ledger_row(record) for record in table.to_pylist()]
+
+
+def outcome_rows(tables: Iterable[pa.Table]) -> list[LedgerRow]:
+    """The `outcome` of every row of tables that hold the columns `OUTCOME` alone."""
+    return [
+        LedgerRow(
+            **{
+                **record,
+                "status": Status(record["status"]),
+                "scale_cues": tuple(record["scale_cues"]),
+                "scale_absent": tuple(record["scale_absent"]),
+            }
+        )
+        for table in tables
+        for record in table.to_pylist()
+    ]
 
 
 def source_table(rows: Sequence[SourceRow]) -> pa.Table:

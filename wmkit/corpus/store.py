@@ -32,12 +32,14 @@ from wmkit.corpus.clip_folder import annotation_files, read_annotation, read_rec
 from wmkit.corpus.columns import LedgerColumns, last_rows
 from wmkit.corpus.ledger import (
     LEDGER_SCHEMA,
+    OUTCOME,
     SOURCES_SCHEMA,
     LedgerRow,
     SourceRow,
     config_hash_of_clip,
     ledger_rows,
     ledger_table,
+    outcome_rows,
     source_rows,
     source_table,
 )
@@ -207,6 +209,10 @@ class Corpus:
         """Every attempt, in the order they were recorded."""
         return ledger_rows(self.ledger_table())
 
+    def outcomes(self) -> list[LedgerRow]:
+        """As `ledger`, each row's `outcome` alone: a tenth of the memory and time."""
+        return outcome_rows(_read_table(part, LEDGER_SCHEMA, only=OUTCOME) for part in self._parts())
+
     def ledger_table(self) -> pa.Table:
         """The whole ledger as an arrow table."""
         tables = [_read_table(part, LEDGER_SCHEMA) for part in self._parts()]
@@ -218,12 +224,17 @@ class Corpus:
         A failed clip that no source names any more (the file was replaced or became readable) is left out.
         """
         last = {row.clip_id: row for row in (self.ledger() if history is None else history)}
-        named = {row.clip_id for row in self.sources()}
+        named = self._named()
         return {key: row for key, row in sorted(last.items()) if row.done or not named or key in named}
 
     def columns(self) -> LedgerColumns:
         """What `latest` holds, as columns: for work on every clip of a large corpus at once."""
-        return last_rows(self.ledger_table(), [row.clip_id for row in self.sources()])
+        return last_rows(self.ledger_table(), self._named())
+
+    def _named(self) -> set[str]:
+        """Ids of all clips that a source has."""
+        table = self._sources_table()
+        return set() if table is None else set(table.column("clip_id").to_pylist())
 
     def done_ids(self, config_hash: str, history: Sequence[LedgerRow] | None = None) -> set[str]:
         """Clips whose result under this config is recorded and whose folder is there: a rerun skips them."""
@@ -359,10 +370,16 @@ def _write_table(path: Path, table: pa.Table) -> None:
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
-def _read_table(path: Path, schema: pa.Schema, added: Sequence[str] = ()) -> pa.Table:
-    """A table of this schema; of an older one, without the columns `added` since, they hold empty text."""
+def _read_table(
+    path: Path, schema: pa.Schema, added: Sequence[str] = (), only: Sequence[str] | None = None
+) -> pa.Table:
+    """A table of this schema, or `only` some columns of it; of an older one, without the columns `added` since, they
+    hold empty text."""
     try:
-        table = pq.ParquetFile(path).read()
+        file = pq.ParquetFile(path)
+        if only is not None and file.schema_arrow.names == schema.names:
+            return file.read(columns=list(only)).cast(pa.schema([schema.field(name) for name in only]))
+        table = file.read()
         for name in added:
             if name not in table.column_names:
                 table = table.append_column(name, pa.array([""] * len(table), pa.string()))

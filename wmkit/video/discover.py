@@ -214,8 +214,8 @@ def _scan(
             yield from _scan(Path(entry.path), root, skipped, parents | {identity})
         elif not (entry.is_file() or entry.is_symlink()):
             continue  # a pipe would hang whoever opens it
-        elif extension in VIDEO_EXTENSIONS and _is_video(Path(entry.path), extension):
-            yield _found(Path(entry.path), _name(Path(entry.path), root), ())
+        elif extension in VIDEO_EXTENSIONS and _is_video(path := Path(entry.path), extension):
+            yield _found(path, _name(path, root), ())
         elif extension in IMAGE_EXTENSIONS:
             images.append(entry.name)
     sequence = _sequence(folder, images, skipped)

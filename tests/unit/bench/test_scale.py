@@ -8,7 +8,7 @@ import pytest
 
 from wmkit.annotate.protocols import Unmeasured
 from wmkit.bench import scale as module
-from wmkit.bench.scale import ScaleBenchOptions, bench_scale, wilson
+from wmkit.bench.scale import ScaleBenchOptions, bench_scale
 from wmkit.bench.scale_draws import DRAWS
 from wmkit.camera import ScaleVote
 from wmkit.errors import InputError
@@ -46,12 +46,6 @@ def test_a_cue_whose_sigma_is_too_small_is_told(monkeypatch: pytest.MonkeyPatch)
     assert bench.rows[0].votes < 200
     assert bench.rows[0].spread == pytest.approx(0.1 / 0.03, rel=0.2)
     assert "MISSED" in bench.lines()[1]
-
-
-def test_wilson() -> None:
-    low, high = wilson(95, 100)
-    assert (low, high) == (pytest.approx(0.8882, abs=1e-4), pytest.approx(0.9785, abs=1e-4))
-    assert wilson(0, 0) == (0.0, 1.0)
 
 
 def test_options_that_are_none_are_refused() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.annotate_doubles import ArraySource, annotation_of, no_trajectory_of, path_of, points_of
+from tests.depth_doubles import tiny_depth_anything
 from wmkit.annotate.defaults import DepthFrames, default_config, depth_backend
 from wmkit.annotate.depth.fusion import anchor_factor, named_fusion
 from wmkit.annotate.depth.line_fit import robust_line, smoothed
@@ -19,25 +20,6 @@ from wmkit.clip import Annotation, DepthMap
 from wmkit.errors import InputError
 
 CAMERA = Intrinsics.from_fov(60.0, 64, 48)
-
-
-def tiny(folder: Path, kind: str, seed: int = 0) -> Path:
-    """A random Depth Anything of a few thousand parameters, saved as a real one is."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers", reason="an extra: pip install transformers")
-    torch.manual_seed(seed)
-    backbone = transformers.Dinov2Config(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=56, patch_size=14,
-        out_features=["stage1", "stage2"], reshape_hidden_states=False,
-    )  # fmt: skip
-    config = transformers.DepthAnythingConfig(
-        backbone_config=backbone, reassemble_hidden_size=16, patch_size=14, neck_hidden_sizes=[8, 8],
-        reassemble_factors=[2, 1], fusion_hidden_size=8, head_hidden_size=8, depth_estimation_type=kind, max_depth=80,
-        initializer_range=0.2,
-    )  # fmt: skip
-    transformers.DepthAnythingForDepthEstimation(config).save_pretrained(folder)
-    transformers.DPTImageProcessor(size={"height": 56, "width": 56}, do_pad=False).save_pretrained(folder)
-    return folder
 
 
 def source() -> ArraySource:
@@ -114,7 +96,7 @@ def test_the_anchor_s_factor_is_the_weighted_least_square() -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["metric", "relative"])
 def test_a_real_class_gives_maps_in_the_trajectory_s_unit(tmp_path: Path, kind: str) -> None:
-    config = named_depth_model(tiny(tmp_path / "net", kind), 320, 3)
+    config = named_depth_model(tiny_depth_anything(tmp_path / "net", kind), 320, 3)
     frames = source()
     said = inverse_of(TransformersDepth(config.path, "cpu", relative=True), frames.rgb[:1], (48, 64))[0]
     low, high = said.min(), said.max()
@@ -133,8 +115,8 @@ def test_a_real_class_gives_maps_in_the_trajectory_s_unit(tmp_path: Path, kind: 
 
 @pytest.mark.filterwarnings("ignore")
 def test_fusion_runs_two_real_classes_and_a_relative_structure_is_refused(tmp_path: Path) -> None:
-    structure = named_depth_model(tiny(tmp_path / "a", "metric"), 320, 2)
-    fused = named_fusion(structure, tiny(tmp_path / "b", "metric", seed=1))
+    structure = named_depth_model(tiny_depth_anything(tmp_path / "a", "metric"), 320, 2)
+    fused = named_fusion(structure, tiny_depth_anything(tmp_path / "b", "metric", seed=1))
     frames = source()
     said = inverse_of(TransformersDepth(structure.path, "cpu"), frames.rgb[:1], (48, 64))[0]
     truth = 0.2 + 0.4 * (said - said.min()) / np.ptp(said)
@@ -142,7 +124,9 @@ def test_fusion_runs_two_real_classes_and_a_relative_structure_is_refused(tmp_pa
     assert isinstance(outcome, DepthMap)
     np.testing.assert_allclose(outcome.z, np.stack([1 / truth] * 2), rtol=1e-3)  # the anchor's metres end in the unit
     assert fused.weights_hash == f"{structure.weights_hash}+{fused.anchor_hash}"
-    relative = dataclasses.replace(fused, structure=named_depth_model(tiny(tmp_path / "c", "relative"), 320, 2))
+    relative = dataclasses.replace(
+        fused, structure=named_depth_model(tiny_depth_anything(tmp_path / "c", "relative"), 320, 2)
+    )
     with pytest.raises(InputError, match="no zero"):
         relative.build("cpu").estimate(frames, seen_as(truth))
 
@@ -174,8 +158,8 @@ def test_flags_that_exclude_each_other_are_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_provenance_names_the_network_that_ran(tmp_path: Path) -> None:
-    config = named_depth_model(tiny(tmp_path / "net", "relative"), 320, 2)
-    fused = named_fusion(config, tiny(tmp_path / "anchor", "metric", seed=1))
+    config = named_depth_model(tiny_depth_anything(tmp_path / "net", "relative"), 320, 2)
+    fused = named_fusion(config, tiny_depth_anything(tmp_path / "anchor", "metric", seed=1))
     for depth in (config, fused):
         record = _backend("depth", depth)
         assert (record.part, record.name, record.licence) == ("depth", depth.name, "the weights' own")

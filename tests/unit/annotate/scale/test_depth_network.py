@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.annotate_doubles import annotation_of, path_of, points_of
+from tests.depth_doubles import tiny_depth_anything
 from wmkit.annotate.protocols import Unmeasured
 from wmkit.annotate.scale.depth_network import factor_of_frame, mean_factor, named_network, vote_of_factors
 from wmkit.camera import Intrinsics, ScaleVote
@@ -68,18 +69,7 @@ def test_weights_that_are_not_there_are_one_line(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["metric", "relative"])
 def test_a_tiny_transformers_model_votes(tmp_path: Path, kind: str) -> None:
-    transformers = pytest.importorskip("transformers", reason="an extra: pip install transformers")
-    backbone = transformers.Dinov2Config(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=56, patch_size=14,
-        out_features=["stage1", "stage2"], reshape_hidden_states=False,
-    )  # fmt: skip
-    config = transformers.DepthAnythingConfig(
-        backbone_config=backbone, reassemble_hidden_size=16, patch_size=14, neck_hidden_sizes=[8, 8],
-        reassemble_factors=[2, 1], fusion_hidden_size=8, head_hidden_size=8, depth_estimation_type=kind, max_depth=80,
-    )  # fmt: skip
-    folder = tmp_path / "weights"
-    transformers.DepthAnythingForDepthEstimation(config).save_pretrained(folder)
-    transformers.DPTImageProcessor(size={"height": 56, "width": 56}, do_pad=False).save_pretrained(folder)
+    folder = tiny_depth_anything(tmp_path / "weights", kind)
     clip = tmp_path / "clip"
     clip.mkdir()
     rng = np.random.default_rng(0)
