@@ -91,5 +91,5 @@ def test_bad_options_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="positive frames"):
         ModelBenchOptions(grid=replace(GRID, rows=0))
     options = ModelBenchOptions(preset="tiny", grid=GRID, block_preset=None, out=tmp_path / "absent" / "x.json")
-    with pytest.raises(InputError, match="--out: expected to write"):
+    with pytest.raises(InputError, match="--out: expected a writable file"):
         bench_model(options)
