@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import typer.main
 import yaml
+from torch.distributed.run import get_args_parser
 
 from tests.unit.house.source_tree import ROOT
 from wmkit import cli
 
 SLURM, RAYJOB = ROOT / "cluster" / "annotate.slurm", ROOT / "cluster" / "annotate.rayjob.yaml"
+TRAIN = ROOT / "cluster" / "train.slurm"
 
 
 def check_command(words: list[str]) -> None:
@@ -57,6 +59,21 @@ def test_the_slurm_script_stops_at_the_first_failure() -> None:
             assert done.stdout.endswith("|wmkit|annotate|/a|--out|b c|--ray-address|auto|--fps|8|")
         else:
             assert done.stdout == ""
+
+
+def test_the_training_script_starts_torchrun_on_every_node() -> None:
+    """Run with stand-ins for Slurm; torchrun itself reads the flags it is given."""
+    stand_ins = "scontrol() { echo n1; echo n2; }; srun() { printf '%s|' \"$@\"; }; export -f scontrol srun;"
+    variables = "SLURM_JOB_NODELIST=n[1-2] SLURM_JOB_ID=7 SLURM_JOB_NUM_NODES=2 SLURM_GPUS_PER_NODE=8"
+    command = f"{stand_ins} {variables} bash {shlex.quote(str(TRAIN))} tiny-cpu --data '/a b' --out run"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    export, launcher, *words = done.stdout.rstrip("|").split("|")
+    assert (export, launcher) == ("--export=ALL", "torchrun")
+    assert words[-7:] == ["wmkit", "train", "tiny-cpu", "--data", "/a b", "--out", "run"]
+    check_command(words[-7:])
+    parsed = get_args_parser().parse_args(words)
+    assert (parsed.nnodes, parsed.nproc_per_node, parsed.rdzv_endpoint) == ("2", "8", "n1:20007")
+    assert (parsed.module, parsed.training_script) == (True, "wmkit")
 
 
 def test_the_rayjob_is_one() -> None:
