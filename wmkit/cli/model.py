@@ -42,7 +42,7 @@ def train(
     start: Annotated[
         Path | None, typer.Option(help="Begin with the weights of this run: an earlier stage's. [default: fresh]")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's latest checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Insist that there is a run to go on with.")] = False,
     processes: Annotated[int, typer.Option(help="On this machine; under torchrun it says how many.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count memory and time on --gpus alone.")] = False,
     gpus: Annotated[int, typer.Option(help="Of --dry-run.")] = 1,
@@ -50,7 +50,7 @@ def train(
     preset: Annotated[PresetName | None, typer.Option(help="Of --dry-run: on minute-long clips.")] = None,
     json_output: JsonFlag = False,
 ) -> int:
-    """Train the world model on shards; atomic checkpoints, exact resume."""
+    """Train the world model on shards; atomic checkpoints; the same command again goes on exactly."""
     from wmkit.train.launch import is_launched, launch
     from wmkit.train.progress import progress_for
     from wmkit.train.run import TrainOptions, run_train

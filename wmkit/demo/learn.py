@@ -164,7 +164,7 @@ def run_learn(
     }
     config = learn_config().with_settings(options.settings)
     run = out / options.run
-    train_on(config, TrainOptions(data=shards["train"], out=run, resume=(run / "latest").exists()), training)
+    train_on(config, TrainOptions(data=shards["train"], out=run), training)
     model, _ = load_model(run)
     verdict = grade(model, config, shards["held"], options)
     write_atomic(run / "learn.json", json_bytes(verdict.to_json()))

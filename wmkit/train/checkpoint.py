@@ -35,6 +35,7 @@ from wmkit.train.ema import RunningMean
 from wmkit.train.parallel import ALONE, Team, sharded_as, whole
 
 __all__ = [
+    "LATEST",
     "MODEL_NAME",
     "DataFacts",
     "MotionFacts",
@@ -52,6 +53,7 @@ __all__ = [
 
 MODEL_NAME, OPTIMIZER, CONFIG, STATE = "model.safetensors", "optimizer.safetensors", "config.json", "state.json"
 EMA = "ema.safetensors"
+LATEST = "latest"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -155,7 +157,7 @@ def _write(run: Path, folder: Path, files: Mapping[str, bytes], keep: int) -> No
     fsync_folder(folder.parent)
     pointer = run / ".latest.tmp"
     write_synced(pointer, f"{folder.name}\n".encode())
-    os.replace(pointer, run / "latest")
+    os.replace(pointer, run / LATEST)
     fsync_folder(run)
     for old in sorted(folder.parent.glob("step-*"), key=_step_of)[:-keep]:
         if old != folder:
@@ -166,7 +168,7 @@ def find_checkpoint(path: Path) -> Path:
     """The checkpoint folder that `path` means: itself, or the latest of a run; InputError when there is none."""
     if (path / MODEL_NAME).is_file():
         return path
-    pointer = path / "latest"
+    pointer = path / LATEST
     if not pointer.is_file():
         what = "a folder without a checkpoint" if path.is_dir() else "no such folder"
         raise InputError(f"{path}: expected a run that `wmkit train` wrote or one of its checkpoints, found {what}")

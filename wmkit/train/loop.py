@@ -21,6 +21,7 @@ from wmkit.errors import ConfigError, InputError
 from wmkit.model.dit import CameraDiT
 from wmkit.model.progressive import adopt
 from wmkit.train.checkpoint import (
+    LATEST,
     DataFacts,
     RunState,
     Trained,
@@ -78,19 +79,20 @@ def train(
     """Train to `config.steps` in the run folder `out`; `batches(step)` gives the batch of a step counted from 0.
 
     `start` are the weights of an earlier stage to begin with, those that `config.start` names; see
-    `wmkit.model.progressive`. With `resume` it goes on from the run's latest checkpoint. Of a team every process calls,
-    `batches` gives the clips of `team.slots`, and the first process writes. Raises InputError when `out` holds a run
-    and `resume` is off, holds none and it is on, or cannot be written; ConfigError when the run on disk has another
-    config or data, `start` is another model's, the loss is not finite, or the batch is too small for the team.
+    `wmkit.model.progressive`. A run that is there goes on from its latest checkpoint; with `resume` there must be one.
+    Of a team every process calls, `batches` gives the clips of `team.slots`, and the first process writes. Raises
+    InputError when `out` holds no run and `resume` is on, or cannot be written; ConfigError when the run on disk has
+    another config or data, `start` is another model's, the loss is not finite, or the batch is too small for the team.
     """
     progress = progress or SilentProgress()
     start_s = time.monotonic()
     _make_folder(out)
     with _alone(out) if team.leads else contextlib.nullcontext(), cpu_threads(config.threads):
-        trained = _untrained(config, None if resume else start, team)
+        goes_on = resume or (out / LATEST).exists()
+        trained = _untrained(config, None if goes_on else start, team)
         model, mean = trained.model, trained.mean
         teacher = _teacher(config, start, team)
-        done = _begin(out, config, data, trained) if resume else _begin_fresh(out)
+        done = _begin(out, config, data, trained) if goes_on else 0
         log = MetricsLog(out / "metrics.jsonl", done) if team.leads else None
         losses: list[float] = []
         checkpoint = find_checkpoint(out) if done else out
@@ -210,12 +212,6 @@ def _optimizer(model: CameraDiT, config: OptimizerConfig) -> torch.optim.AdamW:
         weight_decay=config.weight_decay,
         foreach=True,
     )
-
-
-def _begin_fresh(out: Path) -> int:
-    if (out / "latest").exists():
-        raise InputError(f"{out}: holds a run already; go on with --resume, or name another folder with --out")
-    return 0
 
 
 def _begin(out: Path, config: TrainConfig, data: DataFacts, trained: Trained) -> int:

@@ -75,10 +75,14 @@ def test_learning_rate_warms_up(tmp_path: Path) -> None:
     assert rates == pytest.approx([0.001, 0.002, 0.003, 0.003])
 
 
-def test_a_folder_with_a_run_needs_resume(tmp_path: Path) -> None:
-    run(tmp_path / "run", "steps=1")
-    with pytest.raises(InputError, match="--resume"):
-        run(tmp_path / "run", "steps=1")
+def test_the_same_command_again_goes_on(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole")
+    run(tmp_path / "run", "steps=2")
+    again = run(tmp_path / "run")
+    assert (again.steps, again.resumed) == (4, 2)
+    assert contents(again.checkpoint) == contents(whole.checkpoint)
+    with pytest.raises(ConfigError, match=r"optimizer\.lr"):
+        run(tmp_path / "run", "optimizer.lr=0.5")
 
 
 def test_resume_needs_a_run(tmp_path: Path) -> None:
