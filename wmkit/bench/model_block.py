@@ -6,19 +6,18 @@ apart. diffusers rounds softmax's q, k and v to bfloat16, which is its own savin
 """
 
 import gc
-import resource
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from wmkit.executor.memory import peak_gib, resident_gib
 from wmkit.model.config import ModelConfig
 from wmkit.model.dit import CameraDiT
 from wmkit.model.rays import CameraBatch
@@ -101,7 +100,7 @@ def _measure(job: _Job) -> tuple[float, float, list[float]]:
     run, leaf = (_ours if job.engine == "wmkit" else _theirs)(model, job)
     del model
     gc.collect()
-    before_mib = _resident_mib()
+    before_mib = 1024 * resident_gib()
     times, output = [], torch.zeros(1)
     for _ in range(job.rounds + 1):
         start_s = time.process_time()
@@ -111,14 +110,9 @@ def _measure(job: _Job) -> tuple[float, float, list[float]]:
                 leaf.grad = None
                 output.square().mean().backward()
         times.append(1e3 * (time.process_time() - start_s))
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mib = 1024 * peak_gib()
     sample = output.detach().flatten()[:: max(output.numel() // 4096, 1)]
     return statistics.median(times[1:]), max(peak_mib - before_mib, 0.0), sample.tolist()
-
-
-def _resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize() / 2**20
 
 
 def _model(config: ModelConfig) -> CameraDiT:

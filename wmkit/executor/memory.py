@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["MEMORY_EXIT", "resident_gib", "watch_memory"]
+__all__ = ["MEMORY_EXIT", "peak_gib", "resident_gib", "watch_memory"]
 
 MEMORY_EXIT = 83  # of no meaning to a shell or to Python
 POLL_S = 0.1
@@ -28,3 +28,12 @@ def watch_memory(limit_gib: float) -> None:
 def resident_gib() -> float:
     """Memory this process holds resident, in GiB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES / 2**30
+
+
+def peak_gib() -> float:
+    """The most that this process has held resident, in GiB.
+
+    Not getrusage's ru_maxrss: that of a process which was just started is what its parent held.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20

@@ -105,16 +105,16 @@ class Round:
 
 
 RUN = """
-import json, resource, sys
+import json, sys
 from wmkit.annotate.isolated import camera_config
 from wmkit.annotate.pose import TrackSfmConfig
+from wmkit.executor.memory import peak_gib
 from wmkit.video import discover, identify, open_source
 frames = open_source(identify(discover([sys.argv[1]]).clips[0]), camera_config().video)
 estimate = TrackSfmConfig().build("cpu").estimate(frames, 0)
 posed = int(estimate.trajectory.posed.sum())
-peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 features = {name: value for name, value in estimate.quality.features if name.startswith("seam")}
-print(json.dumps({"posed": posed, "frames": len(frames.view), "peak_gib": peak_gib, **features}))
+print(json.dumps({"posed": posed, "frames": len(frames.view), "peak_gib": peak_gib(), **features}))
 """
 
 
