@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _how_to_go_on(arguments: Sequence[str]) -> str:
     if arguments[:1] == ["train"]:
-        return "the same command with --resume goes on from the last checkpoint"
+        return "the same command goes on from the last checkpoint"
     return "the same command resumes where it stopped"
 
 
