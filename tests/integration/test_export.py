@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from wmkit.annotate.export import EXPORT_FORMATS, export_corpus
 from wmkit.annotate.pipeline import config_dict
 from wmkit.camera import Intrinsics, ScaleKind, Trajectory
-from wmkit.clip import Annotation, NoTrajectory, Points, Provenance
+from wmkit.clip import Annotation, DepthMap, DynamicMask, NoTrajectory, Points, Provenance
 from wmkit.corpus import Corpus, LedgerRow, SourceRow, Status
 from wmkit.errors import ClipError, InputError
 from wmkit.formats.colmap import read_colmap
@@ -69,7 +69,17 @@ def annotate(file: ClipFile, trajectory: bool) -> Annotation:
             error_px=np.ones(3, np.float32),
             track_length=np.full(3, 4, np.int32),
         ),
+        depth=depth_of(view.height // 2, view.width // 2),
+        dynamic=DynamicMask(frame=np.array([1, 2, 5]), mask=rng.random((3, 3, 4)) < 0.5),
     )
+
+
+def depth_of(height: int, width: int) -> DepthMap:
+    """Of a posed frame, one without a pose and another posed one; deeper than 65 units in one corner of the last."""
+    z = np.random.default_rng(2).uniform(0.5, 4.0, (3, height, width)).astype(np.float32)
+    valid = np.random.default_rng(3).random(z.shape) < 0.8
+    z[2, :2, :2], valid[2, :2, :2] = 99.0, True
+    return DepthMap(frame=np.array([1, 2, 5]), z=z, valid=valid, scale=ScaleKind.UP_TO_SCALE)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +167,7 @@ def test_every_source_is_accounted_for(made: Path, tmp_path: Path, file_format: 
     assert (summary.sources, summary.exported, sum(summary.left_out.values())) == (6, 3, 3)
     good = listed["walks/one.mp4"]
     assert (good["frames"], good["posed_frames"], good["scale"]) == (8, 6, "up_to_scale")
-    assert good["left_out"] == [{"what": "2 frames", "reason": "they have no pose", "detail": ""}]
+    assert good["left_out"][0] == {"what": "2 frames", "reason": "they have no pose", "detail": ""}
     assert good["id"] == listed["walks/one.mov"]["id"]
     written = {path for entry in listed.values() for path in entry["files"]}
     for path in (tmp_path / "out").rglob("*"):
@@ -235,6 +245,52 @@ def test_nerfstudio_with_its_pictures(made: Path, tmp_path: Path) -> None:
         assert (tmp_path / "images" / frame["file_path"]).exists()
 
 
+def test_colmap_depth_by_its_own_readers_rules(made: Path, tmp_path: Path, truth: Annotation) -> None:
+    export_corpus(made / "corpus", "colmap", tmp_path)
+    folder = tmp_path / "walks__one.mp4"
+    maps = sorted((folder / "stereo" / "depth_maps").iterdir())
+    assert [path.name for path in maps] == ["frame_000001.jpg.geometric.bin", "frame_000005.jpg.geometric.bin"]
+    assert truth.depth is not None
+    for path, place in zip(maps, (0, 2), strict=True):
+        width, height, channels, body = path.read_bytes().split(b"&", 3)  # scripts/python/read_write_dense.py
+        shape = (int(width), int(height), int(channels))
+        z = np.transpose(np.frombuffer(body, np.float32).reshape(shape, order="F"), (1, 0, 2)).squeeze()
+        np.testing.assert_array_equal(z, truth.depth.z[place])
+    assert truth.dynamic is not None
+    masks = sorted((folder / "masks").iterdir())
+    assert [path.name for path in masks] == ["frame_000001.jpg.png", "frame_000005.jpg.png"]
+    shown = cv2.imread(str(masks[1]), cv2.IMREAD_UNCHANGED)
+    assert shown is not None
+    np.testing.assert_array_equal(shown == 0, np.kron(truth.dynamic.mask[2], np.ones((16, 16), bool)))
+
+
+def test_nerfstudio_depth_has_a_file_for_every_frame(made: Path, tmp_path: Path, truth: Annotation) -> None:
+    export_corpus(made / "corpus", "nerfstudio", tmp_path)
+    folder = tmp_path / "walks__one.mp4"
+    frames = json.loads((folder / "transforms.json").read_text())["frames"]
+    assert len(frames) == POSED.sum()
+    assert truth.depth is not None
+    for frame in frames:
+        picture = cv2.imread(str(folder / frame["depth_file_path"]), cv2.IMREAD_UNCHANGED)
+        mask = cv2.imread(str(folder / frame["mask_path"]), cv2.IMREAD_UNCHANGED)
+        assert picture is not None
+        assert mask is not None
+        assert picture.dtype == np.uint16
+        assert picture.shape == mask.shape == (48, 64)
+        index = int(frame["file_path"][-10:-4])
+        place = {1: 0, 5: 2}.get(index)
+        assert (place is None) == (not picture.any()) == bool(mask.all())
+        if place is not None:
+            z = np.kron(truth.depth.z[place], np.ones((2, 2), np.float32))
+            kept = z < 65.535
+            assert (~kept).sum() == (16 if place else 0)
+            assert not picture[~kept].any()
+            np.testing.assert_allclose(picture[kept] * 1e-3, z[kept], atol=0.5001e-3)
+    listed = {entry["name"]: entry for entry in document(tmp_path)["sources"]}
+    left_out = listed["walks__one.mp4"]["left_out"]
+    assert {"what": "depth of 16 pixels", "reason": "beyond 65.535 units", "detail": ""} in left_out
+
+
 def test_vipe_indices_count_the_frames_of_its_video(made: Path, tmp_path: Path, truth: Annotation) -> None:
     import av
 
@@ -286,9 +342,10 @@ def test_cameras_survive_a_lost_source(moved: Path, tmp_path: Path, harm, reason
     summary = export_corpus(moved / "corpus", "colmap", tmp_path / "out")
     listed = {entry["source"]: entry for entry in document(tmp_path / "out")["sources"]}
     entry = listed["walks/one.mp4"]
-    assert entry["files"] == ["walks__one.mp4/sparse/0/"]
+    kept = ["sparse/0/", "stereo/depth_maps/", "masks/"]
+    assert entry["files"] == [f"walks__one.mp4/{name}" for name in kept]
     assert [item["reason"] for item in entry["left_out"] if item["what"] == "images"] == [reason]
-    assert len(listed["walks/one.mov"]["files"]) == 2  # its twin has the pictures still
+    assert len(listed["walks/one.mov"]["files"]) == 4  # its twin has the pictures still
     assert summary.exported == 3
 
 

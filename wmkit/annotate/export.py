@@ -6,8 +6,10 @@
     kitti      <name>.txt, frames/<name>.txt
     re10k      <name>.txt
     rerun      <name>.rrd
-    colmap     <name>/sparse/0/*.txt, <name>/images/frame_%06d.jpg (posed frames)
-    nerfstudio <name>/transforms.json, <name>/sparse_pc.ply, <name>/images/frame_%06d.jpg (posed frames)
+    colmap     <name>/sparse/0/*.txt, <name>/images/frame_%06d.jpg (posed frames),
+               <name>/stereo/depth_maps/<image>.geometric.bin, <name>/masks/<image>.png (the posed ones that have them)
+    nerfstudio <name>/transforms.json, <name>/sparse_pc.ply, <name>/images/frame_%06d.jpg (posed frames),
+               <name>/depth/ and <name>/masks/ (16-bit and 8-bit PNG; none.png and all.png for frames without)
     vipe       pose/<name>.npz, intrinsics/<name>.npz, intrinsics/<name>_camera.txt, rgb/<name>.mp4 (all frames),
                depth/<name>.zip and mask/<name>.zip, .txt (the frames that have them)
 
@@ -26,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.annotate.export_maps import Maps, log_maps, write_colmap_maps, write_nerfstudio_maps, write_vipe_maps
 from wmkit.annotate.export_names import export_names
 from wmkit.clip import Annotation
 from wmkit.corpus import Corpus, LedgerRow, SourceRow
@@ -35,11 +38,11 @@ from wmkit.formats.colmap import write_colmap
 from wmkit.formats.kitti import frames_path, write_kitti
 from wmkit.formats.nerfstudio import write_nerfstudio
 from wmkit.formats.re10k import write_re10k
-from wmkit.formats.rerun import write_rerun
+from wmkit.formats.rerun import RerunRecording
 from wmkit.formats.text import write_lines
 from wmkit.formats.track import CameraTrack, track_of_annotation
 from wmkit.formats.tum import write_tum
-from wmkit.formats.vipe import rgb_path, write_vipe, write_vipe_depth, write_vipe_mask
+from wmkit.formats.vipe import rgb_path, write_vipe
 from wmkit.video.frames import FrameSource
 from wmkit.video.still import jpeg_bytes
 
@@ -50,10 +53,10 @@ EXPORT_FORMATS = {
     "tum": ("intrinsics", "image size", "unit", "points", "depth", "covariance", "images"),
     "kitti": ("intrinsics", "image size", "unit", "points", "depth", "covariance", "images"),
     "re10k": ("image size", "unit", "points", "depth", "covariance", "images", "times finer than 1 us"),
-    "colmap": ("times", "unit", "observations of points", "depth", "covariance"),
-    "nerfstudio": ("depth", "covariance"),
+    "colmap": ("times", "unit", "observations of points", "confidence of depth", "covariance"),
+    "nerfstudio": ("confidence of depth", "covariance"),
     "vipe": ("times", "unit", "points", "confidence of depth", "covariance"),
-    "rerun": ("unit", "depth", "covariance", "images"),
+    "rerun": ("unit", "confidence of depth", "covariance", "images"),
 }
 JPEG_QUALITY = 95
 
@@ -170,9 +173,10 @@ def _export_source(store: Corpus, row: SourceRow, last: LedgerRow | None, file_f
     entry.posed_frames, entry.scale = len(track), str(annotation.trajectory.scale)
     if len(track) < entry.frames:
         entry.leave_out(f"{entry.frames - len(track)} frames", "they have no pose")
-    files = _write_cameras(track, file_format, row.name, target)
-    if file_format == "vipe":
-        files += _write_maps(annotation, target)
+    written = _write_cameras(annotation, track, file_format, row.name, target)
+    files = written.files
+    for what, reason in written.left_out:
+        entry.leave_out(what, reason)
     if file_format in ("colmap", "nerfstudio", "vipe"):
         frames = reopen_source(row, annotation, store.config)
         if isinstance(frames, SourceGone):
@@ -186,44 +190,40 @@ def _export_source(store: Corpus, row: SourceRow, last: LedgerRow | None, file_f
     return entry
 
 
-def _write_cameras(track: CameraTrack, file_format: str, source: str, target: Path) -> list[Path]:
-    """Write one clip's cameras in any format but its pictures; the files and folders made."""
+def _write_cameras(annotation: Annotation, track: CameraTrack, file_format: str, source: str, target: Path) -> Maps:
+    """Write one clip's cameras, depth and masks in any format but its pictures; the files and folders made."""
     root, name = target.parent, target.name
     text = root / f"{name}.txt"
     match file_format:
         case "tum":
             write_tum(track, text)
-            return [text]
+            return Maps([text], [])
         case "kitti":
             write_kitti(track, text)
-            return [text, frames_path(text)]
+            return Maps([text, frames_path(text)], [])
         case "re10k":
             write_re10k(track, text, source)
-            return [text]
+            return Maps([text], [])
         case "rerun":
-            write_rerun(track, root / f"{name}.rrd", name)
-            return [root / f"{name}.rrd"]
+            recording = RerunRecording(name, root / f"{name}.rrd")
+            recording.log_cameras(track)
+            log_maps(recording, annotation)
+            recording.close()
+            return Maps([root / f"{name}.rrd"], [])
         case "colmap":
             write_colmap(track, target / "sparse" / "0")
-            return [target / "sparse" / "0"]
+            maps = write_colmap_maps(annotation, track, target)
+            return Maps([target / "sparse" / "0", *maps.files], maps.left_out)
         case "nerfstudio":
-            write_nerfstudio(track, target)
-            return [path for path in (target / "transforms.json", target / "sparse_pc.ply") if path.exists()]
+            named, maps = write_nerfstudio_maps(annotation, track, target)
+            write_nerfstudio(track, target, maps=named)
+            made = [path for path in (target / "transforms.json", target / "sparse_pc.ply") if path.exists()]
+            return Maps([*made, *maps.files], maps.left_out)
         case _:
             write_vipe(track, root, name)
             rows = root / "intrinsics"
-            return [root / "pose" / f"{name}.npz", rows / f"{name}.npz", rows / f"{name}_camera.txt"]
-
-
-def _write_maps(annotation: Annotation, target: Path) -> list[Path]:
-    """ViPE's depth and mask of the frames that have them."""
-    root, name, size = target.parent, target.name, (annotation.view.width, annotation.view.height)
-    files = []
-    if annotation.depth is not None:
-        files += write_vipe_depth(annotation.depth, root, name, size)
-    if annotation.dynamic is not None:
-        files += write_vipe_mask(annotation.dynamic, root, name, size)
-    return files
+            made = [root / "pose" / f"{name}.npz", rows / f"{name}.npz", rows / f"{name}_camera.txt"]
+            return Maps([*made, *write_vipe_maps(annotation, target).files], [])
 
 
 def _write_images(frames: FrameSource, posed: NDArray[np.bool_], folder: Path, entry: _Entry) -> list[Path]:

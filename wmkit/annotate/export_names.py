@@ -10,7 +10,7 @@ from wmkit.video.discover import VIDEO_EXTENSIONS
 __all__ = ["export_names"]
 
 MAX_BYTES = 200  # file systems end at 255; formats add suffixes
-RESERVED = frozenset({"export.json", "frames", "pose", "intrinsics", "rgb"})
+RESERVED = frozenset({"export.json", "frames", "pose", "intrinsics", "rgb", "depth", "mask"})
 
 
 def export_names(sources: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from wmkit.annotate.export_maps import log_maps
 from wmkit.camera import Array
 from wmkit.clip import QUALITY_ROWS, Annotation, Verdict
 from wmkit.corpus import Corpus, Status
@@ -68,7 +69,7 @@ def inspect_clip(corpus: Path, clip_id: str, rrd: Path | None = None) -> Inspect
         recording.log_cameras(track_of_annotation(annotation))
     recording.log_rows(time_s, _rows(annotation))
     recording.log_text("verdicts", _verdict_table(annotation))
-    depth_maps = _log_depth(recording, annotation)
+    depth_maps = log_maps(recording, annotation)
     frames = reopen_source(sources[0], annotation, store.config) if sources else None
     no_pictures, pictures = "no source of this clip is listed in sources.parquet", 0
     if isinstance(frames, SourceGone):
@@ -131,21 +132,6 @@ def _words(verdict: Verdict) -> str:
     if verdict.value is None:
         return f"unmeasured: {verdict.reason}"
     return f"{verdict.value:.6g} {verdict.unit}".strip()
-
-
-def _log_depth(recording: RerunRecording, annotation: Annotation) -> int:
-    """The depth maps of posed frames; how many."""
-    depth, trajectory = annotation.depth, annotation.trajectory
-    if depth is None or trajectory is None:
-        return 0
-    height, width = depth.z.shape[1:]
-    shown = [place for place, frame in enumerate(depth.frame.tolist()) if trajectory.posed[frame]]
-    for place in shown:
-        frame = int(depth.frame[place])
-        camera = annotation.intrinsics[frame].resized(width, height)
-        pose = trajectory.world_from_cam[frame]
-        recording.log_depth(frame, float(trajectory.time_s[frame]), depth.z[place], pose, camera)
-    return len(shown)
 
 
 def _log_pictures(recording: RerunRecording, frames: FrameSource) -> tuple[int, str]:

@@ -3,10 +3,12 @@
 https://docs.nerf.studio/quickstart/data_conventions.html. wmkit's world has +Y down where the first camera is level,
 so it is turned by `applied_transform` ((x, y, z) -> (x, z, -y), as nerfstudio's own COLMAP conversion does), which the
 file states and the reader undoes. Only signs and rows move: a round trip is exact. nerfstudio itself recentres and
-rescales on load unless told not to (`--orientation-method none --center-method none --auto-scale-poses False`).
+rescales on load unless told not to (`--orientation-method none --center-method none --auto-scale-poses False`). Depth
+and masks are named frame by frame, for all or for none, as its parser demands.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from wmkit.formats.text import numbers, write_lines
 from wmkit.formats.track import CameraTrack, naming_file, nearest_rotation, rigid_matrices
 from wmkit.json_object import read_json
 
-__all__ = ["read_nerfstudio", "write_nerfstudio"]
+__all__ = ["FrameMaps", "read_nerfstudio", "write_nerfstudio"]
 
 Z_UP_FROM_WORLD = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -28,11 +30,24 @@ DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 LENS_TERMS = {"OPENCV": ("k1", "k2", "p1", "p2"), "OPENCV_FISHEYE": ("k1", "k2", "k3", "k4")}  # in COLMAP's order
 
 
-def write_nerfstudio(track: CameraTrack, folder: Path, image_folder: str = "images") -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameMaps:
+    """Paths below the folder of each frame's depth and mask, in the track's order; () where frames have none."""
+
+    depth: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+
+
+def write_nerfstudio(
+    track: CameraTrack, folder: Path, image_folder: str = "images", maps: FrameMaps = FrameMaps()
+) -> None:
     """Write transforms.json and, when there are points, sparse_pc.ply; images are named `image_folder`/name.
 
-    Raises InputError without names, intrinsics or sizes.
+    Raises InputError without names, intrinsics or sizes, and where some frames have a map and others none.
     """
+    if {len(maps.depth), len(maps.mask)} - {0, len(track)}:
+        got = f"{len(maps.depth)} and {len(maps.mask)}"
+        raise InputError(f"{folder}: expected {len(track)} depth maps and masks or none, got {got}")
     if track.names is None:
         raise InputError(f"{folder}: expected a track with image names, transforms.json needs one a frame")
     c2w = Z_UP_FROM_WORLD @ track.world_from_cam @ OPENCV_FROM_OPENGL
@@ -42,6 +57,10 @@ def write_nerfstudio(track: CameraTrack, folder: Path, image_folder: str = "imag
         frame |= {"fl_x": row.fx, "fl_y": row.fy, "cx": row.cx, "cy": row.cy, "w": row.width, "h": row.height}
         if track.time_s is not None:
             frame["time_s"] = float(track.time_s[index])
+        if maps.depth:
+            frame["depth_file_path"] = maps.depth[index]
+        if maps.mask:
+            frame["mask_path"] = maps.mask[index]
         frames.append(frame)
     document: dict[str, Any] = {"camera_model": "OPENCV", "applied_transform": Z_UP_FROM_WORLD[:3].tolist()}
     if track.points is not None and len(track.points):

@@ -1,4 +1,4 @@
-"""rerun recordings (.rrd), write only: cameras, path and sparse points; pictures, depth, rows of numbers and text.
+"""rerun recordings (.rrd), write only: cameras, path, sparse points; pictures, depth, masks, rows of numbers and text.
 
 https://rerun.io. Needs the extra `wmkit[rerun]`. Two timelines: `frame` and `time` (seconds of the clip's clock). Where
 frames have no pose the camera is cleared, so that the viewer shows none instead of the last one. A depth map has a
@@ -89,6 +89,11 @@ class RerunRecording:
         self._at(frame, time_s)
         self._log_camera("world/depth", world_from_cam, camera)
         self._stream.log("world/depth/z", self._rr.DepthImage(z, meter=1.0))
+
+    def log_mask(self, frame: int, time_s: float, moving: NDArray[np.bool_]) -> None:
+        """Where the picture (h, w) shows something that moves by itself, in the moving camera."""
+        self._at(frame, time_s)
+        self._stream.log("world/camera/moving", self._rr.SegmentationImage(moving.astype(np.uint8), opacity=0.3))
 
     def log_rows(self, time_s: Array, rows: Mapping[str, Array]) -> None:
         """One number a frame and name, each (N,) at `time_s` (N,), the frames counted from 0; NaN is left out."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from wmkit.clip import DepthMap, DynamicMask
 from wmkit.errors import InputError
 from wmkit.formats.exr import exr_bytes
+from wmkit.formats.maps import enlarged
 from wmkit.formats.text import read_lines, write_lines
 from wmkit.formats.track import CameraTrack, naming_file, nearest_rotation, rigid_matrices
 
@@ -47,7 +48,7 @@ def write_vipe_depth(depth: DepthMap, base: Path, name: str, size: tuple[int, in
     """Write the depth maps of some frames, each enlarged to `size` (width, height) px; the file made."""
     path = base / "depth" / f"{name}.zip"
     known = np.where(depth.valid, depth.z, np.float32(np.nan))
-    _write_zip(path, (f"{i:05d}.exr" for i in depth.frame), (exr_bytes(_enlarged(z, size)) for z in known))
+    _write_zip(path, (f"{i:05d}.exr" for i in depth.frame), (exr_bytes(enlarged(z, size)) for z in known))
     return [path]
 
 
@@ -56,18 +57,11 @@ def write_vipe_mask(moving: DynamicMask, base: Path, name: str, size: tuple[int,
     import cv2
 
     path, phrases = base / "mask" / f"{name}.zip", base / "mask" / f"{name}.txt"
-    pictures = (_enlarged(mask.astype(np.uint8) * np.uint8(MOVING), size) for mask in moving.mask)
+    pictures = (enlarged(mask.astype(np.uint8) * np.uint8(MOVING), size) for mask in moving.mask)
     data = (cv2.imencode(".png", picture)[1].tobytes() for picture in pictures)
     _write_zip(path, (f"{i:05d}.png" for i in moving.frame), data)
     write_lines(phrases, [f"{MOVING}: moving"])
     return [path, phrases]
-
-
-def _enlarged(picture: NDArray, size: tuple[int, int]) -> NDArray:
-    """To `size` (width, height) by repeating what is there: no value is made up between two surfaces."""
-    column = (np.arange(size[0]) + 0.5) * picture.shape[1] / size[0]
-    row = (np.arange(size[1]) + 0.5) * picture.shape[0] / size[1]
-    return picture[row.astype(int)][:, column.astype(int)]
 
 
 def _write_zip(path: Path, names: Iterable[str], members: Iterable[bytes]) -> None:
