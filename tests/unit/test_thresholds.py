@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from wmkit.annotate.filters import FILTERS
 from wmkit.annotate.pipeline import DISAGREEMENT
+from wmkit.annotate.scale.played import MIRRORED, REVERSED
 from wmkit.clip import Verdict
 from wmkit.errors import InputError
 from wmkit.thresholds import (
@@ -26,7 +27,7 @@ FOV = parse_thresholds('[fov_x]\nlow = 25\nhigh = 120.0\nunmeasured = "reject"')
 
 def test_the_default_names_only_what_a_default_annotate_measures() -> None:
     rows = read_thresholds().rows
-    assert {row.filter for row in rows} <= {config.name for config in FILTERS} | {DISAGREEMENT}
+    assert {row.filter for row in rows} <= {config.name for config in FILTERS} | {DISAGREEMENT, MIRRORED, REVERSED}
     limits = {row.filter: (row.low, row.high, row.unmeasured) for row in rows}
     # SANA-WM, App. B.3.
     assert limits["fov_x"] == limits["fov_y"] == (25.0, 120.0, "reject")

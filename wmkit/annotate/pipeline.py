@@ -27,8 +27,9 @@ from wmkit.annotate.protocols import (
     Unmeasured,
 )
 from wmkit.annotate.scale.fuse import fuse_votes
+from wmkit.annotate.scale.played import play_verdicts
 from wmkit.camera import ScaleVote
-from wmkit.clip import Absence, Annotation, BackendRecord, NoTrajectory, Provenance, SidecarRecord, Verdict
+from wmkit.clip import Absence, Annotation, BackendRecord, NoTrajectory, Provenance, Verdict
 from wmkit.corpus import config_hash_of_clip
 from wmkit.telemetry import Sidecars, read_telemetry
 from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source, undistorted
@@ -171,8 +172,7 @@ def annotate_clip(
     if isinstance(outcome, PoseEstimate):
         with clock.stage("scale"):
             annotation = _scaled(annotation, file, config.scale, device)
-            provenance = dataclasses.replace(annotation.provenance, sidecars=_sidecars(annotation, file, config.scale))
-            annotation = dataclasses.replace(annotation, provenance=provenance)
+            annotation = _sensed(annotation, file, config.scale)
         annotation = _with_depth(annotation, frames, config.depth, device, clock)
         annotation = _with_caption(annotation, frames, file, config.caption, device, clock)
     with clock.stage("filter.trajectory"):
@@ -239,15 +239,19 @@ def _scaled(annotation: Annotation, file: ClipFile, cues: tuple[ScaleConfig, ...
     return annotation if fusion.estimate is None else annotation.to_metric(fusion.estimate)
 
 
-def _sidecars(annotation: Annotation, file: ClipFile, cues: tuple[ScaleConfig, ...]) -> tuple[SidecarRecord, ...]:
-    """What the cues read besides the pixels."""
+def _sensed(annotation: Annotation, file: ClipFile, cues: tuple[ScaleConfig, ...]) -> Annotation:
+    """What the cues read besides the pixels, for the provenance, and how the clip was played, where gravity tells."""
+    assert annotation.trajectory is not None
     named = {sidecars for cue in cues if isinstance(sidecars := getattr(cue, "sidecars", None), Sidecars)}
-    records = [
-        record
-        for sidecars in named
-        for record in read_telemetry(file, annotation.view, annotation.clip.span_s[0], sidecars).records
-    ]
-    return tuple(sorted(set(records), key=lambda record: (record.kind, record.name)))
+    first_pts_s = annotation.clip.span_s[0]
+    found = [read_telemetry(file, annotation.view, first_pts_s, sidecars) for sidecars in named]
+    records = tuple(sorted({r for item in found for r in item.records}, key=lambda record: (record.kind, record.name)))
+    gravity = next((item.gravity for item in found if item.gravity is not None), None)
+    return dataclasses.replace(
+        annotation,
+        provenance=dataclasses.replace(annotation.provenance, sidecars=records),
+        verdicts=(*annotation.verdicts, *play_verdicts(annotation.trajectory, gravity)),
+    )
 
 
 def _with_depth(
