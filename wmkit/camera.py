@@ -22,6 +22,7 @@ __all__ = [
     "ScaleKind",
     "ScaleVote",
     "Trajectory",
+    "cross_matrices",
     "frozen_array",
     "invert_rigid",
 ]
@@ -61,6 +62,13 @@ def invert_rigid(b_from_a: Array) -> Array:
     a_from_b[..., 3, 3] = 1.0
     a_from_b[np.isnan(b_from_a[..., 0, 0])] = np.nan
     return a_from_b
+
+
+def cross_matrices(vectors: Array) -> Array:
+    """(M, 3, 3) matrices of the cross products with (M, 3)."""
+    x, y, z = vectors.T
+    zero = np.zeros(len(vectors))
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ def test_every_source_is_accounted_for(inputs: Path, tmp_path: Path) -> None:
         "unfinished": 0,
         "reasons": {"static": 1},
         "codes": {"pose/diverged": 1},
+        "failures": ["failed: 1 pose/diverged, bad_1: expected a finite cost, got inf"],
         "frames": 3 * FRAMES,
         "posed_frames": 2 * FRAMES,
         "metric": 0,
@@ -189,6 +190,8 @@ def test_an_unreadable_source_is_a_failed_clip(inputs: Path, tmp_path: Path) -> 
     for attempt in (1, 2):
         summary = annotate(inputs, tmp_path / "corpus", retry=attempt == 2)
         assert (summary.sources, summary.failed) == (6, 2)
+        assert summary.failures[0].startswith("failed: 1 discover/unreadable, gone.mp4: ")
+        assert len(summary.failures) == 2
         assert summary.codes == {"discover/unreadable": 1, "pose/diverged": 1}
         rows = [row for row in Corpus.open(tmp_path / "corpus").latest().values() if row.code == "unreadable"]
         assert [(row.source, row.attempt) for row in rows] == [("gone.mp4", attempt)]

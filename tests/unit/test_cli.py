@@ -72,6 +72,7 @@ def test_choices_are_those_of_the_parts_behind_them() -> None:
 SUMMARY = RunSummary(
     corpus="/c", sources=3, clips=2, duplicates=1, skipped={"mask": 1}, resumed=0, ok=1, no_trajectory=0, failed=1,
     unfinished=0, reasons={}, codes={"decode/empty": 1}, frames=5, posed_frames=5, metric=0,
+    failures=["failed: 1 decode/empty, a: b"],
     cues={}, cues_absent={}, seconds=1.0,
     clips_per_s=2.0, interrupted=False,
 )  # fmt: skip
@@ -221,7 +222,7 @@ def test_json_is_the_one_thing_on_stdout(monkeypatch: pytest.MonkeyPatch, capsys
     # Programs read these keys: a change is a breaking one.
     assert list(json.loads(out)) == [
         "corpus", "sources", "clips", "duplicates", "skipped", "resumed", "ok", "no_trajectory", "failed", "unfinished",
-        "reasons", "codes", "frames", "posed_frames", "metric", "cues", "cues_absent",
+        "reasons", "codes", "failures", "frames", "posed_frames", "metric", "cues", "cues_absent",
             "seconds", "clips_per_s", "interrupted",
     ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """What `wmkit annotate` does unless told otherwise; the demo and the benchmark annotate by the same lines."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ from wmkit.annotate.depth.network import named_depth_model
 from wmkit.annotate.filters import FOOTAGE_FILTERS, TRAJECTORY_FILTERS
 from wmkit.annotate.pipeline import AnnotateConfig
 from wmkit.annotate.pose import CommandConfig, TrackSfmConfig
+from wmkit.annotate.pose.command import program_hash
 from wmkit.annotate.pose.given import given_config
 from wmkit.annotate.priors import PriorConfig
 from wmkit.annotate.protocols import CaptionConfig, DepthConfig, PoseConfig, ScaleConfig
@@ -85,13 +87,16 @@ def pose_backend(*, poses: str | None, command: str | None, weights: str | None,
         return given_config(poses)
     if command is None:
         return None
-    argv, limit_s = tuple(shlex.split(command)), 0.9 * timeout_s
+    try:
+        argv = tuple(shlex.split(command))
+    except ValueError as error:
+        message = f"expected a command as a shell splits it, got {command!r} ({error}); check its quotes"
+        raise InputError(f"--pose-command: {message}") from error
+    config = CommandConfig(argv=argv, program_hash=program_hash(argv), timeout_s=0.9 * timeout_s)
     if weights is None:
-        return CommandConfig(argv=argv, timeout_s=limit_s)
+        return config
     found = fetched(weights)
-    return CommandConfig(
-        argv=argv, timeout_s=limit_s, weights=found.path, weights_hash=found.sha256, weights_licence=found.licence
-    )
+    return replace(config, weights=found.path, weights_hash=found.sha256, weights_licence=found.licence)
 
 
 def scale_cues(*, camera_height_m: float | None, factor: float | None) -> tuple[ScaleConfig, ...]:

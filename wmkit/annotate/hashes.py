@@ -1,18 +1,23 @@
-"""One hash of several files' bytes."""
+"""sha256 of files: of one, or one hash of several."""
 
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["hash_of_files", "hash_of_path"]
+__all__ = ["hash_of_file", "hash_of_files", "hash_of_path"]
+
+
+def hash_of_file(file: Path) -> str:
+    """sha256 of a file's bytes, as sha256sum prints it; OSError when it is unreadable."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def hash_of_files(files: Iterable[Path]) -> str:
     """sha256 over the sha256 of every file, in order; OSError when one is unreadable."""
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(bytes.fromhex(hash_of_file(file)))
     return digest.hexdigest()
 
 

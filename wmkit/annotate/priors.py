@@ -86,7 +86,8 @@ class KnownCamera:
         camera = Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=of_width, height=of_height)
         if abs(cx / of_width - 0.5) > 0.25 or abs(cy / of_height - 0.5) > 0.25:
             message = f"expected a principal point near the middle of {of_width}x{of_height} px, got ({cx:g}, {cy:g})"
-            raise ClipError("prior", "off_centre", f"{self.source}: {message}; name their size: fx,fy,cx,cy@WxH")
+            theirs = f"are they of a picture of {2 * cx:.0f}x{2 * cy:.0f} px?"
+            raise ClipError("prior", "off_centre", f"{self.source}: {message}; {theirs}")
         if not FOV_DEG[0] <= camera.fov_x_deg <= FOV_DEG[1]:
             message = f"expected a field of view of {FOV_DEG[0]:g} to {FOV_DEG[1]:g} deg, got {camera.fov_x_deg:.3g}"
             raise ClipError("prior", "wrong_size", f"{self.source}: {message} on {of_width}x{of_height} px")
@@ -152,6 +153,8 @@ def _flag_intrinsics(text: str) -> KnownCamera:
         size = (int(typed[5]), int(typed[6]))
         source = f"--intrinsics {text}"
         return KnownCamera(clip="*", source=source, sigma_log=SIGMA_CALIBRATED, row=(fx, fy, cx, cy), size=size)
+    if re.fullmatch(r"[-+.\deE]+(,[-+.\deE]+){3}", text.replace(" ", "")):
+        raise InputError(f"--intrinsics: expected the size of their picture too, fx,fy,cx,cy@WxH, got {text!r}")
     if not Path(text).exists():
         raise InputError(f"--intrinsics: expected a file or fx,fy,cx,cy@WxH in px, found no file {text!r}")
     rows, size = intrinsics_of_file(Path(text))

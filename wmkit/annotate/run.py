@@ -22,6 +22,7 @@ from wmkit.video.reference import with_span
 
 __all__ = ["RunOptions", "RunSummary", "run_annotate"]
 
+WAYS_SHOWN = 8  # in which clips failed, each with an example
 FLUSH_ROWS, FLUSH_S = 64, 15.0  # rows of clips that went well may wait: a killed run recovers them from the folders
 
 
@@ -56,11 +57,12 @@ class RunSummary:
     resumed            clips that had ended in an earlier run, failed ones too.
     reasons            no_trajectory by reason.
     codes              failed by "stage/code".
+    failures           a line for each of these, the most frequent first, with one clip's own message.
     unfinished         clips left without an outcome by an interrupt.
     frames             output frames of the ok and no_trajectory clips; posed_frames of them have a camera.
     metric             trajectories in metres; the other ok ones are up to scale.
     cues               clips by each scale cue that voted for their scale.
-    cues_absent        clips by "cue: reason" of each cue that did not; details of a reason are left out.
+    cues_absent        clips by "cue: reason" of each cue that did not; details stay where one clip alone has it.
     seconds            wall time of this call; clips_per_s counts the clips it worked on.
     """
 
@@ -76,6 +78,7 @@ class RunSummary:
     unfinished: int
     reasons: dict[str, int]
     codes: dict[str, int]
+    failures: list[str]
     frames: int
     posed_frames: int
     metric: int
@@ -284,15 +287,43 @@ def _summary(run: _Run, discovery: Discovery, seconds: float, interrupted: bool)
         unfinished=unfinished,
         reasons=_count(row.code for row in final.values() if row.status is Status.NO_TRAJECTORY),
         codes=_count(f"{row.stage}/{row.code}" for row in final.values() if row.status is Status.FAILED),
+        failures=_failure_lines(run.corpus, [row for row in final.values() if row.status is Status.FAILED]),
         frames=sum(row.frames or 0 for row in final.values()),
         posed_frames=sum(row.posed_frames or 0 for row in final.values()),
         metric=sum(row.scale_value is not None for row in final.values()),
         cues=_count(cue for row in final.values() for cue in set(row.scale_cues)),
-        cues_absent=_count(": ".join(text.split(": ")[:2]) for row in final.values() for text in set(row.scale_absent)),
+        cues_absent=_absent([text for row in final.values() for text in set(row.scale_absent)]),
         seconds=round(seconds, 3),
         clips_per_s=round(len(run.final) / seconds, 4) if seconds > 0 else 0.0,
         interrupted=interrupted,
     )
+
+
+def _failure_lines(corpus: Corpus, rows: Sequence[LedgerRow]) -> list[str]:
+    """A line for each way in which clips failed, the most frequent first: how many did, and one's own message.
+
+    Of more than eight ways the others are counted alone.
+    """
+    by_way: dict[str, list[LedgerRow]] = {}
+    for row in sorted(rows, key=lambda row: row.source):
+        by_way.setdefault(f"{row.stage}/{row.code}", []).append(row)
+    ways = sorted(by_way, key=lambda way: (-len(by_way[way]), way))
+    lines = []
+    for way in ways[:WAYS_SHOWN]:
+        first, count = by_way[way][0], len(by_way[way])
+        letter = corpus.dead_letter(first.clip_id)
+        said = "" if letter is None else f": {' '.join(letter.message.split())}"
+        lines.append(f"failed: {count} {way}, {'such as ' if count > 1 else ''}{first.source}{said}")
+    if len(ways) > WAYS_SHOWN:
+        lines.append("failed: " + ", ".join(f"{len(by_way[way])} {way}" for way in ways[WAYS_SHOWN:]))
+    return lines
+
+
+def _absent(texts: list[str]) -> dict[str, int]:
+    """Clips by "cue: reason"; what one clip alone has keeps its details."""
+    short = [": ".join(text.split(": ")[:2]) for text in texts]
+    often = Counter(short)
+    return _count(text if often[brief] == 1 else brief for text, brief in zip(texts, short, strict=True))
 
 
 def _count(words: Any) -> dict[str, int]:

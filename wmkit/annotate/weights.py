@@ -1,9 +1,11 @@
 """Model weights: a table of names and licences, and the one place in wmkit that downloads anything.
 
     <cache>/<name>/<file>          the weights, whole or absent
-    <cache>/<name>/weights.json    {"name", "url", "licence", "sha256", "bytes"}: what provenance is written from
+    <cache>/<name>/weights.json    {"name", "url", "licence", "file", "sha256", "bytes", "mtime_ns"}: what provenance is
+                                   written from
 
-The cache is $WMKIT_CACHE/weights, else ~/.cache/wmkit/weights.
+The cache is $WMKIT_CACHE/weights, else ~/.cache/wmkit/weights. Weights must have the sha256 of their row in the table;
+where it names none, that of the first fetch, which weights.json keeps also when the file itself is lost or damaged.
 """
 
 import hashlib
@@ -20,6 +22,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from wmkit.annotate.hashes import hash_of_file
 from wmkit.atomic import fsync_folder, json_bytes, write_atomic
 from wmkit.errors import FetchError, InputError
 
@@ -126,28 +129,42 @@ def accepted(name: str, table: Path | None, *, accept_licence: bool) -> Weights:
 
 
 def fetched(name: str) -> FetchedWeights:
-    """Weights that were fetched before; InputError when they were not, or are damaged."""
+    """Weights that were fetched before; InputError when they were not, are damaged, or are not those any more.
+
+    A file that was written to since is read whole: its bytes must still have the sha256 that is on record.
+    """
     folder = cache_folder() / name
-    try:
-        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-        path = folder / note["file"]
-        found = FetchedWeights(
-            name=name, path=str(path), licence=note["licence"], sha256=note["sha256"], bytes=note["bytes"]
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"weights {name}: expected them in {folder}; run `wmkit weights fetch {name}` first"
-        ) from error
+    note = _note(name)
+    if note is None:
+        raise InputError(f"weights {name}: expected them in {folder}; run `wmkit weights fetch {name}` first")
+    path = folder / note["file"]
+    found = FetchedWeights(
+        name=name, path=str(path), licence=note["licence"], sha256=note["sha256"], bytes=note["bytes"]
+    )
     if not path.is_file() or path.stat().st_size != found.bytes:
         raise InputError(f"weights {name}: expected {found.bytes} bytes at {path}; fetch them again")
+    if path.stat().st_mtime_ns != note.get("mtime_ns"):
+        digest = hash_of_file(path)
+        if digest != found.sha256:
+            message = f"expected sha256 {found.sha256}, as fetched, at {path}, got {digest}; fetch them again"
+            raise InputError(f"weights {name}: {message}")
     return found
+
+
+def _note(name: str) -> dict[str, Any] | None:
+    """What is on record of weights that were fetched once; None without a readable record."""
+    try:
+        note = json.loads((cache_folder() / name / NOTE).read_text(encoding="utf-8"))
+        return note if {"file", "licence", "sha256", "bytes"} <= note.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def fetch(weights: Weights, tell: Callable[[str], None]) -> FetchedWeights:
     """Download into the cache, unless it is there; `tell` gets a line at the start and every 10 s.
 
-    Raises FetchError when there is no network, the server refuses, or the bytes are not those promised; InputError
-    when the cache cannot be written.
+    Raises FetchError when there is no network, the server refuses, or the bytes are not those promised or not those of
+    the first fetch; InputError when the cache cannot be written.
     """
     folder = cache_folder() / weights.name
     path = folder / weights.file
@@ -163,19 +180,31 @@ def fetch(weights: Weights, tell: Callable[[str], None]) -> FetchedWeights:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             digest, size = _download(weights, partial, tell)
-            if weights.sha256 is not None and digest != weights.sha256:
-                raise FetchError(
-                    f"weights {weights.name}: expected sha256 {weights.sha256}, got {digest}; nothing is kept"
-                )
+            _check(weights, digest)
             os.replace(partial, path)
             fsync_folder(folder)
         finally:
             partial.unlink(missing_ok=True)
         note = {"name": weights.name, "url": weights.url, "licence": weights.licence, "file": weights.file}
-        write_atomic(folder / NOTE, json_bytes({**note, "sha256": digest, "bytes": size}))
+        note |= {"sha256": digest, "bytes": size, "mtime_ns": path.stat().st_mtime_ns}
+        write_atomic(folder / NOTE, json_bytes(note))
     except OSError as error:
         raise InputError(f"{folder}: expected a writable cache, got: {error.strerror or error}") from error
     return FetchedWeights(name=weights.name, path=str(path), licence=weights.licence, sha256=digest, bytes=size)
+
+
+def _check(weights: Weights, digest: str) -> None:
+    """FetchError unless the bytes are those that the table names, or else those of the first fetch."""
+    if weights.sha256 is not None:
+        if digest != weights.sha256:
+            message = f"expected sha256 {weights.sha256}, got {digest}; nothing is kept"
+            raise FetchError(f"weights {weights.name}: {message}")
+        return
+    first = _note(weights.name)
+    if first is not None and digest != first["sha256"]:
+        record = cache_folder() / weights.name / NOTE
+        message = f"expected sha256 {first['sha256']}, as first fetched, got {digest}; nothing is kept"
+        raise FetchError(f"weights {weights.name}: {message}; remove {record} if you trust the new ones")
 
 
 def _download(weights: Weights, partial: Path, tell: Callable[[str], None]) -> tuple[str, int]:

@@ -28,9 +28,11 @@ def pose(
     json_output: JsonFlag = False,
 ) -> int:
     """Score the annotator's cameras against references it is not shown."""
+    from wmkit.executor.heap import keep_freed_memory
     from wmkit.executor.task import THREAD_ENV
 
     os.environ.update(THREAD_ENV)  # as in a worker, before any library starts threads: the cost is an annotator's
+    keep_freed_memory()
     from wmkit.bench.pose import BenchOptions, bench_pose
 
     options = BenchOptions(peer=peer, limits=limits, out=out)
@@ -52,9 +54,11 @@ def bench_depth_maps(
     json_output: JsonFlag = False,
 ) -> int:
     """Score depth maps, by the annotator's own cameras, against measured or exact depth."""
+    from wmkit.executor.heap import keep_freed_memory
     from wmkit.executor.task import THREAD_ENV
 
     os.environ.update(THREAD_ENV)  # as in a worker, before any library starts threads: the cost is an annotator's
+    keep_freed_memory()
     from wmkit.bench.depth import DepthBenchOptions, bench_depth
 
     options = DepthBenchOptions(max_side=max_side, worlds=worlds, limits=limits, out=out)

@@ -181,8 +181,9 @@ def _summary_lines(summary: "RunSummary") -> list[str]:
     if summary.duplicates:
         lines.append(f"duplicates of another source's content: {summary.duplicates}")
     if summary.failed:
+        lines += summary.failures
         lines.append(f"why each failed: {summary.corpus}/dead-letter; wmkit retry {summary.corpus} runs them again")
-    told = (("no trajectory", summary.reasons), ("failed", summary.codes), ("skipped", summary.skipped))
+    told = (("no trajectory", summary.reasons), ("skipped", summary.skipped))
     lines += [f"{title}: " + ", ".join(f"{n} {word}" for word, n in count.items()) for title, count in told if count]
     return [*lines, f"corpus: {summary.corpus}"]
 

@@ -35,4 +35,6 @@ def fetch_weights(
     weights = accepted(name, table, accept_licence=accept_licence)
     with stdout_for(json_output):
         found = fetch(weights, lambda line: print(line, file=sys.stderr))
-    tell(found.to_json(), [f"{found.name} ({found.licence}): {found.path}, sha256 {found.sha256}"], json_output)
+    pinned = "as the table names it" if weights.sha256 else "on record: later fetches must have it"
+    lines = [f"{found.name} ({found.licence}): {found.path}, sha256 {found.sha256}, {pinned}"]
+    tell(found.to_json(), lines, json_output)

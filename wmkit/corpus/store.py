@@ -284,10 +284,12 @@ class Corpus:
 
     def dead_letters(self) -> list[DeadLetter]:
         """All dead letters, sorted by clip id."""
-        return [
-            DeadLetter(**json.loads(path.read_bytes()))
-            for path in sorted((self.path / "dead-letter").glob("[0-9a-f]*.json"))
-        ]
+        return [_read_letter(path) for path in sorted((self.path / "dead-letter").glob("[0-9a-f]*.json"))]
+
+    def dead_letter(self, clip_id: str) -> DeadLetter | None:
+        """That of a clip; None when it has none."""
+        path = self.path / "dead-letter" / f"{clip_id}.json"
+        return _read_letter(path) if path.exists() else None
 
     # ---- one writer
 
@@ -405,3 +407,7 @@ def _flat(prefix: str, value: Any) -> dict[str, Any]:
     for key in value:
         flat |= _flat(f"{prefix}.{key}".lstrip("."), value[key])
     return flat
+
+
+def _read_letter(path: Path) -> DeadLetter:
+    return DeadLetter(**json.loads(path.read_bytes()))

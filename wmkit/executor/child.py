@@ -13,6 +13,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+from wmkit.executor.heap import keep_freed_memory
 from wmkit.executor.limits import limit_cpu
 from wmkit.executor.memory import watch_memory
 from wmkit.executor.task import run_item
@@ -28,6 +29,7 @@ def main(descriptor: int) -> None:
     """
     faulthandler.enable(sys.stderr)
     faulthandler.register(signal.SIGUSR1, sys.stderr, all_threads=True)
+    keep_freed_memory()
     threading.Thread(target=_die_with_driver, name="die-with-driver", daemon=True).start()
     pipe: Connection[Any, Any] = Connection(descriptor)
     try:

@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 EXACT = 1e-14  # closer to orthonormal than this, a matrix is left bit for bit as it was
+FARTHEST = 1e9  # in any unit that is used: the moon is 4e8 m away
 ROUNDED = 1e-3  # published files are rounded (7-Scenes is off by 1.4e-4); beyond this it is no rotation
 
 
@@ -57,6 +58,10 @@ class CameraTrack:
         count = len(poses)
         clock = np.arange(count, dtype=np.float64)  # Trajectory checks rigidity; its times are checked below
         Trajectory(world_from_cam=poses, time_s=clock, posed=np.ones(count, np.bool_), scale=ScaleKind.UP_TO_SCALE)
+        far = float(np.abs(poses[:, :3, 3]).max(initial=0.0))
+        if far > FARTHEST:  # squares of what is farther leave no digit for the motion
+            message = f"expected positions within {FARTHEST:g} of the origin, got one at {far:.3g}"
+            raise InputError(f"world_from_cam: {message}; which unit are they in?")
         object.__setattr__(self, "world_from_cam", poses)
         if self.time_s is not None:
             time_s = frozen_array(self.time_s, np.float64, (count,), "time_s")

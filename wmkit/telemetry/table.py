@@ -83,9 +83,10 @@ def _position(rows: list[dict[str, str]], header: set[str]) -> Array:
 def _when(rows: list[dict[str, str]], header: set[str]) -> tuple[Array | None, Array | None, tuple[str, ...] | None]:
     for name in ("time_s", "t_s"):
         if name in header:
-            return _finite(_column(rows, name), name), None, None
+            return _increasing(_finite(_column(rows, name), name), name), None, None
     if "utc" in header:
-        return None, np.array([_utc_s(row.get("utc", ""), index) for index, row in enumerate(rows, start=1)]), None
+        utc_s = np.array([_utc_s(row.get("utc", ""), index) for index, row in enumerate(rows, start=1)])
+        return None, _increasing(utc_s, "utc"), None
     if "file" in header:
         names = tuple(row.get("file", "").rpartition("/")[2] for row in rows)
         if len(set(names)) != len(names):
@@ -114,6 +115,13 @@ def _finite(values: Array, name: str) -> Array:
         raise InputError(
             f"csv row {int(np.flatnonzero(np.isnan(values))[0]) + 1}: expected a number in {name}, got none"
         )
+    return values
+
+
+def _increasing(values: Array, name: str) -> Array:
+    if (np.diff(values) <= 0).any():
+        row = int(np.flatnonzero(np.diff(values) <= 0)[0]) + 2
+        raise InputError(f"csv row {row}: expected {name} to increase from row to row, got one no later; sort the rows")
     return values
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from wmkit.annotate.defaults import default_config, pose_backend
-from wmkit.annotate.pipeline import _backend
+from wmkit.annotate.pipeline import _backend, config_hash
+from wmkit.annotate.pose import CommandConfig
 from wmkit.annotate.weights import cache_folder, fetched, known_weights
 from wmkit.cli import main
 from wmkit.errors import InputError
@@ -20,9 +21,10 @@ DIGEST = hashlib.sha256(BYTES).hexdigest()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """/good sends all, /cut less than it promises, /gone nothing."""
+    """/good sends all, /cut less than it promises, /gone nothing; /moving what it is told to."""
 
     asked: list[str] = []  # noqa: RUF012
+    moving = BYTES
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
@@ -30,9 +32,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         self.send_response(200)
-        self.send_header("Content-Length", str(len(BYTES)))
+        body = self.moving if self.path == "/moving" else BYTES
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(BYTES[: len(BYTES) // 2] if self.path == "/cut" else BYTES)
+        self.wfile.write(body[: len(body) // 2] if self.path == "/cut" else body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""
@@ -49,7 +52,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     thread.start()
     base = f"http://127.0.0.1:{server.server_address[1]}"
     rows = {"good": ("good", DIGEST), "unknown": ("good", None), "false": ("good", "0" * 64), "cut": ("cut", None)}
-    rows |= {"gone": ("gone", None), "deaf": ("deaf", None)}
+    rows |= {"gone": ("gone", None), "deaf": ("deaf", None), "moving": ("moving", None)}
     text = ""
     for name, (path, digest) in rows.items():
         url = "http://127.0.0.1:9/x" if name == "deaf" else f"{base}/{path}"
@@ -110,6 +113,55 @@ def test_damage_in_the_cache_is_noticed_and_mended(table: Path) -> None:
         fetched("good")
     assert fetch(table, "good", "--accept-licence") == 0
     assert Path(fetched("good").path).read_bytes() == BYTES
+
+
+def test_the_first_fetch_is_what_later_ones_are_held_to(
+    table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fetch(table, "moving", "--accept-licence") == 0
+    assert f"sha256 {DIGEST}, on record" in capsys.readouterr().out
+    path = Path(fetched("moving").path)
+    path.unlink()
+    monkeypatch.setattr(Handler, "moving", BYTES[::-1])
+    assert fetch(table, "moving", "--accept-licence") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"expected sha256 {DIGEST}, as first fetched" in error
+    assert str(cache_folder() / "moving" / "weights.json") in error
+    assert not path.exists()
+    with pytest.raises(InputError, match="fetch them again"):
+        fetched("moving")
+    (cache_folder() / "moving" / "weights.json").unlink()  # as the message says
+    assert fetch(table, "moving", "--accept-licence") == 0
+    assert fetched("moving").sha256 == hashlib.sha256(BYTES[::-1]).hexdigest()
+
+
+def test_bytes_exchanged_behind_our_back_are_noticed(table: Path) -> None:
+    assert fetch(table, "unknown", "--accept-licence") == 0
+    path = Path(fetched("unknown").path)
+    path.write_bytes(BYTES[::-1])  # of the same size
+    with pytest.raises(InputError, match=f"expected sha256 {DIGEST}, as fetched"):
+        fetched("unknown")
+    path.write_bytes(BYTES)  # put back: another time, the same bytes
+    assert fetched("unknown").sha256 == DIGEST
+
+
+def test_another_version_of_a_program_is_another_config(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("pass\n")
+
+    def config_of(command: str) -> tuple[str | None, str]:
+        backend = pose_backend(poses=None, command=command, weights=None, timeout_s=100)
+        assert isinstance(backend, CommandConfig)
+        return backend.program_hash, config_hash(default_config(pose=backend))
+
+    before = config_of(f"python {path}")
+    assert before[0] is not None
+    assert config_of(f"python {path}") == before
+    path.write_text("pass  # better\n")
+    assert config_of(f"python {path}")[1] != before[1]
+    assert config_of("python -m mine")[0] is None
+    with pytest.raises(InputError, match="check its quotes"):
+        config_of("python 'mine.py")
 
 
 def test_their_licence_and_hash_go_into_the_provenance(table: Path) -> None:

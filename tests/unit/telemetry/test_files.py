@@ -95,6 +95,7 @@ def test_csv_in_metres_and_in_degrees() -> None:
         ("time_s,east_m,north_m\n1,two,3\n", "row 1: expected a number in east_m"),
         ("time_s,east_m,north_m\n1,inf,3\n", "finite"),
         ("time_s,east_m,north_m\n,2,3\n", "time_s"),
+        ("time_s,east_m,north_m\n1,2,3\n0.5,2,3\n", "row 2: expected time_s to increase"),
         ("utc,east_m,north_m\nnoon,2,3\n", "utc"),
         ("file,east_m,north_m\na.jpg,2,3\na.jpg,2,3\n", "twice"),
         ("time_s,lat_deg,lon_deg\n1,99,3\n", "90"),

@@ -166,8 +166,8 @@ def to_reconstruction(
     model = pycolmap.Reconstruction()
     width, height = scene.size
     at = np.flatnonzero(scene.usable)
-    frame = scene.obs_frame[at]
-    for index in np.unique(frame).tolist():
+    seeing, begin, count = np.unique(scene.obs_frame[at], return_index=True, return_counts=True)
+    for index, first, length in zip(seeing.tolist(), begin.tolist(), count.tolist(), strict=True):
         camera_id = 1 if shared else index + 1
         if not model.exists_camera(camera_id):
             camera = pycolmap.Camera.create_from_model_name(
@@ -175,18 +175,18 @@ def to_reconstruction(
             )
             camera.principal_point_x, camera.principal_point_y = scene.centre.tolist()
             model.add_camera_with_trivial_rig(camera)
-        xy = scene.obs_xy[at[frame == index]]
+        xy = scene.obs_xy[at[first : first + length]]
         image = pycolmap.Image(name=f"{index:06d}", keypoints=xy, camera_id=camera_id, image_id=index + 1)
         pose = pycolmap.Rigid3d(scene.cam_from_world[index, :3])
         model.add_image_with_trivial_frame(image, pose)
-    _, start = np.unique(frame, return_index=True)
-    place = np.arange(len(at)) - np.repeat(start, np.diff(np.append(start, len(at))))
-    track_of_point: dict[int, int] = {}
+    place = np.arange(len(at)) - np.repeat(begin, count)
     order = np.argsort(scene.obs_track[at], kind="stable")
-    track = scene.obs_track[at][order]
-    for chunk in np.split(order, np.flatnonzero(np.diff(track)) + 1):
-        elements = [pycolmap.TrackElement(int(frame[k]) + 1, int(place[k])) for k in chunk.tolist()]
-        owner = int(scene.obs_track[at[chunk[0]]])
-        point_id = model.add_point3D(scene.xyz[owner], pycolmap.Track(elements), np.zeros(3, np.uint8))
-        track_of_point[point_id] = owner
+    image_id = scene.obs_frame[at[order]] + 1
+    elements = list(map(pycolmap.TrackElement, image_id.tolist(), place[order].tolist()))
+    owner, begin, count = np.unique(scene.obs_track[at[order]], return_index=True, return_counts=True)
+    black = np.zeros(3, np.uint8)
+    track_of_point: dict[int, int] = {}
+    for track, first, length in zip(owner.tolist(), begin.tolist(), count.tolist(), strict=True):
+        seen = pycolmap.Track(elements[first : first + length])
+        track_of_point[model.add_point3D(scene.xyz[track], seen, black)] = track
     return model, track_of_point

@@ -77,7 +77,8 @@ class Diagnosis:
             case "wrong":
                 return f"expected poses as declared, got points {told}; the images say {rest}"
             case _:
-                return f"no reading of the poses explains the images (as declared {told}; best {rest})"
+                known = f"as declared {told}" if best.kind == "declared" else f"as declared {told}; best {rest}"
+                return f"no reading of the poses explains the images ({known})"
 
 
 def diagnose(cameras: GivenCameras, tracks: Tracks, rows: Array | None) -> Diagnosis:

@@ -24,7 +24,7 @@ import dataclasses
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,11 +34,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.annotate.hashes import hash_of_files
 from wmkit.annotate.pose.check_given import diagnose
 from wmkit.annotate.pose.follow import follow_points
 from wmkit.annotate.pose.given import CODES, METRIC_SIGMA_LOG
 from wmkit.annotate.pose.given_file import GivenCameras
-from wmkit.annotate.pose.given_points import given_points
+from wmkit.annotate.pose.given_points import given_points, given_scene, with_points
 from wmkit.annotate.pose.subprocess_run import run_limited
 from wmkit.annotate.pose.tracks import TrackConfig
 from wmkit.annotate.protocols import UNHASHED, PoseEstimate
@@ -48,7 +49,7 @@ from wmkit.errors import ClipError, InputError
 from wmkit.formats.track import nearest_rotation
 from wmkit.video.frames import FrameSource
 
-__all__ = ["Command", "CommandConfig"]
+__all__ = ["Command", "CommandConfig", "program_hash"]
 
 MAX_DEPTHS = 64
 MAX_BYTES = 4 << 30
@@ -59,6 +60,8 @@ Reply = Mapping[str, NDArray]
 class CommandConfig:
     """`argv` is run with the folder and the .npz to write behind it.
 
+    program_hash  sha256 over the files that `argv` names, so that another version of a program is another config; None
+               where it names none (`python -m package`): then wmkit cannot tell.
     weights    file that the command is told of, "" for none; weights_hash its sha256, weights_licence what the poses
                inherit. Without weights the licence is "unknown": wmkit cannot see what the command runs.
     timeout_s  and memory_gib (resident, with all children): what the command may use.
@@ -68,6 +71,7 @@ class CommandConfig:
     licence: ClassVar[str] = "unknown"
 
     argv: tuple[str, ...]
+    program_hash: str | None = None
     weights: str = field(default="", metadata={UNHASHED: True})
     weights_hash: str | None = None
     weights_licence: str | None = None
@@ -84,6 +88,18 @@ class CommandConfig:
     def build(self, device: str) -> "Command":
         """The backend; the command chooses its device itself."""
         return Command(self)
+
+
+def program_hash(argv: Sequence[str]) -> str | None:
+    """sha256 over the files among the words of a command, in order; None where there are none.
+
+    The interpreter that a bare `python` finds is none of them. InputError when one cannot be read.
+    """
+    files = [Path(word) for word in argv if Path(word).is_file()]
+    try:
+        return hash_of_files(files) if files else None
+    except OSError as error:
+        raise InputError(f"--pose-command: expected readable files, got {error}") from error
 
 
 class Command:
@@ -132,7 +148,8 @@ class Command:
             raise ClipError("pose", CODES[diagnosis.rows[0].kind], f"{cameras.file}: {diagnosis.line()}")
         if diagnosis.verdict == "no_fit":
             return NoTrajectory(reason="poses_do_not_fit", detail=f"{cameras.file}: {diagnosis.line()}")
-        points = given_points(poses, rows, tracks, self.config.max_error_px, self.config.min_angle_deg)
+        scene = with_points(given_scene(poses, rows, tracks), self.config.max_error_px, self.config.min_angle_deg)
+        points = given_points(scene, tracks)
         if not len(points):
             return NoTrajectory(reason="no_parallax", detail="no point shows parallax under the command's poses")
         metric = "metric" in reply and bool(_array(reply, "metric", "b", ()))

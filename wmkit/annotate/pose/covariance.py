@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from wmkit.annotate.pose.scene import Indices, Scene
-from wmkit.camera import Array, invert_rigid
+from wmkit.camera import Array, cross_matrices, invert_rigid
 from wmkit.spread import evenly_spread
 
 __all__ = ["pose_covariance"]
@@ -72,7 +72,7 @@ def _linearise(scene: Scene) -> _Linear:
         [np.stack([1 / z, zero, -x / z**2], axis=1), np.stack([zero, 1 / z, -y / z**2], axis=1)], axis=1
     )
     # world_from_cam · Exp(xi) moves the point in the camera by [point]x · rotation - translation
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
+    cross = cross_matrices(np.stack([x, y, z], axis=1))
     pose = np.concatenate([by_point @ cross, -by_point], axis=2)
     point = by_point @ scene.cam_from_world[seen.obs_frame][:, :3, :3]
     by_focal = np.stack([x / z, y / z], axis=1)[:, :, None]

@@ -1,10 +1,11 @@
 """Poses from a file instead of an estimate: checked against the images, points triangulated, nothing moved.
 
 World and unit are the file's own, UP_TO_SCALE until a cue says otherwise; a file that says metres sets the hint. The
-covariance is unknown. Only scale and depth are added afterwards, as SANA-WM does with published poses.
+covariance and the evidence come from how far the images would have the cameras elsewhere (`given_noise.py`). Only scale
+and depth are added afterwards, as SANA-WM does with published poses.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,8 +15,12 @@ from wmkit.annotate.hashes import hash_of_path
 from wmkit.annotate.pose.check_given import Diagnosis, diagnose, find_focal
 from wmkit.annotate.pose.follow import follow_points
 from wmkit.annotate.pose.given_file import GivenCameras, beside, given_cameras
-from wmkit.annotate.pose.given_points import given_points
+from wmkit.annotate.pose.given_noise import given_noise
+from wmkit.annotate.pose.given_points import given_points, given_scene, with_points
+from wmkit.annotate.pose.quality import measure_quality
 from wmkit.annotate.pose.scale_step import scale_step
+from wmkit.annotate.pose.scene import Scene
+from wmkit.annotate.pose.second import Disagreement
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks
 from wmkit.annotate.protocols import UNHASHED, PoseEstimate
 from wmkit.camera import Array, CameraPrior, Intrinsics, ScaleKind, Trajectory
@@ -98,24 +103,28 @@ class Given:
         if rows is None:
             rows = _found_rows(cameras, tracks)
         view = frames.view
+        scene = given_scene(cameras.world_from_cam, rows, tracks)
+        noise = given_noise(scene, tracks)
+        scene = with_points(scene, self.config.max_error_px, self.config.min_angle_deg)
         trajectory = Trajectory(
             world_from_cam=cameras.world_from_cam,
             time_s=view.time_s,
             posed=cameras.posed,
             scale=ScaleKind.UP_TO_SCALE,
+            covariance=noise.covariance,
         )
+        quality = _quality(scene, tracks, trajectory, noise.between)
+        step = ("scale_step", scale_step(cameras.world_from_cam, rows, tracks))
         return PoseEstimate(
             trajectory=trajectory,
             intrinsics=tuple(
                 Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy, width=view.width, height=view.height)
                 for fx, fy, cx, cy in rows.tolist()
             ),
-            points=given_points(
-                cameras.world_from_cam, rows, tracks, self.config.max_error_px, self.config.min_angle_deg
-            ),
+            points=given_points(scene, tracks),
             metric_hint_sigma_log=METRIC_SIGMA_LOG if cameras.metric else None,
             lens=cameras.lens,
-            quality=_quality(cameras.world_from_cam, rows, tracks),
+            quality=replace(quality, features=(*quality.features, step)),
         )
 
 
@@ -137,10 +146,21 @@ def _refuse(diagnosis: Diagnosis, file: str) -> None:
         raise ClipError("pose", "poses_do_not_fit", f"{file}: {diagnosis.line()}; {advice}")
 
 
-def _quality(world_from_cam: Array, rows: Array, tracks: Tracks) -> PoseQuality:
-    """Nothing by frame: the poses are not ours to support. Of the clip, what three views say of their unit."""
-    unknown = {name: np.full(len(rows), np.nan) for name in QUALITY_ROWS}
-    return PoseQuality(**unknown, features=(("scale_step", scale_step(world_from_cam, rows, tracks)),))
+def _quality(scene: Scene, tracks: Tracks, trajectory: Trajectory, between: Disagreement) -> PoseQuality:
+    """The evidence as for an estimate, in a unit of the median depth: the adjusted cameras are the other opinion.
+
+    NaN by frame, and no feature, where the motion gives no point.
+    """
+    if not scene.usable.any():
+        unknown = {name: np.full(len(tracks), np.nan) for name in QUALITY_ROWS}
+        return PoseQuality(**unknown, features=())
+    unit = float(np.median(scene.in_camera()[scene.usable, 2]))
+    per_unit = np.array([1.0, 1.0, 1.0, 1 / unit, 1 / unit, 1 / unit])
+    poses = trajectory.world_from_cam.copy()
+    poses[:, :3, 3] /= unit
+    covariance = None if trajectory.covariance is None else trajectory.covariance * per_unit[:, None] * per_unit
+    relative = replace(trajectory, world_from_cam=poses, covariance=covariance)
+    return measure_quality(scene, tracks, relative, float("nan"), between)
 
 
 def _found_rows(cameras: GivenCameras, tracks: Tracks) -> Array:

@@ -7,16 +7,14 @@ from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array, invert_rigid
 from wmkit.clip import Points
 
-__all__ = ["given_points"]
+__all__ = ["given_points", "given_scene", "with_points"]
 
 
-def given_points(
-    world_from_cam: Array, rows: Array, tracks: Tracks, max_error_px: float, min_angle_deg: float
-) -> Points:
-    """Points seen by three frames or more, in the world and unit of the poses (N, 4, 4), NaN where a frame has none.
+def given_scene(world_from_cam: Array, rows: Array, tracks: Tracks) -> Scene:
+    """All observations under the poses (N, 4, 4), NaN where a frame has none; no track has a point yet.
 
-    rows (N, 4) fx fy cx cy px. Observations farther than `max_error_px` and points without `min_angle_deg` of
-    parallax are left out; a camera that does not move has none.
+    rows (N, 4) fx fy cx cy px. Each frame's camera may differ, a scene's are alike: observations are where one common
+    camera would see them.
     """
     if not np.isfinite(world_from_cam[:, 0, 0]).any():
         raise AssertionError("given poses have at least one")
@@ -24,18 +22,30 @@ def given_points(
     common[:2] = common[:2].mean()
     frame = np.repeat(np.arange(len(tracks)), [len(ids) for ids in tracks.ids])
     xy = np.concatenate(tracks.xy).astype(np.float64)
-    scene = Scene(
+    return Scene(
         cam_from_world=invert_rigid(world_from_cam),
         focal=np.full(len(tracks), common[0]),
         centre=common[2:],
         xyz=np.full((len(tracks.rgb), 3), np.nan),
         obs_frame=frame,
         obs_track=np.concatenate(tracks.ids).astype(np.intp),
-        # each frame's camera differs: the rays are, as seen by one common camera
         obs_xy=(xy - rows[frame, 2:]) / rows[frame, :2] * common[0] + common[2:],
         size=(tracks.width, tracks.height),
     )
-    scene = drop_outliers(triangulate(scene, max_error_px, min_angle_deg), max_error_px, min_angle_deg, min_inliers=0)
+
+
+def with_points(scene: Scene, max_error_px: float, min_angle_deg: float) -> Scene:
+    """The scene with a point for every track that three frames or more agree on, and without what does not agree.
+
+    Observations farther than `max_error_px` and points without `min_angle_deg` of parallax are left out; a camera that
+    does not move has none.
+    """
+    scene = triangulate(scene, max_error_px, min_angle_deg)
+    return drop_outliers(scene, max_error_px, min_angle_deg, min_inliers=0)
+
+
+def given_points(scene: Scene, tracks: Tracks) -> Points:
+    """The points of a scene, in the world and unit of its poses."""
     usable = scene.usable
     count = len(scene.xyz)
     length = np.bincount(scene.obs_track[usable], minlength=count)

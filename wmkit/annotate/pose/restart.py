@@ -243,14 +243,14 @@ def reversed_twin(scene: Scene) -> Scene:
 
 def turning_focal(scene: Scene, shares: Sequence[float]) -> float:
     """The focal length, of some shares of the long side, at which turning alone explains the tracks best."""
-    choices = [share * max(scene.size) for share in shares]
-    costs, steps = [], list(_steps(scene))
-    for focal_px in choices:
-        ray = replace(scene, focal=np.full(len(scene.focal), focal_px)).rays()
-        pairs = [(ray[a], ray[b]) for _, a, b in steps]
-        left = [focal_px * np.linalg.norm(b - a @ turn_between(a, b).T, axis=1) for a, b in pairs]
-        costs.append(sum(float(robust_cost(error_px, MUCH_PX).sum()) for error_px in left))
-    return choices[int(np.argmin(costs))]
+    choices = np.array([share * max(scene.size) for share in shares])
+    rays = np.stack([replace(scene, focal=np.full(len(scene.focal), focal_px)).rays() for focal_px in choices.tolist()])
+    costs = np.zeros(len(choices))
+    for _, before, here in _steps(scene):
+        a, b = rays[:, before], rays[:, here]
+        left = np.linalg.norm(b - a @ np.swapaxes(turn_between(a, b), 1, 2), axis=2)
+        costs += robust_cost(choices[:, None] * left, MUCH_PX).sum(axis=1)
+    return float(choices[int(np.argmin(costs))])
 
 
 def turning_start(scene: Scene) -> Scene:

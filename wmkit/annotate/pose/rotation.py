@@ -178,12 +178,13 @@ class _Problem:
 
 
 def turn_between(source: Array, target: Array) -> Array:
-    """The rotation (3, 3) that takes directions `source` (n, 3) to `target` (n, 3), of three or more, robustly."""
-    turn, weight = np.eye(3), np.ones(len(source))
+    """(..., 3, 3) rotations that take directions `source` (..., n, 3) to `target` (..., n, 3), n >= 3, robustly."""
+    turn, weight = np.eye(3), np.ones(source.shape[:-1])
     for _ in range(4):
-        turn = _nearest_rotation((weight[:, None] * target).T @ source)
-        error = np.linalg.norm(source @ turn.T - target, axis=1)
-        weight = 1 / (1 + (error / max(1.5 * np.median(error), 1e-9)) ** 2)
+        turn = _nearest_rotation(np.swapaxes(weight[..., None] * target, -1, -2) @ source)
+        error = np.linalg.norm(source @ np.swapaxes(turn, -1, -2) - target, axis=-1)
+        usual = np.maximum(1.5 * np.median(error, axis=-1, keepdims=True), 1e-9)
+        weight = 1 / (1 + (error / usual) ** 2)
     return turn
 
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from wmkit.annotate.protocols import ScaleCue, Unmeasured
-from wmkit.camera import Array, ScaleVote, Trajectory
+from wmkit.camera import Array, ScaleVote, Trajectory, cross_matrices
 from wmkit.clip import Annotation
 from wmkit.spread import evenly_spread
 from wmkit.telemetry import GpsTrack, Sidecars, read_telemetry
@@ -202,7 +202,7 @@ class _Fit:
         placed = np.exp(state[0]) * self.path.at(self.time_s + state[7]) @ rotation.T
         jacobian = np.zeros((len(placed), 3, 8))
         jacobian[:, :, 0] = placed
-        jacobian[:, :, 1:4] = -_skew(placed)
+        jacobian[:, :, 1:4] = -cross_matrices(placed)
         jacobian[:, :, 4:7] = np.eye(3)
         if free_lag:
             times = self.time_s + state[7]
@@ -258,10 +258,3 @@ def _log_rotation(rotation: Array) -> Array:
     from scipy.spatial.transform import Rotation
 
     return Rotation.from_matrix(rotation).as_rotvec()
-
-
-def _skew(vectors: Array) -> Array:
-    """(M, 3, 3) matrices of the cross products with (M, 3)."""
-    x, y, z = vectors.T
-    zero = np.zeros(len(vectors))
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)

@@ -74,6 +74,8 @@ def parse_object(text: str) -> ObjectLengthConfig:
         for match in matches
         if match is not None
     )
+    if any(click.start_px == click.end_px for click in clicks):
+        raise InputError(f"--object: expected two different pixels, the ends of the object, got {text!r}")
     return ObjectLengthConfig(clicks=clicks, metres=metres, sigma=sigma)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.pose_worlds import LENS_CLIP, through_the_lens, write_clip
+from tests.unit.annotate.pose.scenes import rotation_vector
 from tests.unit.annotate.pose.test_tracks import texture
 from wmkit.annotate.pose.check_given import diagnose
 from wmkit.annotate.pose.follow import follow_points
@@ -84,9 +85,47 @@ def test_given_poses_are_the_trajectory_bit_for_bit(world: World) -> None:
     found = estimate(world, world.poses)
     assert found.trajectory.world_from_cam.tobytes() == world.truth.world_from_cam.tobytes()
     assert found.trajectory.scale is ScaleKind.UP_TO_SCALE
-    assert found.trajectory.covariance is None
     assert found.metric_hint_sigma_log == 0.02
     np.testing.assert_array_equal(found.intrinsics[0].row, ORBIT.intrinsics.row)
+
+
+def test_exact_poses_have_a_small_covariance_and_evidence_that_agrees(world: World) -> None:
+    found = estimate(world, world.poses)
+    assert found.trajectory.covariance is not None
+    sigma = np.sqrt(np.diagonal(found.trajectory.covariance[1:], axis1=1, axis2=2))
+    # ten frames of 480 px, tracks good to some tenths of a px of 0.2 degrees each; a path of about a metre
+    assert np.degrees(sigma[:, :3]).max() < 0.3
+    assert sigma[:, 3:].max() < 0.02
+    assert found.quality is not None
+    assert np.nanmax(found.quality.rotation_disagreement_deg) < 0.3
+    assert np.nanmedian(found.quality.reprojection_px) < 1.0
+    assert np.nanmedian(found.quality.inlier_ratio) > 0.7
+    features = dict(found.quality.features)
+    assert features["second_posed_share"] == 1.0
+    assert "scale_step" in features
+
+
+def test_planted_noise_shows_in_the_covariance_and_the_evidence(world: World, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    exact = estimate(world, world.poses)
+
+    def tremble(frame: dict) -> None:
+        step = np.eye(4)
+        step[:3, :3] = rotation_vector(np.radians(rng.normal(0, 0.2, 3)))
+        step[:3, 3] = rng.normal(0, 0.01, 3)
+        frame["T_c2w"] = (np.array(frame["T_c2w"]) @ step).tolist()
+
+    found = estimate(world, changed(world, tmp_path, tremble))
+    assert found.trajectory.covariance is not None
+    sigma = np.sqrt(np.diagonal(found.trajectory.covariance[1:], axis1=1, axis2=2).mean(axis=0))
+    # a pose and the first one err alike: sqrt(2) of what was planted, of ten poses only, to a factor of 1.7
+    turned, moved = np.degrees(sigma[:3].mean()) / 0.2 / np.sqrt(2), sigma[3:].mean() / 0.01 / np.sqrt(2)
+    assert 1 / 1.7 < turned < 1.7
+    assert 1 / 1.7 < moved < 1.7
+    assert found.quality is not None
+    assert exact.quality is not None
+    for name in ("rotation_disagreement_deg", "position_disagreement", "reprojection_px"):
+        assert np.nanmedian(getattr(found.quality, name)) > 1.2 * np.nanmedian(getattr(exact.quality, name))
 
 
 def test_points_are_triangulated_in_the_files_unit(world: World) -> None:
@@ -242,6 +281,9 @@ def test_a_camera_that_stands_still_is_taken_and_leaves_the_focal_length_open(wo
     found = estimate(still, tmp_path / "poses.txt", prior_of(300.0))
     assert len(found.points) == 0
     assert found.trajectory.posed.all()
+    assert found.trajectory.covariance is None
+    assert found.quality is not None
+    assert np.isnan(found.quality.reprojection_px).all()
 
 
 class _Still:

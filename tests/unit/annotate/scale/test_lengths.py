@@ -106,6 +106,7 @@ def test_flags_are_read() -> None:
         ),
         *((parse_baseline, text) for text in ("", "0:1", "0:0=1", "a:b=1", "0:1=-2", "0-1=2")),
         *((parse_object, text) for text in ("", "=1", "1:2,3=1", "1:2,3-4,5=x", "1:2,3-4,5;1:2,3-4,5=1")),
+        (parse_object, "1:2,3-2,3=1"),
     ],
 )
 def test_flags_that_say_nothing_are_one_line(read, text: str) -> None:
