@@ -45,8 +45,8 @@ class Chaos:
     run_s: float = 0.0
 
     def command(self, out: Path, *, retry: bool = False) -> list[str]:
-        words = [sys.executable, "-m", "tests.faults.driver", str(self.folder / "in"), str(out), self.executor, ""]
-        return [*words, *(["retry"] if retry else [])]
+        words = [sys.executable, "-m", "tests.faults.driver", str(self.folder / "in"), str(out)]
+        return [*words, "--executor", self.executor, *(["--retry"] if retry else [])]
 
     def start(self, out: Path, *, retry: bool = False, file_bytes: int | None = None) -> subprocess.Popen[str]:
         process = subprocess.Popen(

@@ -32,8 +32,8 @@ def undisturbed(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpu
     return Corpus.open(out)
 
 
-def start(inputs: Path, out: Path, *extra: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tests.faults.driver", str(inputs), str(out), "local", *extra]
+def start(inputs: Path, out: Path, point: str = "") -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.faults.driver", str(inputs), str(out), "--die-at", point]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored,
     try:  # and a child inherits that
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

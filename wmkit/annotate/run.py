@@ -1,7 +1,6 @@
 """`run_annotate`: discover, plan, execute, record; the same call again resumes."""
 
 import shlex
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
 from wmkit.annotate.progress import Progress
 from wmkit.annotate.sources import SourcePlan, plan_sources
 from wmkit.annotate.worker import AnnotateTask, annotate_item
+from wmkit.clock import monotonic_s
 from wmkit.corpus import Corpus, DeadLetter, LedgerRow, Status, config_hash_of_clip
 from wmkit.errors import ConfigError, InputError
 from wmkit.executor import ExecutorOptions, Failure, Item, ItemTask, Outcome, run_items
@@ -108,7 +108,7 @@ def run_annotate(
     Raises InputError when nothing is found, a path is missing, the corpus cannot be written or another run has it;
     ConfigError when the corpus is of another schema version, or of another config without `update`.
     """
-    start_s = time.monotonic()
+    start_s = monotonic_s()
     discovery = find_inputs(paths, progress.note)
     digest = config_hash(config)
     corpus = Corpus.create_or_open(
@@ -123,7 +123,7 @@ def run_annotate(
         corpus.write_sources(plan.rows)
         run = _Run(corpus, plan, options, progress)
         interrupted = run.execute(config)
-        return _summary(run, discovery, time.monotonic() - start_s, interrupted)
+        return _summary(run, discovery, monotonic_s() - start_s, interrupted)
 
 
 class _Run:
@@ -147,7 +147,7 @@ class _Run:
         self.attempts.update(row.clip_id for row in recovered)
         self.final: dict[str, LedgerRow] = {}
         self._waiting: list[LedgerRow] = []
-        self._flushed_s = time.monotonic()
+        self._flushed_s = monotonic_s()
 
     def digest_of(self, clip_id: str) -> str:
         """The config hash that this run's result of a clip has."""
@@ -199,7 +199,7 @@ class _Run:
             if outcome.final:
                 self.corpus.write_dead_letter(self._letter(row, failure, path))
         self._waiting.append(row)
-        late = len(self._waiting) >= FLUSH_ROWS or time.monotonic() - self._flushed_s >= FLUSH_S
+        late = len(self._waiting) >= FLUSH_ROWS or monotonic_s() - self._flushed_s >= FLUSH_S
         if failure is not None or late:
             self.flush()
         if outcome.final:
@@ -216,7 +216,7 @@ class _Run:
                 "make room and run the same command again"
             ) from error
         self._waiting.clear()
-        self._flushed_s = time.monotonic()
+        self._flushed_s = monotonic_s()
 
     def _letter(self, row: LedgerRow, failure: Failure, path: str) -> DeadLetter:
         command = ["wmkit", "annotate", path, "--out", str(self.corpus.path), "--retry", *self.options.rerun]

@@ -10,7 +10,6 @@ import hashlib
 import http.client
 import json
 import os
-import time
 import tomllib
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from wmkit.atomic import fsync_folder, json_bytes, write_atomic
+from wmkit.clock import monotonic_s
 from wmkit.errors import FetchError, InputError
 
 __all__ = [
@@ -180,7 +180,7 @@ def fetch(weights: Weights, tell: Callable[[str], None]) -> FetchedWeights:
 
 def _download(weights: Weights, partial: Path, tell: Callable[[str], None]) -> tuple[str, int]:
     """sha256 and size of what was written to `partial`."""
-    digest, size, due_s = hashlib.sha256(), 0, time.monotonic() + TELL_S
+    digest, size, due_s = hashlib.sha256(), 0, monotonic_s() + TELL_S
     tell(f"fetching {weights.url}")
     try:
         request = urllib.request.Request(weights.url, headers={"User-Agent": "wmkit"})
@@ -191,7 +191,7 @@ def _download(weights: Weights, partial: Path, tell: Callable[[str], None]) -> t
                 file.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)
-                if time.monotonic() >= due_s:
+                if monotonic_s() >= due_s:
                     tell(f"{weights.name}: {size / 1e9:.2f} GB" + (f" of {total / 1e9:.2f}" if total else ""))
                     due_s += TELL_S
             file.flush()
