@@ -43,14 +43,17 @@ def main() -> int:
     parser.add_argument("--retry", action="store_true")
     parser.add_argument("--timeout-s", type=float, default=60.0)
     parser.add_argument("--attempts", type=int, default=2)
+    parser.add_argument("--update", action="store_true")
+    parser.add_argument("--step", type=float, default=1.0, help="of the dummy's camera: another config")
+    parser.add_argument("--slow-s", type=float, default=0.3)
     arguments = parser.parse_args()
     if arguments.die_at:
         die_at(arguments.die_at, Path(arguments.out))
     workers = ExecutorOptions(
         kind=arguments.executor, workers=2, timeout_s=arguments.timeout_s, max_attempts=arguments.attempts
     )
-    options = RunOptions(executor=workers, retry=arguments.retry)
-    config = dummy_config(slow_s=0.3)
+    options = RunOptions(executor=workers, retry=arguments.retry, update=arguments.update)
+    config = dummy_config(step=arguments.step, slow_s=arguments.slow_s)
     summary = run_annotate([arguments.inputs], arguments.out, config, options, LineProgress(sys.stderr))
     print(json.dumps(summary.to_json()))
     return summary.exit_code(strict=False)
