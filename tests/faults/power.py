@@ -22,7 +22,7 @@ from typing import Any
 from unittest import mock
 
 from tests.faults.chaos import told
-from tests.faults.disk_log import KEEPS, LOG_VARIABLE, ROOT_VARIABLE, Disk, read_notes, record
+from tests.faults.disk_log import KEEPS, LOG_VARIABLE, ROOT_VARIABLE, Disk, Note, read_notes, record
 from tests.faults.dummy import HEALED, dummy_config, write_clips
 from tests.shard_samples import make_corpus
 from tests.train_doubles import run as train_run
@@ -35,7 +35,7 @@ from wmkit.executor import Item, ItemTask, Outcome
 from wmkit.executor.task import run_item
 from wmkit.train.metrics_log import read_metrics
 
-__all__ = ["SESSIONS", "Point", "Session", "points_of", "replay"]
+__all__ = ["SESSIONS", "Point", "Recorded", "Session", "perform", "points_of", "replay"]
 
 ROOT = Path(__file__).parents[2]
 CLIPS = ["a_1", "street/b_1", "street/copy=a_1", "static_1", "bad_1", "flaky_1"]
@@ -97,7 +97,8 @@ def _corpus_state(out: Path) -> Any:
     done = Counter((row.clip_id, row.config_hash) for row in corpus.ledger() if row.done)
     if set(done.values()) != {1}:
         raise AssertionError(f"a finished clip was worked on again: {done}")
-    left = [path.relative_to(out).as_posix() for path in sorted(out.rglob("*")) if path.parent.name != "ledger"]
+    files = [path.relative_to(out) for path in sorted(out.rglob("*")) if path.is_file()]
+    left = [path.as_posix() for path in files if path.parent.name != "ledger"]
     odd = [path.name for path in (out / "ledger").iterdir() if not path.name.startswith("part-")]
     letters = [(letter.clip_id, letter.code, letter.config_hash) for letter in corpus.dead_letters()]
     return corpus.corpus_hash(), corpus.sources(), told(corpus), letters, left, odd
@@ -161,6 +162,7 @@ SESSIONS = {
 class Recorded:
     """A session that nobody disturbed: its notes, where each command's end, and the state that it left."""
 
+    notes: list[Note]
     session: Session
     inputs: Path
     log: Path
@@ -178,13 +180,13 @@ def perform(name: str, folder: Path) -> Recorded:
     for command in range(len(session.commands)):
         session.recorded(command, inputs, root, log)
         ends.append(len(read_notes(log)))
-    Disk(log, read_notes(log), ends[-1]).whole(folder / "whole")
-    there, noted = (
-        {k: v for k, v in _bytes_below(path).items() if not k.endswith(PASSING)} for path in (root, folder / "whole")
-    )
-    if there.keys() != noted.keys() or any(there[path] != noted[path] for path in there if "metrics" not in path):
-        raise AssertionError(f"{name}: what was noted is not what was done: {sorted(there.keys() ^ noted.keys())}")
-    return Recorded(session, inputs, log, tuple(ends), session.state(root / "out"))
+    notes = read_notes(log)
+    Disk(log, notes, len(notes)).whole(folder / "whole")
+    there, noted = _bytes_below(root), _bytes_below(folder / "whole")
+    odd = [path for path in there.keys() | noted.keys() if there.get(path) != noted.get(path)]
+    if any(not path.endswith(PASSING) for path in odd):
+        raise AssertionError(f"{name}: what was noted is not what was done: {sorted(odd)}")
+    return Recorded(notes, session, inputs, log, tuple(ends), session.state(root / "out"))
 
 
 def points_of(recorded: Recorded) -> list[Point]:
@@ -195,7 +197,7 @@ def points_of(recorded: Recorded) -> list[Point]:
 
 def replay(recorded: Recorded, point: Point, folder: Path, seed: int = 0) -> str | None:
     """Cut the power there and run the commands again; what is wrong afterwards, or None."""
-    disk = Disk(recorded.log, read_notes(recorded.log), point.count)
+    disk = Disk(recorded.log, recorded.notes, point.count)
     disk.cut(folder, KEEPS[point.keeps], random.Random(f"{seed}/{point}"))
     try:
         for command in recorded.session.commands[point.command :]:
@@ -239,7 +241,7 @@ def main() -> int:
                 what = replay(recorded, point, Path(folder) / "cut", arguments.seed)
                 if what is not None:
                     found[point] = what
-                    note = read_notes(recorded.log)[point.count - 1]
+                    note = recorded.notes[point.count - 1]
                     print(f"{name} {point}: after {note.what} {note.path} {note.to}: {what[:400]}", flush=True)
         print(
             f"{name}: {recorded.ends[-1]} changes, {len(points)} power cuts, {len(found)} left another state; "

@@ -19,7 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from wmkit.atomic import fsync_folder, json_bytes, write_atomic
+from wmkit.atomic import json_bytes, make_folder, put_in_place, sync_file, write_atomic
 from wmkit.clock import monotonic_s
 from wmkit.errors import FetchError, InputError
 
@@ -160,15 +160,14 @@ def fetch(weights: Weights, tell: Callable[[str], None]) -> FetchedWeights:
             return found
     partial = folder / f".{weights.file}.{os.getpid()}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         try:
             digest, size = _download(weights, partial, tell)
             if weights.sha256 is not None and digest != weights.sha256:
                 raise FetchError(
                     f"weights {weights.name}: expected sha256 {weights.sha256}, got {digest}; nothing is kept"
                 )
-            os.replace(partial, path)
-            fsync_folder(folder)
+            put_in_place(partial, path)
         finally:
             partial.unlink(missing_ok=True)
         note = {"name": weights.name, "url": weights.url, "licence": weights.licence, "file": weights.file}
@@ -194,8 +193,7 @@ def _download(weights: Weights, partial: Path, tell: Callable[[str], None]) -> t
                 if monotonic_s() >= due_s:
                     tell(f"{weights.name}: {size / 1e9:.2f} GB" + (f" of {total / 1e9:.2f}" if total else ""))
                     due_s += TELL_S
-            file.flush()
-            os.fsync(file.fileno())
+        sync_file(partial)
     except urllib.error.HTTPError as error:
         raise FetchError(
             f"weights {weights.name}: the server refused {weights.url}: {error.code} {error.reason}"

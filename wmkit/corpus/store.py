@@ -26,7 +26,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wmkit.atomic import fsync_folder, json_bytes, write_atomic, write_synced
+from wmkit.atomic import (
+    fsync_folder,
+    json_bytes,
+    make_folder,
+    move_away,
+    put_in_place,
+    sweep,
+    take_away,
+    write_atomic,
+    write_synced,
+)
 from wmkit.clip import Annotation
 from wmkit.corpus.clip_folder import annotation_files, read_annotation, read_record
 from wmkit.corpus.columns import LedgerColumns, last_rows
@@ -98,9 +108,11 @@ class Corpus:
             return corpus
         path = Path(path).absolute()
         try:
-            for folder in ("ledger", "clips", "dead-letter", ".tmp"):
-                (path / folder).mkdir(parents=True, exist_ok=True)
-            write_atomic(path / "corpus.json", json_bytes(_new_head(config, config_hash)))
+            for folder in ("ledger", "clips", "dead-letter"):
+                make_folder(path / folder)
+            with cls(path).lock():
+                if not (path / "corpus.json").exists():
+                    write_atomic(path / "corpus.json", json_bytes(_new_head(config, config_hash)))
         except OSError as error:
             raise InputError(f"{path}: expected a folder that can be written, got {error.strerror}") from None
         return cls(path)
@@ -160,10 +172,9 @@ class Corpus:
             for name, data in annotation_files(annotation).items():
                 write_synced(scratch / name, data)
             fsync_folder(scratch)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             self.discard(clip_id)
-            os.rename(scratch, target)
-            fsync_folder(target.parent)
+            put_in_place(scratch, target)
         except OSError as error:
             shutil.rmtree(scratch, ignore_errors=True)
             raise InputError(f"{target}: expected to write the clip's folder, got {error.strerror or error}") from error
@@ -180,11 +191,8 @@ class Corpus:
     def discard(self, clip_id: str) -> None:
         """Remove a clip's folder, if there is one, by renaming it away first."""
         away = self._scratch(f"{clip_id}.old")
-        try:
-            os.rename(self.folder(clip_id), away)
-        except FileNotFoundError:
-            return
-        shutil.rmtree(away, ignore_errors=True)
+        if move_away(self.folder(clip_id), away):
+            shutil.rmtree(away, ignore_errors=True)
 
     def corpus_hash(self) -> str:
         """sha256 over the sorted (clip id, sha256 of each of its files): equal iff the corpora are, byte for byte."""
@@ -271,12 +279,12 @@ class Corpus:
     def write_dead_letter(self, letter: DeadLetter) -> None:
         """Record a clip that failed for good. An older annotation of it, of another config, goes with this."""
         self.discard(letter.clip_id)
-        (self.path / "dead-letter").mkdir(exist_ok=True)
+        make_folder(self.path / "dead-letter")
         write_atomic(self.path / "dead-letter" / f"{letter.clip_id}.json", json_bytes(asdict(letter)))
 
     def remove_dead_letter(self, clip_id: str) -> None:
         """Forget an earlier failure, if there was one."""
-        (self.path / "dead-letter" / f"{clip_id}.json").unlink(missing_ok=True)
+        take_away(self.path / "dead-letter" / f"{clip_id}.json")
 
     def dead_letter_ids(self) -> set[str]:
         """Ids of all clips that failed for good."""
@@ -317,6 +325,8 @@ class Corpus:
             file.flush()
             shutil.rmtree(self.path / ".tmp", ignore_errors=True)
             (self.path / ".tmp").mkdir()
+            for folder in (self.path, self.path / "ledger", self.path / "dead-letter"):
+                sweep(folder)
             yield
             file.truncate(0)
 

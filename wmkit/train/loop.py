@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wmkit.atomic import make_folder
 from wmkit.clock import monotonic_s
 from wmkit.errors import ConfigError, InputError
 from wmkit.model.dit import CameraDiT
@@ -107,6 +108,8 @@ def train(
                     log.add(row)
                 losses.append(row.loss)
                 if row.step % config.save_every == 0 or row.step == config.steps:
+                    if log is not None:
+                        log.sync()
                     state = RunState(step=row.step, data=data)
                     checkpoint = save_checkpoint(out, trained, config, state, team)
                 progress.advance(row.step, row.loss)
@@ -234,7 +237,7 @@ def _begin(out: Path, config: TrainConfig, data: DataFacts, trained: Trained) ->
 
 def _make_folder(out: Path) -> None:
     try:
-        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+        make_folder(out / "checkpoints")
     except OSError as error:
         raise InputError(f"{out}: expected a folder that can be written, got: {error.strerror}") from error
 
