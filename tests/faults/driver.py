@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.faults.dummy import dummy_config
 from wmkit.annotate.progress import LineProgress
 from wmkit.annotate.run import RunOptions, run_annotate
+from wmkit.errors import WmkitError
 from wmkit.executor import ExecutorOptions
 
 
@@ -54,7 +55,11 @@ def main() -> int:
     )
     options = RunOptions(executor=workers, retry=arguments.retry, update=arguments.update)
     config = dummy_config(step=arguments.step, slow_s=arguments.slow_s)
-    summary = run_annotate([arguments.inputs], arguments.out, config, options, LineProgress(sys.stderr))
+    try:
+        summary = run_annotate([arguments.inputs], arguments.out, config, options, LineProgress(sys.stderr))
+    except WmkitError as error:  # as the command line does
+        print(error, file=sys.stderr)
+        return error.exit_code
     print(json.dumps(summary.to_json()))
     return summary.exit_code(strict=False)
 
