@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.faults.dummy import dummy_config
+from tests.faults.dummy import dummy_config, footage_config
 from wmkit.annotate.progress import LineProgress
 from wmkit.annotate.run import RunOptions, run_annotate
 from wmkit.errors import WmkitError
@@ -47,6 +47,7 @@ def main() -> int:
     parser.add_argument("--update", action="store_true")
     parser.add_argument("--step", type=float, default=1.0, help="of the dummy's camera: another config")
     parser.add_argument("--slow-s", type=float, default=0.3)
+    parser.add_argument("--footage", action="store_true", help="the footage filters, for real clips")
     arguments = parser.parse_args()
     if arguments.die_at:
         die_at(arguments.die_at, Path(arguments.out))
@@ -54,7 +55,7 @@ def main() -> int:
         kind=arguments.executor, workers=2, timeout_s=arguments.timeout_s, max_attempts=arguments.attempts
     )
     options = RunOptions(executor=workers, retry=arguments.retry, update=arguments.update)
-    config = dummy_config(step=arguments.step, slow_s=arguments.slow_s)
+    config = footage_config() if arguments.footage else dummy_config(step=arguments.step, slow_s=arguments.slow_s)
     try:
         summary = run_annotate([arguments.inputs], arguments.out, config, options, LineProgress(sys.stderr))
     except WmkitError as error:  # as the command line does

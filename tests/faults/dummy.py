@@ -10,6 +10,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
+from wmkit.annotate.defaults import default_config
 from wmkit.annotate.pipeline import AnnotateConfig
 from wmkit.annotate.protocols import PoseEstimate
 from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, Trajectory
@@ -90,6 +91,11 @@ def dummy_config(step: float = 1.0, slow_s: float = 0.0) -> AnnotateConfig:
         footage_filters=(),
         trajectory_filters=(),
     )
+
+
+def footage_config() -> AnnotateConfig:
+    """The real pipeline over real footage, as cheap as it gets: decoded small, one frame a second, no cameras."""
+    return default_config(video=VideoConfig(max_side=96, fps=1.0), depth=None, stop_after="footage")
 
 
 def write_clips(folder: Path, names: list[str]) -> Path:
