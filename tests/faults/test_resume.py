@@ -118,6 +118,19 @@ def test_a_folder_without_its_row_gets_one(inputs: Path, undisturbed: Corpus, tm
     assert {row.config_hash for row in rows} == {config_hash(dummy_config(slow_s=0.3))}
 
 
+def test_a_failure_without_its_row_gets_one_and_is_not_tried_again(inputs: Path, tmp_path: Path) -> None:
+    killed = start(inputs, tmp_path / "corpus", "after:dead-letter")
+    killed.communicate()
+    corpus = Corpus.open(tmp_path / "corpus")
+    (letter,) = corpus.dead_letters()
+    assert letter.clip_id not in {row.clip_id for row in corpus.ledger()}, "the point of the test"
+    finish(inputs, corpus.path)
+    rows = [row for row in corpus.ledger() if row.clip_id == letter.clip_id]
+    assert [(row.status, row.code, row.message, row.attempt) for row in rows] == [
+        (Status.FAILED, letter.code, letter.message, 1)
+    ]
+
+
 def test_a_second_run_on_a_busy_corpus_is_refused(inputs: Path, tmp_path: Path) -> None:
     corpus = Corpus.create_or_open(tmp_path / "corpus", {}, config_hash(dummy_config(slow_s=0.3)), update=False)
     with corpus.lock():

@@ -22,7 +22,7 @@ from wmkit.video.reference import with_span
 
 __all__ = ["RunOptions", "RunSummary", "run_annotate"]
 
-FLUSH_ROWS, FLUSH_S = 64, 15.0  # rows of clips that went well may wait: a killed run recovers them from the folders
+FLUSH_ROWS, FLUSH_S = 64, 15.0  # rows of clips that ended may wait: folders and dead letters tell of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +135,10 @@ class _Run:
         history = corpus.outcomes()
         done = corpus.done_ids(self.digest, history) & plan.files.keys()
         self.attempts = Counter(row.clip_id for row in history)
+        told = _recover_failures(corpus, plan, self.attempts)
+        self.attempts.update(row.clip_id for row in told)
         recovered = _recover(corpus, plan, done, self.attempts)
-        history += recovered
+        history += told + recovered
         done |= {row.clip_id for row in recovered}
         given_up = set() if options.retry else corpus.dead_letter_ids() & (plan.files.keys() | plan.unreadable.keys())
         self.done = {
@@ -179,7 +181,8 @@ class _Run:
         self.record(outcome, file.name, with_span(file.path, file.span_s))
 
     def record(self, outcome: Outcome, name: str, path: str) -> None:
-        """Ledger row, dead letter, progress. Failures reach the disk at once: no folder would tell of them."""
+        """Ledger row, dead letter, progress. A failure that is tried again reaches the disk at once: nothing else on it
+        would tell of the attempt."""
         attempt = self.attempts[outcome.key] + outcome.attempt
         failure = outcome.failure
         if failure is None:
@@ -200,7 +203,7 @@ class _Run:
                 self.corpus.write_dead_letter(self._letter(row, failure, path))
         self._waiting.append(row)
         late = len(self._waiting) >= FLUSH_ROWS or monotonic_s() - self._flushed_s >= FLUSH_S
-        if failure is not None or late:
+        if late or not outcome.final:
             self.flush()
         if outcome.final:
             self.final[outcome.key] = row.outcome
@@ -259,6 +262,27 @@ def _recover(corpus: Corpus, plan: SourcePlan, done: set[str], attempts: Counter
                 corpus.remove_dead_letter(clip_id)
         except InputError:
             corpus.discard(clip_id)
+    corpus.append_ledger(rows)
+    return rows
+
+
+def _recover_failures(corpus: Corpus, plan: SourcePlan, attempts: Counter[str]) -> list[LedgerRow]:
+    """Give dead letters that a killed run wrote but did not record their ledger row."""
+    rows = [
+        LedgerRow(
+            clip_id=letter.clip_id,
+            source=letter.source,
+            status=Status.FAILED,
+            stage=letter.stage,
+            code=letter.code,
+            message=letter.message,
+            config_hash=letter.config_hash,
+            attempt=letter.attempt,
+        )
+        for letter in corpus.dead_letters()
+        if (letter.clip_id in plan.files or letter.clip_id in plan.unreadable)
+        and letter.attempt > attempts[letter.clip_id]
+    ]
     corpus.append_ledger(rows)
     return rows
 
