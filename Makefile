@@ -9,7 +9,7 @@ help:
 	@echo "make test   lint, types, import contracts, tests (without the slow ones)"
 	@echo "make slow   the tests that take minutes"
 	@echo "make learn  proof that training through the whole line makes a model that uses its cameras: a table"
-	@echo "make chaos  a hundred faults at random points of a run, and the corpus is none the worse"
+	@echo "make chaos  a hundred faults at random points of a run, a power cut at every one, and the corpus is none the worse"
 	@echo "make lint   lint, types and import contracts alone"
 	@echo "make gpu    figures of this machine's GPU as JSON lines; needs torch alone, makes no .venv"
 	@echo "make clean  remove what the tools left behind; .venv stays"
@@ -30,8 +30,9 @@ slow: setup
 learn: setup
 	@PYTHONPATH=. $(BIN)/python benchmarks/learn.py
 
-chaos: setup # FAULTS=n, EXECUTOR=ray
-	@$(BIN)/python -m tests.faults.chaos --faults $(or $(FAULTS),100) --executor $(or $(EXECUTOR),local)
+chaos: setup # FAULTS=n, EXECUTOR=ray, REAL=folder of clips, POINTS=n (power cuts a session; 0 for all)
+	@$(BIN)/python -m tests.faults.chaos --faults $(or $(FAULTS),100) --executor $(or $(EXECUTOR),local) $(if $(REAL),--real $(REAL))
+	@$(BIN)/python -m tests.faults.power --points $(or $(POINTS),0)
 
 lint: setup
 	@rc=0; \

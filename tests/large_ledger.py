@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,19 +17,29 @@ CONFIG_HASH = "made by hand"
 GROUPS = ("spatialvid", "miradata", "sekai")
 
 
-def write_large_corpus(folder: Path, clips: int, filters: Mapping[str, str], parts: int = 8) -> Corpus:
+def write_large_corpus(
+    folder: Path,
+    clips: int,
+    filters: Mapping[str, str],
+    parts: int = 8,
+    config: Mapping[str, Any] = {},
+    config_hash: str = CONFIG_HASH,
+    ids: Sequence[str] = (),
+) -> Corpus:
     """A corpus of `clips` rows in `parts` files; every filter (name -> unit) measured on nine clips in ten.
 
     One clip in fifty failed, one in ten has no trajectory; sources lie in three folders.
     """
-    corpus = Corpus.create_or_open(folder, {}, CONFIG_HASH, update=False)
+    corpus = Corpus.create_or_open(folder, config, config_hash, update=False)
     rng = np.random.default_rng(0)
     fate = rng.random(clips)
     status = np.where(fate < 0.02, str(Status.FAILED), np.where(fate < 0.12, str(Status.NO_TRAJECTORY), str(Status.OK)))
-    ids = [f"{number:032x}" for number in range(clips)]
+    ids = ids or [f"{number:032x}" for number in range(clips)]
     sources = [f"{GROUPS[number % 3]}/{number:06d}.mp4" for number in range(clips)]
     for number, rows in enumerate(np.array_split(np.arange(clips), parts)):
         table = _part(rng, [ids[r] for r in rows], [sources[r] for r in rows], status[rows], filters)
+        place = table.schema.get_field_index("config_hash")
+        table = table.set_column(place, LEDGER_SCHEMA.field(place), pa.array([config_hash] * len(table)))
         pq.write_table(table, folder / "ledger" / f"part-{number:06d}.parquet")
     columns = {
         "path": [f"/nowhere/{source}" for source in sources],

@@ -1,4 +1,7 @@
-"""Files that are either whole or absent, with bytes that depend on their content alone."""
+"""Files that are either whole or absent, with bytes that depend on their content alone; the one door to the disk.
+
+A name is on disk once its folder was synced, bytes once their file was: what is here returns when both are.
+"""
 
 import io
 import json
@@ -15,8 +18,14 @@ __all__ = [
     "HEADER_LOCK",
     "fsync_folder",
     "json_bytes",
+    "make_folder",
+    "move_away",
     "npy_bytes",
     "npz_bytes",
+    "put_in_place",
+    "sweep",
+    "sync_file",
+    "take_away",
     "write_atomic",
     "write_synced",
 ]
@@ -76,15 +85,64 @@ def fsync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Wait until the disk has the bytes of a file that somebody else wrote."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are not there; no power cut takes them away again."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    fsync_folder(path.parent)
+
+
+def put_in_place(source: Path, target: Path) -> None:
+    """Give a file or folder its name by one rename, instead of an older file of it. Its bytes are synced already."""
+    os.replace(source, target)
+    fsync_folder(target.parent)
+
+
+def take_away(path: Path) -> None:
+    """Remove a file, if there is one; no power cut brings it back."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    fsync_folder(path.parent)
+
+
+def move_away(path: Path, away: Path) -> bool:
+    """Rename a file or folder out of the way, durably; False when there is none."""
+    try:
+        os.replace(path, away)
+    except FileNotFoundError:
+        return False
+    fsync_folder(path.parent)
+    return True
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed runs left of `write_atomic`. Only for who keeps all others from writing there."""
+    for left in folder.glob(".*.tmp"):
+        if left.is_file():
+            left.unlink()
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace `path` by one rename: a reader or a killed run sees the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write_synced(temporary, data)
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    fsync_folder(path.parent)
 
 
 def _plain_number(value: object) -> object:

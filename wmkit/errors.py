@@ -7,13 +7,22 @@
     ├── ConfigError                 a config or schema does not fit what is on disk     exit 2
     ├── ClipError(stage, code)      one clip could not be used: recorded, the run goes on
     ├── FetchError                  a download failed                                   exit 1
+    ├── WorkersLostError            what runs the workers died under a run              exit 1
     └── CorruptShardError           a shard's bytes are not what its index says         exit 1
 
 Anything else that escapes is a bug and stops the run. A message says what was expected, what came and what to
 do about it, in one line.
 """
 
-__all__ = ["ClipError", "ConfigError", "CorruptShardError", "FetchError", "InputError", "WmkitError"]
+__all__ = [
+    "ClipError",
+    "ConfigError",
+    "CorruptShardError",
+    "FetchError",
+    "InputError",
+    "WmkitError",
+    "WorkersLostError",
+]
 
 
 class WmkitError(Exception):
@@ -38,6 +47,12 @@ class CorruptShardError(WmkitError):
 
 class FetchError(WmkitError):
     """A download ran and failed: no network, a refusing server, other bytes than were promised."""
+
+    exit_code = 1
+
+
+class WorkersLostError(WmkitError):
+    """What starts and watches all workers is gone: the run ends, and the same command goes on where it stands."""
 
     exit_code = 1
 

@@ -1,10 +1,10 @@
-"""`python -m tests.faults.chaos [--faults N] [--clips M] [--executor local|ray] [--seed S]`: runs killed at random.
+"""`python -m tests.faults.chaos [--faults N] [--clips M | --real FOLDER] [--executor ...]`: runs killed at random.
 
 One fault after the other hits a run of the same command: the driver is killed, one of its descendants (a worker; with
 Ray also an actor, the raylet, its store), the disk is full (RLIMIT_FSIZE) and free again, a second driver is started
 beside it. A run that reaches its end is retried once where clips failed, as a user would, and its corpus must be that
 of a run that nobody disturbed, byte for byte; then a new corpus is begun. Clips that kill and clips that are bad are
-among them.
+among them; with `--real` the clips are those below that folder, through the footage filters.
 """
 
 import argparse
@@ -40,13 +40,15 @@ class Chaos:
     clips: int
     executor: str
     rng: random.Random
+    real: Path | None = None
     hits: Counter[str] = field(default_factory=Counter)
     equal: int = 0
     run_s: float = 0.0
 
     def command(self, out: Path, *, retry: bool = False) -> list[str]:
-        words = [sys.executable, "-m", "tests.faults.driver", str(self.folder / "in"), str(out), self.executor, ""]
-        return [*words, *(["retry"] if retry else [])]
+        words = [sys.executable, "-m", "tests.faults.driver", str(self.folder / "in"), str(out)]
+        words += ["--footage", "--timeout-s", "600"] if self.real is not None else []
+        return [*words, "--executor", self.executor, *(["--retry"] if retry else [])]
 
     def start(self, out: Path, *, retry: bool = False, file_bytes: int | None = None) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -65,11 +67,17 @@ class Chaos:
         return json.loads(stdout.splitlines()[-1])
 
     def prepare(self) -> None:
+        if self.real is not None:
+            shutil.copytree(self.real, self.folder / "in")
+        else:
+            self.write()
+        start_s = time.monotonic()
+        summary = self.finish(self.folder / "undisturbed")
+        self.run_s, self.clips = time.monotonic() - start_s, summary["clips"]
+
+    def write(self) -> None:
         names = [f"{self.rng.choice(('a', 'slow', 'deep/er/b'))}_{number}" for number in range(self.clips - 3)]
         write_clips(self.folder / "in", [*names, "kill_x", "bad_x", f"same={names[0]}"])
-        start_s = time.monotonic()
-        self.finish(self.folder / "undisturbed")
-        self.run_s = time.monotonic() - start_s
 
     def hit(self, kind: str, out: Path) -> bool:
         """One run with one fault; False when it reached its end before."""
@@ -89,7 +97,7 @@ class Chaos:
                 with suppress(ProcessLookupError):
                     os.kill(self.rng.choice(victims), signal.SIGKILL)
         _, stderr = process.communicate()
-        if kind == "disk" and process.returncode not in (0, 1):
+        if kind == "disk" and process.returncode not in (0, 1, 2):
             raise AssertionError(f"a full disk ended a run with {process.returncode}:\n{stderr[-3000:]}")
         self.hits[kind] += not ended
         return not ended
@@ -116,6 +124,7 @@ class Chaos:
         if told(wanted) != told(got) or any((out / ".tmp").iterdir()):
             raise AssertionError(f"{out}: expected the rows of an undisturbed run and nothing left over")
         self.equal += 1
+        print(f"corpus {self.equal}: that of an undisturbed run", file=sys.stderr, flush=True)
         shutil.rmtree(out)
 
 
@@ -134,9 +143,9 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def chaos(faults: int, clips: int, executor: str, seed: int, folder: Path) -> Chaos:
+def chaos(faults: int, clips: int, executor: str, seed: int, folder: Path, real: Path | None = None) -> Chaos:
     """Hit runs until there were so many faults, each kind in turn; AssertionError when anything was lost."""
-    session = Chaos(folder=folder, clips=clips, executor=executor, rng=random.Random(seed))
+    session = Chaos(folder=folder, clips=clips, executor=executor, rng=random.Random(seed), real=real)
     session.prepare()
     number = 0
     while sum(session.hits.values()) < faults:
@@ -146,6 +155,7 @@ def chaos(faults: int, clips: int, executor: str, seed: int, folder: Path) -> Ch
             kind = KINDS[sum(session.hits.values()) % len(KINDS)]
             if not session.hit(kind, out) or sum(session.hits.values()) >= faults:
                 break
+            print(f"fault {sum(session.hits.values())} of {faults}: {kind}", file=sys.stderr, flush=True)
         session.settle(out)
     return session
 
@@ -155,13 +165,14 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--executor", choices=("local", "ray"), default="local")
+    parser.add_argument("--real", type=Path, help="folder of real clips, instead of made ones")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     start_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="wmkit-chaos-") as name:
-        found = chaos(arguments.faults, arguments.clips, arguments.executor, arguments.seed, Path(name))
+        found = chaos(arguments.faults, arguments.clips, arguments.executor, arguments.seed, Path(name), arguments.real)
     hits = ", ".join(f"{count} {kind}" for kind, count in sorted(found.hits.items()))
-    print(f"{sum(found.hits.values())} faults ({hits}) over {found.equal} corpora of {arguments.clips} clips, executor")
+    print(f"{sum(found.hits.values())} faults ({hits}) over {found.equal} corpora of {found.clips} clips, executor")
     print(f"{arguments.executor}, seed {arguments.seed}: nothing lost, nothing twice, every corpus hash that of an")
     print(f"undisturbed run; {time.monotonic() - start_s:.0f} s, an undisturbed run {found.run_s:.1f} s")
 

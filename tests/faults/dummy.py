@@ -10,6 +10,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
+from wmkit.annotate.defaults import default_config
 from wmkit.annotate.pipeline import AnnotateConfig
 from wmkit.annotate.protocols import PoseEstimate
 from wmkit.camera import CameraPrior, Intrinsics, ScaleKind, Trajectory
@@ -18,6 +19,8 @@ from wmkit.errors import ClipError
 from wmkit.video import FrameSource, VideoConfig
 
 FRAMES = 4
+QUICK = "WMKIT_FAULTS_QUICK"  # with it, slow clips are not
+HEALED = "WMKIT_FAULTS_HEALED"  # with it in the environment, clips named flaky... are well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +48,13 @@ class DummyPose:
         elif word == "hang":
             time.sleep(600)
         elif word == "slow":
-            time.sleep(self.config.slow_s)
+            time.sleep(self.config.slow_s * (QUICK not in os.environ))
         elif word == "bug":
             raise ZeroDivisionError("a mistake")
         elif word == "bad":
             raise ClipError("pose", "diverged", "expected a finite cost, got inf")
+        elif word == "flaky" and HEALED not in os.environ:
+            raise ClipError("pose", "diverged", "expected a finite cost, got nan")
         elif word == "static":
             return NoTrajectory(reason="static", detail="the camera does not move")
         return self._estimate(frames, seed)
@@ -86,6 +91,11 @@ def dummy_config(step: float = 1.0, slow_s: float = 0.0) -> AnnotateConfig:
         footage_filters=(),
         trajectory_filters=(),
     )
+
+
+def footage_config() -> AnnotateConfig:
+    """The real pipeline over real footage, as cheap as it gets: decoded small, one frame a second, no cameras."""
+    return default_config(video=VideoConfig(max_side=96, fps=1.0), depth=None, stop_after="footage")
 
 
 def write_clips(folder: Path, names: list[str]) -> Path:

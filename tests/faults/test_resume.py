@@ -32,8 +32,8 @@ def undisturbed(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpu
     return Corpus.open(out)
 
 
-def start(inputs: Path, out: Path, *extra: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tests.faults.driver", str(inputs), str(out), "local", *extra]
+def start(inputs: Path, out: Path, point: str = "") -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.faults.driver", str(inputs), str(out), "--die-at", point]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored,
     try:  # and a child inherits that
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -116,6 +116,19 @@ def test_a_folder_without_its_row_gets_one(inputs: Path, undisturbed: Corpus, tm
     rows: list[LedgerRow] = [row for row in corpus.ledger() if row.status is not Status.FAILED]
     assert sorted(row.clip_id for row in rows) == undisturbed.clip_ids(), "one row a clip, none twice"
     assert {row.config_hash for row in rows} == {config_hash(dummy_config(slow_s=0.3))}
+
+
+def test_a_failure_without_its_row_gets_one_and_is_not_tried_again(inputs: Path, tmp_path: Path) -> None:
+    killed = start(inputs, tmp_path / "corpus", "after:dead-letter")
+    killed.communicate()
+    corpus = Corpus.open(tmp_path / "corpus")
+    (letter,) = corpus.dead_letters()
+    assert letter.clip_id not in {row.clip_id for row in corpus.ledger()}, "the point of the test"
+    finish(inputs, corpus.path)
+    rows = [row for row in corpus.ledger() if row.clip_id == letter.clip_id]
+    assert [(row.status, row.code, row.message, row.attempt) for row in rows] == [
+        (Status.FAILED, letter.code, letter.message, 1)
+    ]
 
 
 def test_a_second_run_on_a_busy_corpus_is_refused(inputs: Path, tmp_path: Path) -> None:

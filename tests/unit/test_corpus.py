@@ -270,6 +270,46 @@ def test_the_ledger_reads_with_pyarrow_alone(corpus: Corpus) -> None:
     assert pa.types.is_map(table.schema.field("timings").type)
 
 
+def test_many_parts_become_one_and_no_row_is_lost_or_doubled(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MERGED_PARTS", 4)
+    names = []
+    for number in range(11):
+        corpus.append_ledger([failed_row(number), failed_row(number, attempt=2)])
+        names.append(sorted(path.name for path in (corpus.path / "ledger").iterdir()))
+    # The part that is just appended counts at the next append.
+    assert names[3] == [f"part-{number:06d}.parquet" for number in range(4)]
+    assert names[4] == ["part-000000-000003.parquet", "part-000004.parquet"]
+    assert names[10] == ["part-000000-000003.parquet", "part-000004-000007.parquet"] + [
+        f"part-{number:06d}.parquet" for number in (8, 9, 10)
+    ]
+    told = [(row.clip_id, row.attempt) for row in corpus.ledger()]
+    assert told == [(clip_id(number), attempt) for number in range(11) for attempt in (1, 2)]
+    assert len(corpus.outcomes()) == 22
+
+
+def test_a_run_killed_while_it_merged_parts_leaves_every_row_once(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        corpus.append_ledger([failed_row(number)])
+    parts = {path: path.read_bytes() for path in (corpus.path / "ledger").iterdir()}
+    monkeypatch.setattr(store, "MERGED_PARTS", 4)
+    corpus.append_ledger([failed_row(4)])
+    for path, data in parts.items():
+        assert not path.exists()
+        path.write_bytes(data)
+    rows = corpus.ledger()
+    assert [row.clip_id for row in rows] == [clip_id(number) for number in range(5)]
+    with corpus.lock():
+        assert sorted(path.name for path in (corpus.path / "ledger").iterdir()) == [
+            "part-000000-000003.parquet",
+            "part-000004.parquet",
+        ]
+    assert corpus.ledger() == rows
+    corpus.append_ledger([failed_row(5)])
+    assert [row.clip_id for row in corpus.ledger()] == [clip_id(number) for number in range(6)]
+
+
 def test_a_damaged_ledger_part_is_an_error_and_not_an_empty_history(corpus: Corpus) -> None:
     corpus.append_ledger([failed_row(1)])
     part = corpus.path / "ledger" / "part-000000.parquet"

@@ -1,11 +1,11 @@
 """How a run tells its state: a bar on a terminal, one line every 30 s elsewhere, nothing in a library call."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol, TextIO
 
+from wmkit.clock import monotonic_s
 from wmkit.corpus import LedgerRow, Status
 
 __all__ = ["LineProgress", "Progress", "SilentProgress", "TerminalProgress", "progress_for"]
@@ -69,7 +69,7 @@ class LineProgress:
     def start(self, total: int, done: Mapping[Status, int]) -> None:
         """Starts the clock and the thread."""
         self._total, self._counts, self._resumed = total, Counter(done), sum(done.values())
-        self._start_s = time.monotonic()
+        self._start_s = monotonic_s()
         self._thread.start()
 
     def advance(self, row: LedgerRow) -> None:
@@ -88,7 +88,7 @@ class LineProgress:
 
     def _line(self) -> str:
         done = sum(self._counts.values())
-        fresh, elapsed_s = done - self._resumed, time.monotonic() - self._start_s
+        fresh, elapsed_s = done - self._resumed, monotonic_s() - self._start_s
         pace = "rate unknown, ETA unknown"
         if fresh and elapsed_s > 0:
             eta_s = (self._total - done) * elapsed_s / fresh
@@ -129,7 +129,7 @@ class TerminalProgress:
     def start(self, total: int, done: Mapping[Status, int]) -> None:
         """Shows the bar."""
         self._counts, self._resumed = Counter(done), sum(done.values())
-        self._start_s = time.monotonic()
+        self._start_s = monotonic_s()
         self._bar.update(self._id, total=total, completed=self._resumed, visible=True, told=_told(self._counts))
         self._bar.start_task(self._id)
         self._bar.start()
@@ -138,7 +138,7 @@ class TerminalProgress:
         """Moves the bar by one clip."""
         self._counts[row.status] += 1
         fresh = sum(self._counts.values()) - self._resumed
-        rate = f"{60 * fresh / max(time.monotonic() - self._start_s, 1e-3):.1f}/min"
+        rate = f"{60 * fresh / max(monotonic_s() - self._start_s, 1e-3):.1f}/min"
         self._bar.update(self._id, advance=1, rate=rate, told=_told(self._counts))
 
     def stop(self) -> None:

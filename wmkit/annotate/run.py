@@ -1,7 +1,6 @@
 """`run_annotate`: discover, plan, execute, record; the same call again resumes."""
 
 import shlex
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
 from wmkit.annotate.progress import Progress
 from wmkit.annotate.sources import SourcePlan, plan_sources
 from wmkit.annotate.worker import AnnotateTask, annotate_item
+from wmkit.clock import monotonic_s
 from wmkit.corpus import Corpus, DeadLetter, LedgerRow, Status, config_hash_of_clip
 from wmkit.errors import ConfigError, InputError
 from wmkit.executor import ExecutorOptions, Failure, Item, ItemTask, Outcome, run_items
@@ -23,7 +23,7 @@ from wmkit.video.reference import with_span
 __all__ = ["RunOptions", "RunSummary", "run_annotate"]
 
 WAYS_SHOWN = 8  # in which clips failed, each with an example
-FLUSH_ROWS, FLUSH_S = 64, 15.0  # rows of clips that went well may wait: a killed run recovers them from the folders
+FLUSH_ROWS, FLUSH_S = 64, 15.0  # rows of clips that ended may wait: folders and dead letters tell of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ def run_annotate(
     Raises InputError when nothing is found, a path is missing, the corpus cannot be written or another run has it;
     ConfigError when the corpus is of another schema version, or of another config without `update`.
     """
-    start_s = time.monotonic()
+    start_s = monotonic_s()
     discovery = find_inputs(paths, progress.note)
     digest = config_hash(config)
     corpus = Corpus.create_or_open(
@@ -126,7 +126,7 @@ def run_annotate(
         corpus.write_sources(plan.rows)
         run = _Run(corpus, plan, options, progress)
         interrupted = run.execute(config)
-        return _summary(run, discovery, time.monotonic() - start_s, interrupted)
+        return _summary(run, discovery, monotonic_s() - start_s, interrupted)
 
 
 class _Run:
@@ -138,8 +138,10 @@ class _Run:
         history = corpus.outcomes()
         done = corpus.done_ids(self.digest, history) & plan.files.keys()
         self.attempts = Counter(row.clip_id for row in history)
+        told = _recover_failures(corpus, plan, self.attempts)
+        self.attempts.update(row.clip_id for row in told)
         recovered = _recover(corpus, plan, done, self.attempts)
-        history += recovered
+        history += told + recovered
         done |= {row.clip_id for row in recovered}
         given_up = set() if options.retry else corpus.dead_letter_ids() & (plan.files.keys() | plan.unreadable.keys())
         self.done = {
@@ -150,7 +152,7 @@ class _Run:
         self.attempts.update(row.clip_id for row in recovered)
         self.final: dict[str, LedgerRow] = {}
         self._waiting: list[LedgerRow] = []
-        self._flushed_s = time.monotonic()
+        self._flushed_s = monotonic_s()
 
     def digest_of(self, clip_id: str) -> str:
         """The config hash that this run's result of a clip has."""
@@ -182,7 +184,8 @@ class _Run:
         self.record(outcome, file.name, with_span(file.path, file.span_s))
 
     def record(self, outcome: Outcome, name: str, path: str) -> None:
-        """Ledger row, dead letter, progress. Failures reach the disk at once: no folder would tell of them."""
+        """Ledger row, dead letter, progress. A failure that is tried again reaches the disk at once: nothing else on it
+        would tell of the attempt."""
         attempt = self.attempts[outcome.key] + outcome.attempt
         failure = outcome.failure
         if failure is None:
@@ -202,8 +205,8 @@ class _Run:
             if outcome.final:
                 self.corpus.write_dead_letter(self._letter(row, failure, path))
         self._waiting.append(row)
-        late = len(self._waiting) >= FLUSH_ROWS or time.monotonic() - self._flushed_s >= FLUSH_S
-        if failure is not None or late:
+        late = len(self._waiting) >= FLUSH_ROWS or monotonic_s() - self._flushed_s >= FLUSH_S
+        if late or not outcome.final:
             self.flush()
         if outcome.final:
             self.final[outcome.key] = row.outcome
@@ -219,7 +222,7 @@ class _Run:
                 "make room and run the same command again"
             ) from error
         self._waiting.clear()
-        self._flushed_s = time.monotonic()
+        self._flushed_s = monotonic_s()
 
     def _letter(self, row: LedgerRow, failure: Failure, path: str) -> DeadLetter:
         command = ["wmkit", "annotate", path, "--out", str(self.corpus.path), "--retry", *self.options.rerun]
@@ -262,6 +265,27 @@ def _recover(corpus: Corpus, plan: SourcePlan, done: set[str], attempts: Counter
                 corpus.remove_dead_letter(clip_id)
         except InputError:
             corpus.discard(clip_id)
+    corpus.append_ledger(rows)
+    return rows
+
+
+def _recover_failures(corpus: Corpus, plan: SourcePlan, attempts: Counter[str]) -> list[LedgerRow]:
+    """Give dead letters that a killed run wrote but did not record their ledger row."""
+    rows = [
+        LedgerRow(
+            clip_id=letter.clip_id,
+            source=letter.source,
+            status=Status.FAILED,
+            stage=letter.stage,
+            code=letter.code,
+            message=letter.message,
+            config_hash=letter.config_hash,
+            attempt=letter.attempt,
+        )
+        for letter in corpus.dead_letters()
+        if (letter.clip_id in plan.files or letter.clip_id in plan.unreadable)
+        and letter.attempt > attempts[letter.clip_id]
+    ]
     corpus.append_ledger(rows)
     return rows
 

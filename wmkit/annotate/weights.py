@@ -12,7 +12,6 @@ import hashlib
 import http.client
 import json
 import os
-import time
 import tomllib
 import urllib.error
 import urllib.request
@@ -23,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from wmkit.annotate.hashes import hash_of_file
-from wmkit.atomic import fsync_folder, json_bytes, write_atomic
+from wmkit.atomic import json_bytes, make_folder, put_in_place, sync_file, write_atomic
+from wmkit.clock import monotonic_s
 from wmkit.errors import FetchError, InputError
 
 __all__ = [
@@ -177,12 +177,11 @@ def fetch(weights: Weights, tell: Callable[[str], None]) -> FetchedWeights:
             return found
     partial = folder / f".{weights.file}.{os.getpid()}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         try:
             digest, size = _download(weights, partial, tell)
             _check(weights, digest)
-            os.replace(partial, path)
-            fsync_folder(folder)
+            put_in_place(partial, path)
         finally:
             partial.unlink(missing_ok=True)
         note = {"name": weights.name, "url": weights.url, "licence": weights.licence, "file": weights.file}
@@ -209,7 +208,7 @@ def _check(weights: Weights, digest: str) -> None:
 
 def _download(weights: Weights, partial: Path, tell: Callable[[str], None]) -> tuple[str, int]:
     """sha256 and size of what was written to `partial`."""
-    digest, size, due_s = hashlib.sha256(), 0, time.monotonic() + TELL_S
+    digest, size, due_s = hashlib.sha256(), 0, monotonic_s() + TELL_S
     tell(f"fetching {weights.url}")
     try:
         request = urllib.request.Request(weights.url, headers={"User-Agent": "wmkit"})
@@ -220,11 +219,10 @@ def _download(weights: Weights, partial: Path, tell: Callable[[str], None]) -> t
                 file.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)
-                if time.monotonic() >= due_s:
+                if monotonic_s() >= due_s:
                     tell(f"{weights.name}: {size / 1e9:.2f} GB" + (f" of {total / 1e9:.2f}" if total else ""))
                     due_s += TELL_S
-            file.flush()
-            os.fsync(file.fileno())
+        sync_file(partial)
     except urllib.error.HTTPError as error:
         raise FetchError(
             f"weights {weights.name}: the server refused {weights.url}: {error.code} {error.reason}"

@@ -4,13 +4,14 @@ import hashlib
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import pyarrow as pa
 
 from wmkit.clip import Annotation, MeasureState, Verdict
+from wmkit.clock import utc_now
 
 __all__ = [
     "LEDGER_SCHEMA",
@@ -114,7 +115,7 @@ class LedgerRow:
     config_hash: str = ""
     attempt: int = 1
     host: str = field(default_factory=socket.gethostname)
-    finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    finished_at: datetime = field(default_factory=utc_now)
 
     @property
     def done(self) -> bool:

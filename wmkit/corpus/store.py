@@ -4,7 +4,7 @@
 
     corpus.json               schema version, conventions in words, config, config hash
     sources.parquet           one row a source: path, name, size, mtime, content hash, clip id
-    ledger/part-*.parquet     append-only, atomic; one row per attempt
+    ledger/part-*.parquet     append-only, atomic; one row per attempt; part-A-B holds the rows of parts A to B
     clips/<id[:2]>/<id>/      see `wmkit.corpus.clip_folder`
     dead-letter/<id>.json     one per failed clip, gone when a later attempt succeeds
     .tmp/  .lock              work in progress; empty and free when no run is alive
@@ -26,7 +26,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wmkit.atomic import fsync_folder, json_bytes, write_atomic, write_synced
+from wmkit.atomic import (
+    fsync_folder,
+    json_bytes,
+    make_folder,
+    move_away,
+    put_in_place,
+    sweep,
+    take_away,
+    write_atomic,
+    write_synced,
+)
 from wmkit.clip import Annotation
 from wmkit.corpus.clip_folder import annotation_files, read_annotation, read_record
 from wmkit.corpus.columns import LedgerColumns, last_rows
@@ -49,6 +59,7 @@ __all__ = ["CONVENTIONS", "SCHEMA_VERSION", "Corpus", "DeadLetter"]
 
 # 2: a view holds lens and pinhole, not camera_model and distortion; quality, confidence, mask. 3: depth in 16 bits
 SCHEMA_VERSION = 3
+MERGED_PARTS = 256  # appended parts that become one: a resume reads hundreds of files, not thousands
 CONVENTIONS = {
     "axes": "OpenCV: x right, y down, z forward",
     "world_from_cam": "4x4, maps a point in camera coordinates to world coordinates; NaN where posed is false",
@@ -98,9 +109,11 @@ class Corpus:
             return corpus
         path = Path(path).absolute()
         try:
-            for folder in ("ledger", "clips", "dead-letter", ".tmp"):
-                (path / folder).mkdir(parents=True, exist_ok=True)
-            write_atomic(path / "corpus.json", json_bytes(_new_head(config, config_hash)))
+            for folder in ("ledger", "clips", "dead-letter"):
+                make_folder(path / folder)
+            with cls(path).lock():
+                if not (path / "corpus.json").exists():
+                    write_atomic(path / "corpus.json", json_bytes(_new_head(config, config_hash)))
         except OSError as error:
             raise InputError(f"{path}: expected a folder that can be written, got {error.strerror}") from None
         return cls(path)
@@ -160,10 +173,9 @@ class Corpus:
             for name, data in annotation_files(annotation).items():
                 write_synced(scratch / name, data)
             fsync_folder(scratch)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             self.discard(clip_id)
-            os.rename(scratch, target)
-            fsync_folder(target.parent)
+            put_in_place(scratch, target)
         except OSError as error:
             shutil.rmtree(scratch, ignore_errors=True)
             raise InputError(f"{target}: expected to write the clip's folder, got {error.strerror or error}") from error
@@ -180,11 +192,8 @@ class Corpus:
     def discard(self, clip_id: str) -> None:
         """Remove a clip's folder, if there is one, by renaming it away first."""
         away = self._scratch(f"{clip_id}.old")
-        try:
-            os.rename(self.folder(clip_id), away)
-        except FileNotFoundError:
-            return
-        shutil.rmtree(away, ignore_errors=True)
+        if move_away(self.folder(clip_id), away):
+            shutil.rmtree(away, ignore_errors=True)
 
     def corpus_hash(self) -> str:
         """sha256 over the sorted (clip id, sha256 of each of its files): equal iff the corpora are, byte for byte."""
@@ -202,8 +211,24 @@ class Corpus:
         if not rows:
             return
         parts = self._parts()
-        number = int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0
+        number = _numbers(parts[-1])[1] + 1 if parts else 0
         _write_table(self.path / "ledger" / f"part-{number:06d}.parquet", ledger_table(rows))
+        merged = [index for index, part in enumerate(parts) if _numbers(part)[0] != _numbers(part)[1]]
+        small = parts[merged[-1] + 1 if merged else 0 :]
+        if len(small) >= MERGED_PARTS:
+            self._merge(small)
+
+    def _merge(self, parts: Sequence[Path]) -> None:
+        """One part instead of many, whose rows are looked at on every resume. Those it stands for are no longer read
+        once it is there, so that a run killed before they are removed has every row once."""
+        first, last = _numbers(parts[0])[0], _numbers(parts[-1])[1]
+        table = pa.concat_tables(_read_table(part, LEDGER_SCHEMA) for part in parts)
+        _write_table(self.path / "ledger" / f"part-{first:06d}-{last:06d}.parquet", table)
+        self._remove_merged()
+
+    def _remove_merged(self) -> None:
+        for part in set((self.path / "ledger").glob("part-*.parquet")).difference(self._parts()):
+            part.unlink()
 
     def ledger(self) -> list[LedgerRow]:
         """Every attempt, in the order they were recorded."""
@@ -211,11 +236,11 @@ class Corpus:
 
     def outcomes(self) -> list[LedgerRow]:
         """As `ledger`, each row's `outcome` alone: a tenth of the memory and time."""
-        return outcome_rows(_read_table(part, LEDGER_SCHEMA, only=OUTCOME) for part in self._parts())
+        return outcome_rows(self._ledger_tables(only=OUTCOME))
 
     def ledger_table(self) -> pa.Table:
         """The whole ledger as an arrow table."""
-        tables = [_read_table(part, LEDGER_SCHEMA) for part in self._parts()]
+        tables = self._ledger_tables()
         return pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
 
     def latest(self, history: Sequence[LedgerRow] | None = None) -> dict[str, LedgerRow]:
@@ -271,12 +296,12 @@ class Corpus:
     def write_dead_letter(self, letter: DeadLetter) -> None:
         """Record a clip that failed for good. An older annotation of it, of another config, goes with this."""
         self.discard(letter.clip_id)
-        (self.path / "dead-letter").mkdir(exist_ok=True)
+        make_folder(self.path / "dead-letter")
         write_atomic(self.path / "dead-letter" / f"{letter.clip_id}.json", json_bytes(asdict(letter)))
 
     def remove_dead_letter(self, clip_id: str) -> None:
         """Forget an earlier failure, if there was one."""
-        (self.path / "dead-letter" / f"{clip_id}.json").unlink(missing_ok=True)
+        take_away(self.path / "dead-letter" / f"{clip_id}.json")
 
     def dead_letter_ids(self) -> set[str]:
         """Ids of all clips that failed for good."""
@@ -319,6 +344,9 @@ class Corpus:
             file.flush()
             shutil.rmtree(self.path / ".tmp", ignore_errors=True)
             (self.path / ".tmp").mkdir()
+            for folder in (self.path, self.path / "ledger", self.path / "dead-letter"):
+                sweep(folder)
+            self._remove_merged()
             yield
             file.truncate(0)
 
@@ -342,14 +370,38 @@ class Corpus:
         path = self.path / "sources.parquet"
         return _read_table(path, SOURCES_SCHEMA, added=("given",)) if path.exists() else None
 
+    def _ledger_tables(self, only: Sequence[str] | None = None) -> list[pa.Table]:
+        while True:
+            parts = self._parts()
+            try:
+                return [_read_table(part, LEDGER_SCHEMA, only=only) for part in parts]
+            except InputError:
+                if all(part.exists() for part in parts):
+                    raise  # else a run merged parts meanwhile: the rows are in another one now
+
     def _parts(self) -> list[Path]:
-        return sorted((self.path / "ledger").glob("part-*.parquet"))
+        """In the order of their rows, without those whose rows are in a merged one."""
+        parts: list[Path] = []
+        # Of parts with the same first number the one that reaches farthest comes first.
+        found = ((*_numbers(path), path) for path in (self.path / "ledger").glob("part-*.parquet"))
+        covered = -1
+        for _, last, path in sorted(found, key=lambda entry: (entry[0], -entry[1])):
+            if last > covered:
+                parts.append(path)
+                covered = last
+        return parts
 
     def _scratch(self, name: str) -> Path:
         """A name in .tmp that no other process takes; what this process left there before is removed."""
         path = self.path / ".tmp" / f"{name}.{socket.gethostname()}.{os.getpid()}"
         shutil.rmtree(path, ignore_errors=True)
         return path
+
+
+def _numbers(part: Path) -> tuple[int, int]:
+    """The first and the last of the numbers whose rows a part holds; the same for one that was appended."""
+    first, _, last = part.stem.removeprefix("part-").partition("-")
+    return int(first), int(last or first)
 
 
 def _new_head(config: Mapping[str, Any], config_hash: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wmkit import __version__
-from wmkit.atomic import json_bytes, write_atomic
+from wmkit.atomic import json_bytes, make_folder, sweep, take_away, write_atomic
 from wmkit.dataset.plan import Dropped, Plan, count_reasons
 from wmkit.dataset.schema import (
     BUILDING_NAME,
@@ -99,6 +99,7 @@ def earlier_result(out: Path, plan: Plan) -> Built | None:
         return None
     if any(file_sha256(out / shard.name) != shard.sha256 for shard in folder.shards):
         return None
+    _tidy(out)
     return folder.shards, folder.samples
 
 
@@ -115,8 +116,7 @@ def hold(out: Path) -> Iterator[Path]:
             raise InputError(f"{out}: another build is writing it; wait for it or pass another --out") from None
         scratch = out / _SCRATCH
         shutil.rmtree(scratch, ignore_errors=True)
-        for left in out.glob(".*.tmp"):  # files of a killed build
-            left.unlink()
+        sweep(out)
         scratch.mkdir()
         try:
             yield scratch
@@ -131,21 +131,21 @@ def begin(out: Path, recipe: Recipe) -> Iterator[Path]:
 
     InputError when another build holds it, OSError when the disk refuses.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with hold(out) as scratch:
         write_atomic(out / BUILDING_NAME, json_bytes(asdict(recipe)))
         try:
             yield scratch
         finally:
             if (out / SHARDS_NAME).exists() or not any(recipe.tars(out)):
-                (out / BUILDING_NAME).unlink(missing_ok=True)
+                take_away(out / BUILDING_NAME)
     with suppress(OSError):
         out.rmdir()  # nothing passed: no folder is better than an empty one
 
 
 def unseal(out: Path) -> None:
     """Before the first shard changes: without its head the folder is nothing, and says so."""
-    (out / SHARDS_NAME).unlink(missing_ok=True)
+    take_away(out / SHARDS_NAME)
 
 
 def finish(out: Path, recipe: Recipe, built: Built, dropped: Sequence[Dropped]) -> None:
@@ -177,6 +177,13 @@ def finish(out: Path, recipe: Recipe, built: Built, dropped: Sequence[Dropped]) 
         ],
     }
     write_atomic(out / SHARDS_NAME, json_bytes(head))
+
+
+def _tidy(out: Path) -> None:
+    """Take away what a build left that ended between its last file and its end; a folder nobody may write stays."""
+    if any((out / name).exists() for name in (_LOCK, _SCRATCH, BUILDING_NAME)):
+        with suppress(InputError, OSError), hold(out):
+            take_away(out / BUILDING_NAME)
 
 
 def _of_a_start(entry: Path) -> bool:

@@ -1,8 +1,9 @@
 """How far a build or a check is: a bar on a terminal, one line every 30 s elsewhere."""
 
-import time
 from collections.abc import Callable
 from typing import TextIO
+
+from wmkit.clock import monotonic_s
 
 __all__ = ["Count", "counter_for"]
 
@@ -21,10 +22,10 @@ class _Lines:
 
     def __init__(self, stream: TextIO, noun: str) -> None:
         self._stream, self._noun = stream, noun
-        self._start_s = self._told_s = time.monotonic()
+        self._start_s = self._told_s = monotonic_s()
 
     def __call__(self, done: int, total: int) -> None:
-        now_s = time.monotonic()
+        now_s = monotonic_s()
         if now_s - self._told_s < LINE_EVERY_S:
             return
         self._told_s = now_s
@@ -47,12 +48,12 @@ def _terminal(stream: TextIO, noun: str) -> Count:
         console=Console(file=stream),
     )
     task = bar.add_task(noun, total=None, rate="")
-    start_s = time.monotonic()
+    start_s = monotonic_s()
 
     def count(done: int, total: int) -> None:
         if not bar.live.is_started:
             bar.start()
-        rate = f"{60 * done / max(time.monotonic() - start_s, 1e-3):.1f}/min"
+        rate = f"{60 * done / max(monotonic_s() - start_s, 1e-3):.1f}/min"
         bar.update(task, completed=done, total=total, rate=rate)
         if done == total:
             bar.stop()

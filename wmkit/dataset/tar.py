@@ -7,7 +7,7 @@ from pathlib import Path
 
 import xxhash
 
-from wmkit.atomic import fsync_folder
+from wmkit.atomic import put_in_place, sync_file
 from wmkit.dataset.schema import Shard
 from wmkit.errors import CorruptShardError, InputError
 
@@ -74,13 +74,12 @@ class ShardFile:
         OSError when the disk refuses or gives back other bytes, CorruptShardError when they are not the wanted ones.
         """
         self._write(END)
-        os.fsync(self._descriptor)
+        sync_file(self._scratch)
         digest = self._read_back()
         if sha256 is not None and digest != sha256:
             raise CorruptShardError(f"{self._path}: expected to make the bytes of sha256 {sha256}, got {digest}")
         self._release()
-        os.replace(self._scratch, self._path)
-        fsync_folder(self._path.parent)
+        put_in_place(self._scratch, self._path)
         return Shard(name=self._path.name, size=self.offset, sha256=digest, samples=samples)
 
     def discard(self) -> None:

@@ -1,6 +1,5 @@
 """`run_demo`: worlds, annotate, report, build-shards, train, sample, eval; one after another in one folder."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from wmkit.annotate.defaults import default_config
 from wmkit.annotate.progress import Progress, SilentProgress
 from wmkit.annotate.report import write_report
 from wmkit.annotate.run import RunOptions, run_annotate
+from wmkit.clock import monotonic_s
 from wmkit.corpus import Corpus
 from wmkit.demo.clips import DemoClip, compare, render_missing, table
 from wmkit.demo.model import DemoModel, ModelOptions, run_model
@@ -85,7 +85,7 @@ def run_demo(
 
     Raises InputError when `out` cannot be written, another run is using it, or it holds shards or a run of others.
     """
-    start_s = time.monotonic()
+    start_s = monotonic_s()
     progress, options = progress or SilentProgress(), options or DemoOptions()
     rendered = sum(render_missing(clip, out, progress) for clip in options.clips)
     videos = [out / "clips" / f"{clip.name}.mp4" for clip in options.clips]
@@ -106,6 +106,6 @@ def run_demo(
         corpus=summary.corpus,
         report=report,
         rendered=rendered,
-        seconds=time.monotonic() - start_s,
+        seconds=monotonic_s() - start_s,
         model=model,
     )

@@ -1,10 +1,10 @@
 """The driver's loop, the same over every kind of worker: lease, wait, record, restart."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from wmkit.clock import monotonic_s
 from wmkit.executor.leases import Lease, Leases
 from wmkit.executor.task import Failure, Outcome, Reply
 
@@ -186,7 +186,7 @@ def drive(
     payloads: Mapping[str, Any],
     leases: Leases,
     on_outcome: Callable[[Outcome], None],
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = monotonic_s,
     recycle_after: int = 200,
 ) -> None:
     """Run until every item of `leases` is done or quarantined; `on_outcome` is called for every attempt, in order.

@@ -13,7 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from wmkit.errors import InputError
+from wmkit.clock import monotonic_s
+from wmkit.errors import InputError, WorkersLostError
 from wmkit.executor.local import LocalPool
 from wmkit.executor.loop import Died, Event
 from wmkit.executor.task import ItemTask
@@ -26,6 +27,7 @@ QUIET_ENV = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what the FutureWarning on every start asks for
 }
 KILL_WAIT_S = 10.0
+CHECK_S = 5.0  # between two looks at this machine's raylet while nothing happens
 
 
 class _Supervisor:
@@ -78,11 +80,18 @@ class RayPool:
         self._calls[self._actors[worker].run.remote(payload)] = worker
 
     def wait(self, timeout_s: float | None) -> list[Event]:
-        """Replies and deaths since the last call."""
+        """Replies and deaths since the last call; WorkersLostError when this machine's part of Ray is gone."""
         import ray
 
-        done, _ = ray.wait(list(self._calls), num_returns=1, timeout=timeout_s)
-        return [self._event(call) for call in done]
+        end_s = None if timeout_s is None else monotonic_s() + timeout_s
+        while True:
+            left_s = CHECK_S if end_s is None else max(0.0, min(CHECK_S, end_s - monotonic_s()))
+            done, _ = ray.wait(list(self._calls), num_returns=1, timeout=left_s)
+            if done:
+                return [self._event(call) for call in done]
+            _check_node()
+            if end_s is not None and monotonic_s() >= end_s:
+                return []
 
     def kill(self, worker: int) -> str:
         """End the actor's process, or the actor if it does not answer; returns the stacks the process was killed in."""
@@ -117,10 +126,24 @@ class RayPool:
         try:
             event: Any = ray.get(call)
         except RayActorError as error:  # the machine or the actor itself is gone, not just its process
+            _check_node()
             del self._actors[worker]
             memory = "NODE_OUT_OF_MEMORY" in str(error)
             return Died(worker, "was lost with its Ray actor", str(error), out_of_memory=memory)
         return replace(event, worker=worker)
+
+
+def _check_node() -> None:
+    """WorkersLostError when the raylet that this process is a client of has died: a new actor would be waited for
+    without end. What other machines of a cluster lose is an actor's affair."""
+    import ray
+
+    own = ray.get_runtime_context().get_node_id()
+    if not any(node["NodeID"] == own and node["Alive"] for node in ray.nodes()):
+        raise WorkersLostError(
+            "Ray: expected its raylet on this machine to run, it has died (often for lack of memory); what is finished "
+            "is on disk, run the same command again"
+        )
 
 
 def cluster_address(address: str | None) -> str | None:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from wmkit.atomic import put_in_place, write_atomic
 from wmkit.errors import ConfigError, InputError
 from wmkit.json_object import read_json
 from wmkit.model.camera_branches import PluckerConfig, UcpeConfig
@@ -152,8 +153,8 @@ def convert(
         tensors = ((_name_in(name, to), tensor) for name, tensor in opened.tensors())
         files = write_shards(tensors, scratch, STEMS[to], shard_bytes)
         if plain is not None:
-            (scratch / "config.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
-        scratch.rename(out)
+            write_atomic(scratch / "config.json", (json.dumps(plain, indent=2) + "\n").encode())
+        put_in_place(scratch, out)
     except OSError as error:
         raise InputError(f"{out}: expected to write there, got: {error.strerror}") from error
     return replace(done, files=tuple(out / file.name for file in files))

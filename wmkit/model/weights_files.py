@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from wmkit.atomic import put_in_place, sync_file, write_atomic
 from wmkit.errors import ConfigError, InputError
 from wmkit.json_object import read_json
 
@@ -75,17 +76,22 @@ def write_shards(tensors: Iterator[tuple[str, Tensor]], folder: Path, stem: str,
     for part in _parts(tensors, shard_bytes):
         scratch = folder / f".{stem}-{len(written):05d}"
         save_file(part, scratch, metadata={"format": "pt"})
+        sync_file(scratch)
         written.append((scratch, list(part)))
         total += sum(tensor.nbytes for tensor in part.values())
     if len(written) == 1:
-        return [written[0][0].rename(folder / f"{stem}.safetensors")]
+        single = folder / f"{stem}.safetensors"
+        put_in_place(written[0][0], single)
+        return [single]
     files, places = [], {}
     for number, (scratch, names) in enumerate(written, start=1):
-        file = scratch.rename(folder / f"{stem}-{number:05d}-of-{len(written):05d}.safetensors")
+        file = folder / f"{stem}-{number:05d}-of-{len(written):05d}.safetensors"
+        put_in_place(scratch, file)
         files.append(file)
         places |= dict.fromkeys(names, file.name)
     index = folder / f"{stem}.safetensors.index.json"
-    index.write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": places}, indent=1) + "\n")
+    text = json.dumps({"metadata": {"total_size": total}, "weight_map": places}, indent=1) + "\n"
+    write_atomic(index, text.encode())
     return [*files, index]
 
 

@@ -11,7 +11,6 @@ The same inputs give the same bytes on one machine.
 
 import hashlib
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from wmkit import __version__
 from wmkit.atomic import json_bytes, npz_bytes, write_atomic
 from wmkit.camera import Array
+from wmkit.clock import monotonic_s
 from wmkit.dataset.decode import fit_frames
 from wmkit.errors import InputError
 from wmkit.model.rays import CameraBatch
@@ -81,7 +81,7 @@ def run_sample(
     Raises InputError or ConfigError, before anything is computed, for a picture, path, intrinsics, text, checkpoint or
     output that cannot be used.
     """
-    start_s = time.monotonic()
+    start_s = monotonic_s()
     _check_writable(options.out)
     inputs, asked = _prepared(options, note)
     config, path = inputs.config, inputs.path
@@ -101,7 +101,7 @@ def run_sample(
         video=options.out,
         trajectory=trajectory,
         sidecar=sidecar,
-        seconds=time.monotonic() - start_s,
+        seconds=monotonic_s() - start_s,
     )
 
 

@@ -12,7 +12,6 @@ The same step of equal runs has the same bytes: neither time nor host is in them
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from wmkit.atomic import fsync_folder, write_synced
+from wmkit.atomic import fsync_folder, put_in_place, write_atomic, write_synced
 from wmkit.errors import ConfigError, InputError
 from wmkit.json_object import read_json
 from wmkit.model.config import ModelConfig
@@ -153,12 +152,8 @@ def _write(run: Path, folder: Path, files: Mapping[str, bytes], keep: int) -> No
     fsync_folder(scratch)
     if folder.exists():  # a run killed between this rename and `latest` does the step again, to the same bytes
         shutil.rmtree(folder)
-    os.replace(scratch, folder)
-    fsync_folder(folder.parent)
-    pointer = run / ".latest.tmp"
-    write_synced(pointer, f"{folder.name}\n".encode())
-    os.replace(pointer, run / LATEST)
-    fsync_folder(run)
+    put_in_place(scratch, folder)
+    write_atomic(run / LATEST, f"{folder.name}\n".encode())
     for old in sorted(folder.parent.glob("step-*"), key=_step_of)[:-keep]:
         if old != folder:
             shutil.rmtree(old)

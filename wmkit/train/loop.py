@@ -8,7 +8,6 @@ with one number of threads). Needs torch, numpy, safetensors and jaxtyping alone
 import contextlib
 import fcntl
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wmkit.atomic import make_folder
+from wmkit.clock import monotonic_s
 from wmkit.errors import ConfigError, InputError
 from wmkit.model.dit import CameraDiT
 from wmkit.model.progressive import adopt
@@ -85,7 +86,7 @@ def train(
     another config or data, `start` is another model's, the loss is not finite, or the batch is too small for the team.
     """
     progress = progress or SilentProgress()
-    start_s = time.monotonic()
+    start_s = monotonic_s()
     _make_folder(out)
     with _alone(out) if team.leads else contextlib.nullcontext(), cpu_threads(config.threads):
         goes_on = resume or (out / LATEST).exists()
@@ -107,6 +108,8 @@ def train(
                     log.add(row)
                 losses.append(row.loss)
                 if row.step % config.save_every == 0 or row.step == config.steps:
+                    if log is not None:
+                        log.sync()
                     state = RunState(step=row.step, data=data)
                     checkpoint = save_checkpoint(out, trained, config, state, team)
                 progress.advance(row.step, row.loss)
@@ -120,7 +123,7 @@ def train(
         resumed=done,
         first_loss=sum(losses[:tenth]) / tenth if losses else None,
         last_loss=sum(losses[-tenth:]) / tenth if losses else None,
-        seconds=time.monotonic() - start_s,
+        seconds=monotonic_s() - start_s,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         checkpoint=checkpoint,
     )
@@ -165,7 +168,7 @@ def _step(
     step: int, batch: ClipBatch, trained: Trained, config: TrainConfig, team: Team, teacher: CameraDiT | None
 ) -> StepMetrics:
     """Loss, gradients, clip, update."""
-    start_s = time.monotonic()
+    start_s = monotonic_s()
     model, optimizer, slots = trained.model, trained.optimizer, team.slots(config.data.batch_size)
     lr = config.optimizer.lr_at(step)
     for group in optimizer.param_groups:
@@ -186,9 +189,7 @@ def _step(
             f"{', '.join(batch.keys)}; lower optimizer.lr, or drop these samples"
         )
     optimizer.step()
-    return StepMetrics(
-        step=step + 1, loss=loss.item(), grad_norm=norm.item(), lr=lr, seconds=time.monotonic() - start_s
-    )
+    return StepMetrics(step=step + 1, loss=loss.item(), grad_norm=norm.item(), lr=lr, seconds=monotonic_s() - start_s)
 
 
 def _flow_part(step: int, x0: Tensor, seen: Conditions, model: CameraDiT, config: TrainConfig, team: Team) -> Tensor:
@@ -236,7 +237,7 @@ def _begin(out: Path, config: TrainConfig, data: DataFacts, trained: Trained) ->
 
 def _make_folder(out: Path) -> None:
     try:
-        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+        make_folder(out / "checkpoints")
     except OSError as error:
         raise InputError(f"{out}: expected a folder that can be written, got: {error.strerror}") from error
 

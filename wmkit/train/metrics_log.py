@@ -7,9 +7,10 @@ the wait for its batch. Times make this file the one part of a run that differs 
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from wmkit.atomic import sync_file, write_atomic
 
 __all__ = ["MetricsLog", "StepMetrics", "read_metrics"]
 
@@ -28,7 +29,7 @@ class StepMetrics:
 def read_metrics(path: Path) -> list[StepMetrics]:
     """Every complete line; a last one cut short by a kill is left out."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             rows.append(StepMetrics(**json.loads(line)))
         except (ValueError, TypeError):
@@ -41,14 +42,17 @@ class MetricsLog:
 
     def __init__(self, path: Path, step: int) -> None:
         kept = [row for row in read_metrics(path) if row.step <= step]
-        scratch = path.with_name(f".{path.name}.tmp")
-        scratch.write_text("".join(_line(row) for row in kept), encoding="utf-8")
-        os.replace(scratch, path)
+        write_atomic(path, "".join(_line(row) for row in kept).encode())
+        self._path = path
         self._file = path.open("a", encoding="utf-8", buffering=1)  # a line is on disk when its step is done
 
     def add(self, row: StepMetrics) -> None:
         """One more step."""
         self._file.write(_line(row))
+
+    def sync(self) -> None:
+        """Wait until the disk has every step so far: before a checkpoint, after which none of them is done again."""
+        sync_file(self._path)
 
     def close(self) -> None:
         """No more steps."""

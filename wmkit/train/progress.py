@@ -1,7 +1,8 @@
 """How training and sampling tell their state: a bar on a terminal, a line every 30 s elsewhere, else nothing."""
 
-import time
 from typing import Protocol, TextIO
+
+from wmkit.clock import monotonic_s
 
 __all__ = ["LineProgress", "SilentProgress", "TerminalProgress", "TrainProgress", "progress_for"]
 
@@ -51,7 +52,7 @@ class _Pace:
     def __init__(self, steps: int, done: int) -> None:
         self.steps, self.done, self._first = steps, done, done
         self._loss: float | None = None
-        self._start_s = time.monotonic()
+        self._start_s = monotonic_s()
 
     def add(self, done: int, loss: float | None) -> None:
         self.done = done
@@ -71,7 +72,7 @@ class _Pace:
         return f"step {self.done}/{self.steps}, {self.told()}, ETA {left_s // 60}:{left_s % 60:02d}"
 
     def _rate(self) -> float:
-        return (self.done - self._first) / max(time.monotonic() - self._start_s, 1e-3)
+        return (self.done - self._first) / max(monotonic_s() - self._start_s, 1e-3)
 
 
 class LineProgress:
@@ -88,13 +89,13 @@ class LineProgress:
 
     def start(self, steps: int, done: int) -> None:
         """Starts the clock."""
-        self._pace, self._told_s = _Pace(steps, done), time.monotonic()
+        self._pace, self._told_s = _Pace(steps, done), monotonic_s()
 
     def advance(self, done: int, loss: float | None) -> None:
         """Counts, and tells when it is time."""
         self._pace.add(done, loss)
-        if time.monotonic() - self._told_s >= self._every_s:
-            self._told_s = time.monotonic()
+        if monotonic_s() - self._told_s >= self._every_s:
+            self._told_s = monotonic_s()
             self.note(self._pace.line())
 
     def stop(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.atomic import put_in_place, sync_file
 from wmkit.errors import InputError
 
 __all__ = ["write_mp4"]
@@ -59,7 +60,8 @@ def write_mp4(
         raise InputError(f"{path}: expected a writable folder, got {error.strerror}") from error
     try:
         count = _encode(path, frames, _command(scratch, rate, size, [*_codec(crf, gop, grows_at), *_tags(tags)]))
-        os.replace(scratch, path)
+        sync_file(scratch)
+        put_in_place(scratch, path)
     finally:
         if grows_at is None or (scratch.exists() and not scratch.stat().st_size):
             scratch.unlink(missing_ok=True)

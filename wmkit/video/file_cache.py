@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from wmkit.atomic import make_folder, put_in_place, sync_file
 from wmkit.errors import InputError
 
 __all__ = ["FileCache"]
@@ -56,10 +57,11 @@ class FileCache:
 
     def adopt(self, part: Path, place: Path) -> BinaryIO | None:
         """Give what was written its name, and hold it; None when another process removed it at once."""
-        place.parent.mkdir(exist_ok=True)
+        make_folder(place.parent)
+        sync_file(part)  # a copy is taken at its name: after a power cut too, that has to be what it holds
         with open(part, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH)  # nobody removes it between its rename and the lock of its own name
-            os.replace(part, place)
+            put_in_place(part, place)
             return self.held(place)
 
     def make_room(self, size_bytes: int) -> None:

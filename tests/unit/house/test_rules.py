@@ -16,6 +16,12 @@ BROAD = {"Exception", "BaseException"}
 ANCHORED = re.compile(r"\bTODO\((issue [A-Z0-9]+|wmkit [0-9.]+|[a-z0-9-]+ [0-9.]+)\): ")
 MARK = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 
+# Every way to ask the time; CPU time and sleep are none.
+CLOCKS = re.compile(
+    r"time\.(time|monotonic|perf_counter|clock_gettime)(_ns)?|time\.(gmtime|localtime|ctime|strftime)"
+    r"|(datetime\.)?(datetime|date)\.(now|utcnow|today)"
+)
+
 # Words of one direction of a transform: adapters translate them, nobody else says them.
 ADAPTER_WORDS = re.compile(r"\b(extrinsics?|c2w|w2c)\b", re.IGNORECASE)
 
@@ -43,6 +49,35 @@ def test_no_broad_except_outside_the_executor(path: Path) -> None:
             if names & BROAD:
                 broad.append(node.lineno)
     assert not broad
+
+
+@pytest.mark.parametrize("path", package_files(), ids=short)
+def test_the_time_is_asked_at_one_door(path: Path) -> None:
+    """A wall clock jumps when somebody sets it: who reads it has to know that. Benchmarks measure durations alone."""
+    if short(path) == "wmkit/clock.py" or short(path).startswith("wmkit/bench/"):
+        return
+    asked = [
+        node.lineno
+        for node in ast.walk(tree_of(path))
+        if (isinstance(node, ast.Attribute) and CLOCKS.fullmatch(ast.unparse(node)))
+        or (isinstance(node, ast.ImportFrom) and node.module == "time")
+    ]
+    assert not asked, "wmkit/clock.py: utc_now for people, monotonic_s for deadlines, rates and durations"
+
+
+@pytest.mark.parametrize("path", package_files(), ids=short)
+def test_a_file_gets_its_name_at_one_door(path: Path) -> None:
+    """A power cut between a rename and its fsyncs leaves nothing, or a file of no bytes. Test material may be lost."""
+    if short(path) == "wmkit/atomic.py" or re.match(r"wmkit/(bench|worlds|demo)/", short(path)):
+        return
+    called = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    renames = [
+        node.lineno
+        for node in called
+        if re.fullmatch(r"os\.(replace|rename|renames|link|fsync|fdatasync)|shutil\.move", ast.unparse(node.func))
+        or (isinstance(node.func, ast.Attribute) and node.func.attr == "rename")
+    ]
+    assert not renames, "wmkit/atomic.py: write_atomic, put_in_place, move_away, take_away, make_folder"
 
 
 @pytest.mark.parametrize("path", package_files(), ids=short)

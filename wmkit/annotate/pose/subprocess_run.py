@@ -5,11 +5,11 @@ import ctypes
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from wmkit.clock import monotonic_s
 from wmkit.errors import ClipError
 
 __all__ = ["run_limited"]
@@ -34,7 +34,7 @@ def run_limited(command: Sequence[str], log: Path, timeout_s: float, memory_gib:
     with log.open("wb") as output:
         process = _start(command, output, die_with_us)
         try:
-            code = _watched(process, command[0], time.monotonic() + timeout_s, timeout_s, memory_gib)
+            code = _watched(process, command[0], monotonic_s() + timeout_s, timeout_s, memory_gib)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # its children too, which may outlive it
@@ -67,7 +67,7 @@ def _watched(process: "subprocess.Popen[bytes]", name: str, end_s: float, timeou
             return process.wait(POLL_S)
         except subprocess.TimeoutExpired:
             pass
-        if time.monotonic() > end_s:
+        if monotonic_s() > end_s:
             raise ClipError("pose", "command_timeout", f"expected {name} to end within {timeout_s:g} s; it was killed")
         used_gib = _group_bytes(process.pid) / 2**30
         if used_gib > memory_gib:
