@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from wmkit.dataset.batch import Batch
+from wmkit.dataset.batch import Batch, TextStates
 from wmkit.dataset.crops import Crop, Crops
+from wmkit.dataset.latents import TextRows
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.order import BlockShuffle, Mixture, Segment
 from wmkit.errors import ConfigError, CorruptShardError, InputError
@@ -159,6 +160,7 @@ class StreamingShards(IterableDataset[Batch]):
         first = step * self._config.batch_size
         drawn = [self._draw(first + place) for place in places]
         crops = [item.crop for item in drawn]
+        latents = [crop.latent for crop in crops if crop.latent is not None]
         return Batch(
             video=torch.from_numpy(np.stack([crop.video for crop in crops])),
             world_from_cam=torch.from_numpy(np.stack([crop.world_from_cam for crop in crops]).astype(np.float32)),
@@ -168,6 +170,8 @@ class StreamingShards(IterableDataset[Batch]):
             captions=tuple(crop.caption for crop in crops),
             step=step,
             damaged=tuple(key for item in drawn for key in item.damaged),
+            latent=torch.from_numpy(np.stack(latents)) if latents else None,
+            text=_stacked([crop.text for crop in crops if crop.text is not None]),
         )
 
     def _will_need(self, step: int) -> None:
@@ -195,3 +199,10 @@ class StreamingShards(IterableDataset[Batch]):
                 self.damaged[sample.key] = str(error)
             skipped.append(sample.key)
             number = (number + 1) % count
+
+
+def _stacked(rows: Sequence[TextRows]) -> TextStates | None:
+    if not rows:
+        return None
+    states, mask, empty_states, empty_mask = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+    return TextStates(states=states, mask=mask, empty_states=empty_states, empty_mask=empty_mask)

@@ -5,9 +5,10 @@ from typing import Literal
 
 from wmkit.errors import InputError
 
-__all__ = ["SAMPLED_EVERY", "Integrity", "LoaderConfig"]
+__all__ = ["SAMPLED_EVERY", "Integrity", "LoaderConfig", "Picture"]
 
 Integrity = Literal["off", "sampled", "full"]
+Picture = Literal["video", "latent", "both"]
 
 SAMPLED_EVERY = 64  # draws
 
@@ -25,6 +26,9 @@ class LoaderConfig:
     integrity       whose XXH3 is checked: of every part read, of every 64th draw's, or none. What does not decode is
                     an error in any case.
     captions        read each sample's caption too.
+    picture         frames, or the latents that `wmkit precompute` stored, or both. With latents, height, width and
+                    stride are theirs, and a crop begins where a stored window does; see `wmkit.dataset.latents`.
+    texts           read each caption's precomputed states too.
     skip_budget     damaged samples (distinct ones, by process) whose place their neighbour takes before it is an error.
     """
 
@@ -40,6 +44,8 @@ class LoaderConfig:
     shuffle_window: int = 16
     integrity: Integrity = "full"
     captions: bool = False
+    picture: Picture = "video"
+    texts: bool = False
     skip_budget: int = 0
 
     def __post_init__(self) -> None:
@@ -51,6 +57,8 @@ class LoaderConfig:
                 raise InputError(f"loader {name}: expected at least 0, got {value}")
         if self.integrity not in ("off", "sampled", "full"):
             raise InputError(f"loader integrity: expected off, sampled or full, got {self.integrity!r}")
+        if self.picture not in ("video", "latent", "both"):
+            raise InputError(f"loader picture: expected video, latent or both, got {self.picture!r}")
 
     def checks(self, draw: int) -> bool:
         """Whether the bytes of this draw are held against their XXH3."""

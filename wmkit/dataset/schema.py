@@ -8,6 +8,7 @@
         .trajectory.npy  (N, 4, 4) f8 world_from_cam, in the unit of .json: scale.unit; NaN rows are unposed frames
         .intrinsics.npy  (N, 4) f8 fx fy cx cy in px of the mp4's frames
         .txt             the caption, UTF-8, of a clip that has one
+        .latent.safetensors, .text.safetensors   what `wmkit precompute` adds; see `wmkit.dataset.latents`
     index.parquet        one row a sample: shard, key, frames, size, scale, which frames are posed, and of every part
                          its offset and size in the shard and its xxh3
     shards.json          counts, bytes and sha256 a shard and of the index, thresholds and options used, corpus hash,
@@ -50,6 +51,7 @@ __all__ = [
     "Shard",
     "ShardsFolder",
     "checksum",
+    "head_sha256",
     "head_shards",
     "index_bytes",
     "open_shards",
@@ -202,6 +204,12 @@ def read_head(path: Folder) -> dict[str, Any]:
     if version != SCHEMA_VERSION:
         raise ConfigError(f"{file}: expected schema version {SCHEMA_VERSION}, got {version}; build the shards again")
     return head
+
+
+def head_sha256(path: Folder) -> str:
+    """Identity of a shards folder: the sha256 of its head, which vouches for the index and every shard by theirs."""
+    data = path.read(SHARDS_NAME) if isinstance(path, RemoteShards) else (path / SHARDS_NAME).read_bytes()
+    return hashlib.sha256(data).hexdigest()
 
 
 def open_shards(path: Path | str) -> ShardsFolder:
