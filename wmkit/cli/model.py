@@ -33,7 +33,7 @@ verbs = typer.Typer()
 @verbs.command()
 def train(
     recipe: Annotated[RecipeName, typer.Argument(metavar="RECIPE", help="What to train; see the README.")] = "tiny-cpu",
-    data: Annotated[Path, typer.Option(help="Shards folder that build-shards wrote.")] = Path("shards"),
+    data: Annotated[str, typer.Option(help="Shards folder that build-shards wrote, or its URL.")] = "shards",
     out: Annotated[Path, typer.Option(help="Run folder for checkpoints and metrics.")] = Path("run"),
     settings: Annotated[
         list[str] | None,
@@ -61,7 +61,7 @@ def train(
         flags = [word for setting in settings or () for word in ("--set", setting)]
         flags += [] if start is None else ["--start", str(start)]
         flags += [*(["--resume"] if resume else []), *(["--json"] if json_output else [])]
-        return launch(["train", recipe, "--data", str(data), "--out", str(out), *flags], processes)
+        return launch(["train", recipe, "--data", data, "--out", str(out), *flags], processes)
     options = TrainOptions(
         recipe=recipe, data=data, out=out, settings=tuple(settings or ()), start=start, resume=resume
     )

@@ -18,12 +18,14 @@ from wmkit.errors import CorruptShardError
 __all__ = ["as_video", "count_frames", "cover", "decode_frames", "fit_cameras", "fit_frames", "load_array"]
 
 
-def load_array(folder: Folder, sample: Sample, name: str, shape: tuple[int, ...], *, check: bool = True) -> Array:
+def load_array(
+    folder: Folder, sample: Sample, name: str, shape: tuple[int, ...], *, check: bool = True, alone: bool = False
+) -> Array:
     """A float64 array part, checked against `shape`; CorruptShardError when it is none or has another one.
 
-    `check`: its bytes are held against the index first.
+    `check`: its bytes are held against the index first. `alone`: see `part_bytes`.
     """
-    data = read_part(folder, sample, name, check=check)
+    data = read_part(folder, sample, name, check=check, alone=alone)
     try:
         with HEADER_LOCK:
             array = np.load(io.BytesIO(data), allow_pickle=False)

@@ -35,6 +35,7 @@ __all__ = [
     "TextRows",
     "Window",
     "added_damage",
+    "covers",
     "latent_bytes",
     "precomputed",
     "read_latent",

@@ -236,13 +236,16 @@ def _size(folder: Folder, name: str) -> int | None:
     return (folder / name).stat().st_size if (folder / name).is_file() else None
 
 
-def part_bytes(folder: Folder, sample: Sample, part: Part, *, check: bool = True) -> tuple[bytes, str | None]:
+def part_bytes(
+    folder: Folder, sample: Sample, part: Part, *, check: bool = True, alone: bool = False
+) -> tuple[bytes, str | None]:
     """What lies where a part should be, and what is wrong with it (None: nothing), for people.
 
-    Without `check` nothing but its length is.
+    Without `check` nothing but its length is. `alone`: no other part of the sample will be wanted soon.
     """
     if isinstance(folder, RemoteShards):
-        return _checked(part, *folder.pread(sample, part), check=check)
+        read = folder.part_alone if alone else folder.pread
+        return _checked(part, *read(sample, part), check=check)
     try:
         descriptor = os.open(os.path.join(folder, sample.shard), os.O_RDONLY)
         try:
@@ -264,12 +267,12 @@ def _checked(part: Part, data: bytes, wrong: str | None, *, check: bool) -> tupl
     return data, None
 
 
-def read_part(folder: Folder, sample: Sample, name: str, *, check: bool = True) -> bytes:
+def read_part(folder: Folder, sample: Sample, name: str, *, check: bool = True, alone: bool = False) -> bytes:
     """One part's bytes by its offset; CorruptShardError naming shard, sample and part when they differ.
 
-    Without `check` only a part that is cut short is noticed.
+    Without `check` only a part that is cut short is noticed. `alone`: see `part_bytes`.
     """
-    data, wrong = part_bytes(folder, sample, sample.part(name), check=check)
+    data, wrong = part_bytes(folder, sample, sample.part(name), check=check, alone=alone)
     if wrong is not None:
         raise CorruptShardError(f"{folder / sample.shard}: sample {sample.key}: {wrong}; build the shards again")
     return data

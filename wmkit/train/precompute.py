@@ -31,7 +31,7 @@ from wmkit.executor import ExecutorOptions, Item, ItemTask, Outcome, run_items
 from wmkit.train.encoders import CodecChoice, TextChoice
 from wmkit.train.precompute_shard import MADE, EncodeTask, encode_shard, note_of, read_note
 
-__all__ = ["PrecomputeOptions", "PrecomputeSummary", "precompute"]
+__all__ = ["Addition", "PrecomputeOptions", "PrecomputeSummary", "precompute"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
