@@ -178,3 +178,13 @@ def test_shards_behind_a_url_give_the_same_run(
         here, there = (find_checkpoint(tmp_path / name / far) for far in ("False", "True"))
         for path in here.iterdir():
             assert path.read_bytes() == (there / path.name).read_bytes(), path.name
+
+
+def test_worker_processes_change_no_byte(stored: Callable[..., Path], tmp_path: Path) -> None:
+    shards = stored()
+    for workers in ("0", "2"):
+        command = ["train", "--data", str(shards), "--out", str(tmp_path / workers), "--workers", workers, *SETTINGS]
+        assert cli.main(command) == 0
+    here, there = (find_checkpoint(tmp_path / workers) for workers in ("0", "2"))
+    for path in here.iterdir():
+        assert path.read_bytes() == (there / path.name).read_bytes(), path.name

@@ -78,6 +78,17 @@ class Crops:
                 f"{len(samples)} ({short} too short); ask for fewer frames"
             )
 
+    @property
+    def nbytes(self) -> int:
+        """Of a crop's pixels and latents."""
+        config, latents = self._config, self._latents
+        frames = 0 if config.picture == "latent" else config.frames
+        values = frames * 3 * config.height * config.width
+        if latents is not None:
+            cells = (config.height // latents.downscale) * (config.width // latents.downscale)
+            values += (1 + (config.frames - 1) // latents.stride) * latents.channels * cells
+        return 4 * values
+
     def will_need(self, number: int) -> None:
         """A remote sample is fetched meanwhile, as far as there is room; a local one is not touched."""
         if isinstance(self._folder, RemoteShards):

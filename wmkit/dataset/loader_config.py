@@ -21,6 +21,8 @@ class LoaderConfig:
     batch_size      crops of one step, over all ranks.
     split           whose samples are drawn; None: those of the build's own split, never val.
     steps           where the stream ends, counted from the beginning of the run; None: it does not.
+    epochs          it ends instead with the step in which every folder has been drawn from so many times over; a folder
+                    that is smaller, or has more weight, has been drawn from more often by then.
     shuffle_block   samples that are neighbours on disk and are drawn near one another.
     shuffle_window  blocks that are shuffled together.
     integrity       whose XXH3 is checked: of every part read, of every 64th draw's, or none. What does not decode is
@@ -40,6 +42,7 @@ class LoaderConfig:
     split: str | None = None
     stride: int = 1
     steps: int | None = None
+    epochs: int | None = None
     shuffle_block: int = 64
     shuffle_window: int = 16
     integrity: Integrity = "full"
@@ -52,6 +55,8 @@ class LoaderConfig:
         for name in ("frames", "stride", "height", "width", "batch_size", "shuffle_block", "shuffle_window"):
             if getattr(self, name) < 1:
                 raise InputError(f"loader {name}: expected at least 1, got {getattr(self, name)}")
+        if self.epochs is not None and (self.epochs < 1 or self.steps is not None):
+            raise InputError(f"loader epochs: expected at least 1 and no steps beside it, got {self.epochs}")
         for name, value in (("steps", self.steps or 0), ("skip_budget", self.skip_budget)):
             if value < 0:
                 raise InputError(f"loader {name}: expected at least 0, got {value}")
