@@ -25,6 +25,8 @@ class DrawnBatch:
     intrinsics: Tensor
     keys: tuple[str, ...] = ("a", "b")
     captions: tuple[str, ...] = ("a red room", "a street")
+    latent: Tensor | None = None
+    text: None = None
 
 
 def small_config(*settings: str) -> TrainConfig:

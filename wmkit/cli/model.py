@@ -33,7 +33,7 @@ verbs = typer.Typer()
 @verbs.command()
 def train(
     recipe: Annotated[RecipeName, typer.Argument(metavar="RECIPE", help="What to train; see the README.")] = "tiny-cpu",
-    data: Annotated[Path, typer.Option(help="Shards folder that build-shards wrote.")] = Path("shards"),
+    data: Annotated[str, typer.Option(help="Shards folder that build-shards wrote, or its URL.")] = "shards",
     out: Annotated[Path, typer.Option(help="Run folder for checkpoints and metrics.")] = Path("run"),
     settings: Annotated[
         list[str] | None,
@@ -43,6 +43,7 @@ def train(
         Path | None, typer.Option(help="Begin with the weights of this run: an earlier stage's. [default: fresh]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Insist that there is a run to go on with.")] = False,
+    workers: Annotated[int, typer.Option(help="Processes that make batches. [default: a thread]")] = 0,
     processes: Annotated[int, typer.Option(help="On this machine; under torchrun it says how many.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count memory and time on --gpus alone.")] = False,
     gpus: Annotated[int, typer.Option(help="Of --dry-run.")] = 1,
@@ -61,9 +62,16 @@ def train(
         flags = [word for setting in settings or () for word in ("--set", setting)]
         flags += [] if start is None else ["--start", str(start)]
         flags += [*(["--resume"] if resume else []), *(["--json"] if json_output else [])]
-        return launch(["train", recipe, "--data", str(data), "--out", str(out), *flags], processes)
+        flags += ["--workers", str(workers)]
+        return launch(["train", recipe, "--data", data, "--out", str(out), *flags], processes)
     options = TrainOptions(
-        recipe=recipe, data=data, out=out, settings=tuple(settings or ()), start=start, resume=resume
+        recipe=recipe,
+        data=data,
+        out=out,
+        settings=tuple(settings or ()),
+        start=start,
+        resume=resume,
+        workers=workers,
     )
     with stdout_for(json_output):
         summary = run_train(options, progress_for(sys.stderr))

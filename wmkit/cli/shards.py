@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from wmkit.cli.corpus import ExecutorName, RayAddressFlag
 from wmkit.cli.shared import CorpusArgument, JsonFlag, stdout_for, tell
 from wmkit.errors import InputError
 
 __all__ = ["verbs"]
 
 ScaleChoice = Literal["any", "metric"]
+PrecisionChoice = Literal["float16", "float32"]
 VideoChoice = Literal["encode", "copy"]
 SplitChoice = Literal["source", "folder"]
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -111,3 +113,48 @@ def repair(
         result = repair_shards(shards, corpus, counter_for(sys.stderr, "shards"))
     tell(result.to_json(), result.lines(), json_output)
     return result.exit_code
+
+
+@verbs.command()
+def precompute(
+    shards: Annotated[str, typer.Argument(metavar="SHARDS", help="Shards folder or URL to read.")] = "shards",
+    vae: Annotated[
+        str, typer.Option(metavar="NAME", help="pixel-unshuffle[=4x8], ltx2=FOLDER, wan=FOLDER, dc-ae=FOLDER.")
+    ] = "pixel-unshuffle",
+    text: Annotated[
+        str | None, typer.Option(metavar="NAME", help="hashed[=64x32], gemma-2=FOLDER. [default: no captions]")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="New shards folder; run again, it goes on.")] = Path("latents"),
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Frames made to cover it, and cropped.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Of a window. [default: one a sample, the longest]")] = None,
+    stride: Annotated[int, typer.Option(help="Frames from one of a window to the next.")] = 1,
+    hop: Annotated[int | None, typer.Option(help="Frames between windows. [default: they do not overlap]")] = None,
+    precision: Annotated[PrecisionChoice, typer.Option(help="Of stored values.")] = "float16",
+    device: Annotated[str, typer.Option(help="Of torch: cpu, cuda.")] = "cpu",
+    executor: Annotated[ExecutorName, typer.Option(help="Ray actors, or plain processes.")] = "ray",
+    ray_address: RayAddressFlag = None,
+    workers: Annotated[int | None, typer.Option(help="Shards made at once. [default: one a core]")] = None,
+    json_output: JsonFlag = False,
+) -> int:
+    """Add latents of windows of frames, and text states, to shards: training then decodes and encodes nothing."""
+    from wmkit.dataset.progress import counter_for
+    from wmkit.executor import ExecutorOptions
+    from wmkit.train.encoders import CodecChoice, TextChoice
+    from wmkit.train.precompute import PrecomputeOptions
+    from wmkit.train.precompute import precompute as add
+
+    options = PrecomputeOptions(
+        vae=CodecChoice.parse(vae),
+        text=None if text is None else TextChoice.parse(text),
+        size=_parsed_size(size),
+        frames=frames,
+        frame_stride=stride,
+        hop=hop,
+        precision=precision,
+        device=device,
+        executor=ExecutorOptions(kind=executor, ray_address=ray_address, workers=workers),
+    )
+    with stdout_for(json_output):
+        summary = add(shards, out, options, counter_for(sys.stderr, "samples"))
+    tell(summary.to_json(), summary.lines(), json_output)
+    return summary.exit_code

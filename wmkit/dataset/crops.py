@@ -10,23 +10,34 @@ from numpy.typing import NDArray
 
 from wmkit.camera import Array, ScaleKind, invert_rigid
 from wmkit.clip import rng_for
-from wmkit.dataset.decode import decode_frames, fit_frames, load_array
+from wmkit.dataset.decode import as_video, decode_frames, fit_cameras, fit_frames, load_array
+from wmkit.dataset.latents import (
+    LatentFacts,
+    TextFacts,
+    TextRows,
+    precomputed,
+    read_latent,
+    read_text,
+    windows_of,
+)
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.remote_shards import RemoteShards
-from wmkit.dataset.schema import VAL, Sample, open_shards, read_part
+from wmkit.dataset.schema import VAL, Sample, ShardsFolder, open_shards, read_part
 from wmkit.errors import CorruptShardError, InputError
 
 __all__ = ["Crop", "Crops"]
 
 
 class Crop(NamedTuple):
-    """One element of a batch: (T, 3, H, W) float32 in [-1, 1], (T, 4, 4), (T, 4)."""
+    """One element of a batch: (N, 3, H, W) float32 in [-1, 1] with N = T or 0, (T, 4, 4), (T, 4), (t, C, h, w)."""
 
     sample: Sample
     video: NDArray[np.float32]
     world_from_cam: Array
     intrinsics: Array
     caption: str
+    latent: NDArray[np.float32] | None
+    text: TextRows | None
 
     @property
     def metric(self) -> bool:
@@ -39,31 +50,44 @@ class Crops:
 
     samples  those, in the order of the shards.
     skipped  samples that never give a crop, by reason: `too_short`, or `unposed` when no run of `frames` consecutive
-             posed frames exists.
+             posed frames exists, or none that was encoded where latents are read.
     """
 
-    __slots__ = ("_config", "_folder", "samples", "skipped")
+    __slots__ = ("_config", "_folder", "_latents", "_texts", "samples", "skipped")
 
     def __init__(self, shards: Path | str, config: LoaderConfig) -> None:
         """Opens head and index; InputError when no sample gives a crop, else what `open_shards` raises."""
         folder = open_shards(shards)
         self._config, self._folder = config, folder.path
+        self._latents, self._texts = _added(shards, folder, config)
         there = {sample.split for sample in folder.samples}
         wanted = there - {VAL} if config.split is None else there & {config.split}
         samples = [sample for sample in folder.samples if sample.split in wanted]
         if not samples:
             got = ", ".join(sorted(there)) or "none"
             raise InputError(f"{shards}: expected samples of split {config.split or 'train'}, got {got}")
-        self.samples = tuple(sample for sample in samples if len(_starts(sample.posed, config)))
+        self.samples = tuple(sample for sample in samples if len(self._places(sample)))
         short = sum(1 for sample in samples if sample.frames < _reach(config))
         unposed = len(samples) - len(self.samples) - short
         self.skipped: Mapping[str, int] = {"too_short": short, "unposed": unposed}
         if not self.samples:
             apart = "consecutive posed frames" if config.stride == 1 else f"posed frames {config.stride} apart"
+            apart += "" if self._latents is None else " in a window that was encoded"
             raise InputError(
                 f"{shards}: expected a sample with {config.frames} {apart}, got none of "
                 f"{len(samples)} ({short} too short); ask for fewer frames"
             )
+
+    @property
+    def nbytes(self) -> int:
+        """Of a crop's pixels and latents."""
+        config, latents = self._config, self._latents
+        frames = 0 if config.picture == "latent" else config.frames
+        values = frames * 3 * config.height * config.width
+        if latents is not None:
+            cells = (config.height // latents.downscale) * (config.width // latents.downscale)
+            values += (1 + (config.frames - 1) // latents.stride) * latents.channels * cells
+        return 4 * values
 
     def will_need(self, number: int) -> None:
         """A remote sample is fetched meanwhile, as far as there is room; a local one is not touched."""
@@ -77,19 +101,44 @@ class Crops:
         """
         config, sample = self._config, self.samples[number]
         check = config.checks(draw)
-        starts = _starts(sample.posed, config)
-        start = int(starts[rng_for(config.seed, sample.key, f"crop {draw}").integers(len(starts))])
+        places = self._places(sample)
+        window = int(rng_for(config.seed, sample.key, f"crop {draw}").integers(len(places)))
+        start = int(places[window])
         rows = slice(start, start + _reach(config), config.stride)
         poses = load_array(self._folder, sample, "trajectory.npy", (sample.frames, 4, 4), check=check)[rows]
         cameras = load_array(self._folder, sample, "intrinsics.npy", (sample.frames, 4), check=check)[rows]
         if not np.isfinite(poses).all():
             raise CorruptShardError(f"{sample.shard}: expected poses where the index says so of sample {sample.key}")
-        rgb = decode_frames(self._folder, sample, start, config.frames, config.stride, check=check)
-        picture, cameras = fit_frames(rgb, cameras, config.width, config.height)
         relative = invert_rigid(poses[:1]) @ poses
         relative[0] = np.eye(4)  # what rounding leaves of it is not worth having
-        video = picture.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1)
-        return Crop(sample, video, relative, cameras, self._caption(sample, check) if config.captions else "")
+        latent = None
+        if self._latents is not None:
+            count = 1 + (config.frames - 1) // self._latents.stride
+            latent = read_latent(self._folder, sample, self._latents, window, count, check=check)
+        return Crop(
+            sample=sample,
+            video=self._video(sample, start, check),
+            world_from_cam=relative,
+            intrinsics=fit_cameras(cameras, (sample.width, sample.height), (config.width, config.height)),
+            caption=self._caption(sample, check) if config.captions else "",
+            latent=latent,
+            text=None if self._texts is None else read_text(self._folder, sample, self._texts, check=check),
+        )
+
+    def _places(self, sample: Sample) -> NDArray[np.int64]:
+        """Every frame at which a crop may begin; where latents are read, the k-th is that of the k-th window."""
+        if self._latents is None:
+            return _starts(sample.posed, self._config)
+        windows = windows_of(sample.posed, self._latents)  # all of one length
+        long = windows and windows[0].frames >= self._config.frames
+        return np.array([window.start for window in windows] if long else [], dtype=np.int64)
+
+    def _video(self, sample: Sample, start: int, check: bool) -> NDArray[np.float32]:
+        config = self._config
+        if config.picture == "latent":
+            return np.zeros((0, 3, config.height, config.width), dtype=np.float32)
+        rgb = decode_frames(self._folder, sample, start, config.frames, config.stride, check=check)
+        return as_video(fit_frames(rgb, np.zeros((0, 4)), config.width, config.height)[0])
 
     def _caption(self, sample: Sample, check: bool) -> str:
         try:
@@ -97,6 +146,31 @@ class Crops:
         except (ValueError, AttributeError) as error:
             raise CorruptShardError(f"{sample.shard}: expected {sample.key}.json to be JSON, got {error}") from None
         return caption if isinstance(caption, str) else ""
+
+
+def _added(
+    shards: Path | str, folder: ShardsFolder, config: LoaderConfig
+) -> tuple[LatentFacts | None, TextFacts | None]:
+    """What of the precomputed parts is to be read; InputError when it is not there, or not as asked for."""
+    if config.picture == "video" and not config.texts:
+        return None, None
+    made = precomputed(folder.head)
+    if made is None or (config.texts and made.texts is None):
+        flag = "" if made is None else " with --text"
+        raise InputError(f"{shards}: expected latents and texts in the shards, got none; run wmkit precompute{flag}")
+    if config.picture == "video":
+        return None, made.texts
+    facts = made.latents
+    asked = (config.height, config.width, config.stride)
+    stored = (facts.height, facts.width, facts.frame_stride)
+    if asked != stored:
+        raise InputError(
+            f"{shards}: expected latents of {asked[0]}x{asked[1]} px and every {asked[2]}th frame, got {stored[0]}x"
+            f"{stored[1]} px and every {stored[2]}th; ask for these, or precompute with --size and --stride"
+        )
+    if (config.frames - 1) % facts.stride:
+        raise InputError(f"loader frames: expected 1 + {facts.stride} k, as {facts.codec} has it, got {config.frames}")
+    return facts, made.texts if config.texts else None
 
 
 def _reach(config: LoaderConfig) -> int:

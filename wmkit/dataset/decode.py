@@ -15,15 +15,17 @@ from wmkit.camera import Array, Intrinsics
 from wmkit.dataset.schema import Folder, Sample, read_part
 from wmkit.errors import CorruptShardError
 
-__all__ = ["count_frames", "cover", "decode_frames", "fit_cameras", "fit_frames", "load_array"]
+__all__ = ["as_video", "count_frames", "cover", "decode_frames", "fit_cameras", "fit_frames", "load_array"]
 
 
-def load_array(folder: Folder, sample: Sample, name: str, shape: tuple[int, ...], *, check: bool = True) -> Array:
+def load_array(
+    folder: Folder, sample: Sample, name: str, shape: tuple[int, ...], *, check: bool = True, alone: bool = False
+) -> Array:
     """A float64 array part, checked against `shape`; CorruptShardError when it is none or has another one.
 
-    `check`: its bytes are held against the index first.
+    `check`: its bytes are held against the index first. `alone`: see `part_bytes`.
     """
-    data = read_part(folder, sample, name, check=check)
+    data = read_part(folder, sample, name, check=check, alone=alone)
     try:
         with HEADER_LOCK:
             array = np.load(io.BytesIO(data), allow_pickle=False)
@@ -88,6 +90,11 @@ def fit_frames(rgb: NDArray[np.uint8], cameras: Array, width: int, height: int) 
         how = cv2.INTER_AREA if size[0] < w else cv2.INTER_LINEAR
         rgb = np.stack([cv2.resize(frame, size, interpolation=how) for frame in rgb])
     return rgb[:, top : top + height, left : left + width], fit_cameras(cameras, (w, h), (width, height))
+
+
+def as_video(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Frames (T, h, w, 3) as (T, 3, h, w) in [-1, 1], the pixels of models."""
+    return rgb.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def fit_cameras(cameras: Array, was: tuple[int, int], fit: tuple[int, int]) -> Array:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from wmkit.dataset.batch import Batch
+from wmkit.dataset.batch import Batch, TextStates
 from wmkit.dataset.crops import Crop, Crops
+from wmkit.dataset.latents import TextRows
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.order import BlockShuffle, Mixture, Segment
 from wmkit.errors import ConfigError, CorruptShardError, InputError
@@ -85,13 +86,14 @@ class StreamingShards(IterableDataset[Batch]):
             for count in self.samples
         )
         self._mixture = Mixture(config.seed, [Segment(first=0, weights=tuple(weights))])
-        self._step = 0
+        self._step, self._end = 0, self._last()
 
     def __iter__(self) -> Iterator[Batch]:
         """This rank's share of every step from the current one on; worker w of k has every k-th of them."""
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        while self._config.steps is None or self._step + worker < self._config.steps:
+        end = self._end
+        while end is None or self._step + worker < end:
             for ahead in range(READ_AHEAD):
                 self._will_need(self._step + worker + ahead * workers)
             batch = self._batch(self._step + worker, self._share)
@@ -100,9 +102,9 @@ class StreamingShards(IterableDataset[Batch]):
 
     def __len__(self) -> int:
         """Steps that are left; TypeError when there is no end."""
-        if self._config.steps is None:
-            raise TypeError("expected `steps` in the loader's config, got a stream without an end")
-        return max(0, self._config.steps - self._step)
+        if self._end is None:
+            raise TypeError("expected `steps` or `epochs` in the loader's config, got a stream without an end")
+        return max(0, self._end - self._step)
 
     def replay(self, step: int) -> Batch:
         """The whole batch of any step, of all ranks, whether it was drawn before or not.
@@ -122,6 +124,7 @@ class StreamingShards(IterableDataset[Batch]):
         """
         segment = Segment(first=step * self._config.batch_size, weights=tuple(weights))
         self._mixture = Mixture(self._config.seed, [*self._mixture.segments, segment])
+        self._end = self._last()
 
     def state_dict(self, step: int | None = None) -> dict[str, Any]:
         """All it takes to go on before `step`: whole numbers, the same on every rank.
@@ -140,7 +143,21 @@ class StreamingShards(IterableDataset[Batch]):
             raise ConfigError(f"loader state: expected {told}; resume with the same shards and loader config")
         segments = [Segment(first=first, weights=tuple(weights)) for first, weights in state["weights"]]
         self._mixture = Mixture(self._config.seed, segments)
-        self._step = int(state["step"])
+        self._step, self._end = int(state["step"]), self._last()
+
+    @property
+    def batch_bytes(self) -> int:
+        """Of this rank's share of a step, its pixels and latents."""
+        return len(self._share) * self._crops[0].nbytes
+
+    def _last(self) -> int | None:
+        """Steps of the run in all, None without an end."""
+        if self._config.epochs is None:
+            return self._config.steps
+        drawn = self._mixture.first_with([self._config.epochs * count for count in self.samples])
+        if drawn is None:
+            raise InputError("loader epochs: expected draws of every folder, got a weight of 0; pass steps instead")
+        return -(-drawn // self._config.batch_size)
 
     def _identity(self) -> dict[str, Any]:
         """What the order of samples depends on."""
@@ -159,6 +176,7 @@ class StreamingShards(IterableDataset[Batch]):
         first = step * self._config.batch_size
         drawn = [self._draw(first + place) for place in places]
         crops = [item.crop for item in drawn]
+        latents = [crop.latent for crop in crops if crop.latent is not None]
         return Batch(
             video=torch.from_numpy(np.stack([crop.video for crop in crops])),
             world_from_cam=torch.from_numpy(np.stack([crop.world_from_cam for crop in crops]).astype(np.float32)),
@@ -168,11 +186,13 @@ class StreamingShards(IterableDataset[Batch]):
             captions=tuple(crop.caption for crop in crops),
             step=step,
             damaged=tuple(key for item in drawn for key in item.damaged),
+            latent=torch.from_numpy(np.stack(latents)) if latents else None,
+            text=_stacked([crop.text for crop in crops if crop.text is not None]),
         )
 
     def _will_need(self, step: int) -> None:
         """Let remote samples of this rank's share of a step come while an earlier one is decoded."""
-        if self._config.steps is not None and step >= self._config.steps:
+        if self._end is not None and step >= self._end:
             return
         for place in self._share if self._remote else ():
             source, nth = self._mixture.at(step * self._config.batch_size + place)
@@ -195,3 +215,10 @@ class StreamingShards(IterableDataset[Batch]):
                 self.damaged[sample.key] = str(error)
             skipped.append(sample.key)
             number = (number + 1) % count
+
+
+def _stacked(rows: Sequence[TextRows]) -> TextStates | None:
+    if not rows:
+        return None
+    states, mask, empty_states, empty_mask = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+    return TextStates(states=states, mask=mask, empty_states=empty_states, empty_mask=empty_mask)

@@ -92,6 +92,27 @@ class Mixture:
         before = int((dealt[:place] == source).sum())
         return source, self._counts[number][source] + turn * segment.weights[source] + before
 
+    def taken(self, draw: int) -> tuple[int, ...]:
+        """How many draws of every source come before this one."""
+        return self._taken(max(k for k, segment in enumerate(self.segments) if segment.first <= draw), draw)
+
+    def first_with(self, counts: Sequence[int]) -> int | None:
+        """The least number of draws that hold `counts` of every source; None when one is no longer drawn from."""
+        last = len(self.segments) - 1
+        short = [want > have for want, have in zip(counts, self._counts[last], strict=True)]
+        if any(lacks and not weight for lacks, weight in zip(short, self.segments[last].weights, strict=True)):
+            return None
+        low, high = 0, 1
+        while not self._holds(high, counts):
+            low, high = high, 2 * high
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._holds(middle, counts) else (middle + 1, high)
+        return low
+
+    def _holds(self, draws: int, counts: Sequence[int]) -> bool:
+        return all(have >= want for have, want in zip(self.taken(draws), counts, strict=True))
+
     def _taken(self, number: int, end: int) -> tuple[int, ...]:
         """Draws of every source before draw `end`, which segment `number` reaches."""
         segment = self.segments[number]

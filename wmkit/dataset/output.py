@@ -4,11 +4,11 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from wmkit import __version__
 from wmkit.atomic import json_bytes, make_folder, sweep, take_away, write_atomic
@@ -31,6 +31,7 @@ from wmkit.errors import ConfigError, CorruptShardError, InputError
 __all__ = [
     "DROPPED_NAME",
     "Built",
+    "Making",
     "Recipe",
     "begin",
     "check_output",
@@ -38,6 +39,7 @@ __all__ = [
     "file_sha256",
     "finish",
     "hold",
+    "seal",
     "unseal",
 ]
 
@@ -56,12 +58,28 @@ class Recipe:
     options: dict[str, Any]
     split: str
 
+    def to_json(self) -> dict[str, Any]:
+        """What the head says of it."""
+        return asdict(self)
+
     def tars(self, out: Path) -> list[Path]:
         """What a build by this recipe may have written into `out`."""
         return [path for split in {self.split, VAL} for path in sorted(out.glob(f"{split}-*.tar"))]
 
 
-def check_output(out: Path, recipe: Recipe) -> None:
+class Making(Protocol):
+    """What decides the bytes of a folder: a corpus's `Recipe`, or other shards and what is added to them."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What the head says of it."""
+        ...
+
+    def tars(self, out: Path) -> list[Path]:
+        """What it may have written into `out`."""
+        ...
+
+
+def check_output(out: Path, recipe: Making) -> None:
     """InputError unless `out` is new, empty, an unfinished build, or shards of this very recipe."""
     if not out.exists():
         return
@@ -70,10 +88,10 @@ def check_output(out: Path, recipe: Recipe) -> None:
     if (out / SHARDS_NAME).exists():
         try:
             head = read_head(out)
-            then = {name: head[name] for name in asdict(recipe)}
+            now = {"precomputed": None, **json.loads(json_bytes(recipe.to_json()))}
+            then = {"precomputed": None, **{name: head[name] for name in now if name != "precomputed" or name in head}}
         except (ConfigError, CorruptShardError, KeyError) as error:
             raise InputError(f"{error}; delete the folder or pass another --out") from None
-        now = json.loads(json_bytes(asdict(recipe)))
         differing = [name for name in now if then[name] != now[name]]
         if differing:
             words = ", ".join(name.replace("_", " ") for name in differing)
@@ -126,14 +144,14 @@ def hold(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def begin(out: Path, recipe: Recipe) -> Iterator[Path]:
+def begin(out: Path, recipe: Making) -> Iterator[Path]:
     """Hold `out` for one build and yield a scratch folder in it; building.json marks it until `finish`.
 
     InputError when another build holds it, OSError when the disk refuses.
     """
     make_folder(out)
     with hold(out) as scratch:
-        write_atomic(out / BUILDING_NAME, json_bytes(asdict(recipe)))
+        write_atomic(out / BUILDING_NAME, json_bytes(recipe.to_json()))
         try:
             yield scratch
         finally:
@@ -149,26 +167,30 @@ def unseal(out: Path) -> None:
 
 
 def finish(out: Path, recipe: Recipe, built: Built, dropped: Sequence[Dropped]) -> None:
-    """Write index, drops and head, and remove shards that an earlier build had more."""
+    """Write drops, index and head, and remove shards that an earlier build had more."""
+    lines = [json.dumps(asdict(drop), sort_keys=True, ensure_ascii=False) + "\n" for drop in dropped]
+    write_atomic(out / DROPPED_NAME, "".join(lines).encode())
+    clips = len(built[1]) + len(dropped)
+    seal(out, recipe, built, {"clips": clips, "dropped": count_reasons(dropped), "conventions": CONVENTIONS})
+
+
+def seal(out: Path, recipe: Making, built: Built, rest: Mapping[str, Any]) -> None:
+    """Write index and head, the latter with `rest`, and remove shards that an earlier build had more."""
     shards, samples = built
     index = index_bytes(samples)
     write_atomic(out / INDEX_NAME, index)
-    lines = [json.dumps(asdict(drop), sort_keys=True, ensure_ascii=False) + "\n" for drop in dropped]
-    write_atomic(out / DROPPED_NAME, "".join(lines).encode())
     keep = {shard.name for shard in shards}
     for path in recipe.tars(out):
         if path.name not in keep:
             path.unlink()
     head = {
+        **rest,
         "schema_version": SCHEMA_VERSION,
         "tool_version": __version__,
-        "conventions": CONVENTIONS,
-        **asdict(recipe),
-        "clips": len(samples) + len(dropped),
+        **recipe.to_json(),
         "samples": len(samples),
         "frames": sum(sample.frames for sample in samples),
         "posed_frames": sum(int(sample.posed.sum()) for sample in samples),
-        "dropped": count_reasons(dropped),
         "bytes": sum(shard.size for shard in shards),
         "index": {"sha256": hashlib.sha256(index).hexdigest()},
         "shards": [

@@ -65,6 +65,16 @@ class RemoteShards:
         except network_failures():
             return None
 
+    def part_alone(self, sample: "Sample", part: "Part") -> tuple[bytes, str | None]:
+        """As `pread`, for who wants one part of many samples: its range and no more, nothing kept."""
+        system, path = file_system(f"{self.url}/{sample.shard}")
+        try:
+            return try_again(
+                self.url, lambda: system.cat_file(path, start=part.offset, end=part.offset + part.size)
+            ), None
+        except network_failures() as error:
+            return b"", f"no answer: {one_line(error)}"
+
     def will_need(self, sample: "Sample") -> None:
         """Begin to fetch a sample, unless as much as the budget allows is on its way or waits to be used."""
         self._begin()

@@ -72,9 +72,10 @@ def repair_shards(path: Path, corpus: Path, progress: Callable[[int, int], None]
     corpus    what the shards were built from; only opened when a shard has to be made again. It may have grown since.
     progress  called with (shards checked, shards), from this thread.
 
-    What cannot be made again (a source that is gone or has changed) is in the report. Raises InputError when `path` is
-    no shards folder, when index and shards are damaged both, when there is no corpus, or when the disk refuses;
-    ConfigError for another version's folder; CorruptShardError when shards.json itself is damaged.
+    What cannot be made again is in the report: a source that is gone or has changed, or a shard of `wmkit precompute`,
+    which mends its own when it is run again. Raises InputError when `path` is no shards folder, when index and shards
+    are damaged both, when there is no corpus, or when the disk refuses; ConfigError for
+    another version's folder; CorruptShardError when shards.json itself is damaged.
     """
     head = read_head(path)
     shards = head_shards(path, head)
@@ -105,6 +106,11 @@ def _repaired(
         return {INDEX_NAME: _remake_index(path, head)}
     if not bad:
         return {}
+    if "precomputed" in head:
+        why = (
+            "expected the same wmkit precompute to make it again, got a repair; run that: it makes damaged shards alone"
+        )
+        return {shard.name: why for shard in bad}
     store = Corpus.open(corpus)
     sources: dict[str, list[SourceRow]] = {}
     for row in store.sources():
@@ -141,7 +147,7 @@ def _remake_shard(path: Path, shard: Shard, made: Iterable[Prepared | Dropped]) 
         for sample in made:
             if isinstance(sample, Dropped):
                 return f"expected clip {sample.clip_id} as it was when the shards were built, got: {sample.detail}"
-            add_parts(file, sample)
+            add_parts(file, sample.key, sample.parts)
         file.close(shard.samples, shard.sha256)
     except CorruptShardError as error:
         return f"{error}; the corpus, or the packages that encode, are not those of the build"

@@ -8,6 +8,7 @@
         .trajectory.npy  (N, 4, 4) f8 world_from_cam, in the unit of .json: scale.unit; NaN rows are unposed frames
         .intrinsics.npy  (N, 4) f8 fx fy cx cy in px of the mp4's frames
         .txt             the caption, UTF-8, of a clip that has one
+        .latent.safetensors, .text.safetensors   what `wmkit precompute` adds; see `wmkit.dataset.latents`
     index.parquet        one row a sample: shard, key, frames, size, scale, which frames are posed, and of every part
                          its offset and size in the shard and its xxh3
     shards.json          counts, bytes and sha256 a shard and of the index, thresholds and options used, corpus hash,
@@ -50,6 +51,7 @@ __all__ = [
     "Shard",
     "ShardsFolder",
     "checksum",
+    "head_sha256",
     "head_shards",
     "index_bytes",
     "open_shards",
@@ -204,6 +206,12 @@ def read_head(path: Folder) -> dict[str, Any]:
     return head
 
 
+def head_sha256(path: Folder) -> str:
+    """Identity of a shards folder: the sha256 of its head, which vouches for the index and every shard by theirs."""
+    data = path.read(SHARDS_NAME) if isinstance(path, RemoteShards) else (path / SHARDS_NAME).read_bytes()
+    return hashlib.sha256(data).hexdigest()
+
+
 def open_shards(path: Path | str) -> ShardsFolder:
     """Head and index of the folder or URL `path`; every shard is there at its full size.
 
@@ -228,13 +236,16 @@ def _size(folder: Folder, name: str) -> int | None:
     return (folder / name).stat().st_size if (folder / name).is_file() else None
 
 
-def part_bytes(folder: Folder, sample: Sample, part: Part, *, check: bool = True) -> tuple[bytes, str | None]:
+def part_bytes(
+    folder: Folder, sample: Sample, part: Part, *, check: bool = True, alone: bool = False
+) -> tuple[bytes, str | None]:
     """What lies where a part should be, and what is wrong with it (None: nothing), for people.
 
-    Without `check` nothing but its length is.
+    Without `check` nothing but its length is. `alone`: no other part of the sample will be wanted soon.
     """
     if isinstance(folder, RemoteShards):
-        return _checked(part, *folder.pread(sample, part), check=check)
+        read = folder.part_alone if alone else folder.pread
+        return _checked(part, *read(sample, part), check=check)
     try:
         descriptor = os.open(os.path.join(folder, sample.shard), os.O_RDONLY)
         try:
@@ -256,12 +267,12 @@ def _checked(part: Part, data: bytes, wrong: str | None, *, check: bool) -> tupl
     return data, None
 
 
-def read_part(folder: Folder, sample: Sample, name: str, *, check: bool = True) -> bytes:
+def read_part(folder: Folder, sample: Sample, name: str, *, check: bool = True, alone: bool = False) -> bytes:
     """One part's bytes by its offset; CorruptShardError naming shard, sample and part when they differ.
 
-    Without `check` only a part that is cut short is noticed.
+    Without `check` only a part that is cut short is noticed. `alone`: see `part_bytes`.
     """
-    data, wrong = part_bytes(folder, sample, sample.part(name), check=check)
+    data, wrong = part_bytes(folder, sample, sample.part(name), check=check, alone=alone)
     if wrong is not None:
         raise CorruptShardError(f"{folder / sample.shard}: sample {sample.key}: {wrong}; build the shards again")
     return data

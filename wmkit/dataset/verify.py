@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from wmkit.dataset.decode import count_frames, load_array
+from wmkit.dataset.latents import Precomputed, added_damage, precomputed
 from wmkit.dataset.members import read_samples
 from wmkit.dataset.output import file_sha256
 from wmkit.dataset.schema import (
@@ -79,7 +80,7 @@ def verify_shards(
     """Check every byte of the shards and the index, that a plain reader finds the samples, and that the parts agree.
 
     progress  called with (samples done, samples), from this thread.
-    full      decode every frame too.
+    full      decode every frame too, and look at every value that was precomputed.
 
     Damage is in the report. Raises InputError when `path` is no shards folder, ConfigError when it is another
     version's, CorruptShardError when shards.json itself cannot be read.
@@ -91,6 +92,7 @@ def verify_shards(
         samples = read_index(path, head)
     except CorruptShardError as error:
         samples, damage = (), [Damage(file=INDEX_NAME, sample="", what=str(error))]
+    made = precomputed(head)
     held = defaultdict[str, list[Sample]](list)
     for sample in samples:
         held[sample.shard].append(sample)
@@ -99,7 +101,7 @@ def verify_shards(
         damage += [Damage(file=shard.name, sample="", what=wrong)] if wrong else []
     for done, sample in enumerate(samples, start=1):
         damage += [
-            Damage(file=sample.shard, sample=sample.key, what=what) for what in _sample_damage(path, sample, full)
+            Damage(file=sample.shard, sample=sample.key, what=what) for what in _sample_damage(path, sample, made, full)
         ]
         if progress is not None:
             progress(done, len(samples))
@@ -163,8 +165,11 @@ def _counts_damage(path: Path, shards: tuple[Shard, ...], samples: tuple[Sample,
             yield Damage(file=file.name, sample="", what=f"expected only shards that {SHARDS_NAME} lists")
 
 
-def _sample_damage(path: Path, sample: Sample, full: bool) -> list[str]:
-    """What is wrong with one sample, a line each; of damaged parts the first. `full`: every frame is decoded."""
+def _sample_damage(path: Path, sample: Sample, made: Precomputed | None, full: bool) -> list[str]:
+    """What is wrong with one sample, a line each; of damaged parts the first. `full`: every frame is decoded.
+
+    `made` is what its head says was added to it.
+    """
     for part in sample.parts:
         wrong = part_bytes(path, sample, part)[1] or _header_damage(path, sample, part)
         if wrong is not None:
@@ -183,7 +188,8 @@ def _sample_damage(path: Path, sample: Sample, full: bool) -> list[str]:
         found.append(f"expected {sample.frames} frames in the mp4, one a trajectory row, got {frames}")
     if not np.array_equal(np.isfinite(poses).all(axis=(1, 2)), sample.posed):
         found.append(f"expected poses in the frames that {INDEX_NAME} calls posed, got others")
-    return found
+    added = None if made is None else added_damage(path, sample, made, full=full)
+    return [*found, added] if added else found
 
 
 def _header_damage(path: Path, sample: Sample, part: Part) -> str | None:

@@ -6,7 +6,7 @@ bytes do not depend on how many threads there are.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -168,12 +168,12 @@ def build_shards(
         raise InputError(f"{out}: expected a folder that can be written, got {error.strerror or error}") from error
 
 
-def add_parts(file: ShardFile, sample: Prepared) -> tuple[Part, ...]:
+def add_parts(file: ShardFile, key: str, named: Mapping[str, bytes]) -> tuple[Part, ...]:
     """Append the parts of one sample, in their order; where each of them lies now."""
     parts = []
-    for name in sorted(sample.parts):
-        data = sample.parts[name]
-        offset = file.add(f"{sample.key}.{name}", data)
+    for name in sorted(named):
+        data = named[name]
+        offset = file.add(f"{key}.{name}", data)
         parts.append(Part(name=name, offset=offset, size=len(data), xxh3=checksum(data)))
     return tuple(parts)
 
@@ -228,7 +228,7 @@ class _Writer:
         if self._file is None:
             self._name = f"{self._split}-{len(self.shards):06d}.tar"
             self._file = ShardFile(self._out / self._name)
-        parts = add_parts(self._file, sample)
+        parts = add_parts(self._file, sample.key, sample.parts)
         self._held += 1
         self.samples.append(
             Sample(

@@ -1,5 +1,6 @@
-"""What the model is told of a batch besides its latents: cameras and captions, some left out by `ConditionConfig`."""
+"""What the model is shown and told of a batch: latents; cameras and captions, some left out by `ConditionConfig`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +12,31 @@ from wmkit.model.text import TextBatch
 from wmkit.train.config import TrainConfig
 from wmkit.train.draws import uniform
 
-__all__ = ["ClipBatch", "Conditions", "cameras_of", "conditions"]
+__all__ = ["ClipBatch", "Conditions", "StoredText", "cameras_of", "clean_latents", "conditions"]
+
+
+class StoredText(Protocol):
+    """Captions that were encoded before: states (B, L, C) and mask (B, L) of each, and of an empty one."""
+
+    @property
+    def states(self) -> Tensor:
+        """Of the captions."""
+        ...
+
+    @property
+    def mask(self) -> Tensor:
+        """Where they have tokens."""
+        ...
+
+    @property
+    def empty_states(self) -> Tensor:
+        """Of an empty caption, B times."""
+        ...
+
+    @property
+    def empty_mask(self) -> Tensor:
+        """Where it has tokens."""
+        ...
 
 
 class ClipBatch(Protocol):
@@ -19,7 +44,7 @@ class ClipBatch(Protocol):
 
     @property
     def video(self) -> Tensor:
-        """(B, T, 3, H, W) float32 in [-1, 1]."""
+        """(B, T, 3, H, W) float32 in [-1, 1]; (B, 0, 3, H, W) where there are latents in its place."""
         ...
 
     @property
@@ -40,6 +65,16 @@ class ClipBatch(Protocol):
     @property
     def captions(self) -> tuple[str, ...]:
         """(B,) what is to be seen, "" where nothing says; may be empty for a model without text."""
+        ...
+
+    @property
+    def latent(self) -> Tensor | None:
+        """(B, t, C, h, w) as the model sees it, if it was computed before."""
+        ...
+
+    @property
+    def text(self) -> StoredText | None:
+        """The captions, if they were encoded before."""
         ...
 
 
@@ -66,6 +101,13 @@ def cameras_of(batch: ClipBatch) -> CameraBatch:
     )
 
 
+def clean_latents(batch: ClipBatch, config: TrainConfig, device: torch.device) -> Tensor:
+    """(B, t, C, h, w) of a batch as the model sees them: those it brings, else by the config's codec."""
+    if batch.latent is not None:
+        return batch.latent.to(device)
+    return config.codec.normalise(config.codec.encode(batch.video.to(device)))
+
+
 def conditions(batch: ClipBatch, config: TrainConfig, step: int, slots: range | None = None) -> Conditions:
     """Conditions of step `step`, a pure function of seed and step; a clip without its caption has an empty one.
 
@@ -73,10 +115,22 @@ def conditions(batch: ClipBatch, config: TrainConfig, step: int, slots: range | 
     whole: a batch has one camera branch, on or off.
     """
     drop = config.condition
-    encoder, text = config.text_encoder, None
-    if encoder is not None:
-        given = batch.captions or ("",) * len(batch.keys)
-        kept = [uniform(config.seed, step, slot, "text") >= drop.text_dropout for slot in slots or range(len(given))]
-        text = encoder.encode([caption if keep else "" for caption, keep in zip(given, kept, strict=True)])
+    text = None
+    if config.model.text is not None:
+        places = slots or range(len(batch.keys))
+        kept = [uniform(config.seed, step, slot, "text") >= drop.text_dropout for slot in places]
+        text = _text(batch, config, kept)
     without = uniform(config.seed, step, 0, "cameras") < drop.camera_dropout
     return Conditions(cameras=None if without else cameras_of(batch), text=text)
+
+
+def _text(batch: ClipBatch, config: TrainConfig, kept: Sequence[bool]) -> TextBatch | None:
+    """The captions that are kept, and empty ones."""
+    stored, encoder = batch.text, None if batch.text is not None else config.text_encoder
+    if stored is not None:
+        keep = torch.tensor(kept, device=stored.mask.device)[:, None]
+        states = torch.where(keep[..., None], stored.states, stored.empty_states)
+        return TextBatch(states=states, mask=torch.where(keep, stored.mask, stored.empty_mask))
+    given = batch.captions or ("",) * len(batch.keys)
+    captions = [caption if keep else "" for caption, keep in zip(given, kept, strict=True)]
+    return None if encoder is None else encoder.encode(captions)

@@ -122,9 +122,9 @@ def estimate_recipe(config: TrainConfig, gpus: int, gpu: str = "h100") -> StepEs
     """A recipe on clips of its own size; ConfigError for an unknown GPU, and where the run would refuse that many."""
     data = config.data
     grid = Grid(
-        frames=1 + (data.frames - 1) // config.codec.stride,
-        rows=data.height // config.codec.downscale,
-        columns=data.width // config.codec.downscale,
+        frames=1 + (data.frames - 1) // config.model.latent_stride,
+        rows=data.height // config.model.latent_downscale,
+        columns=data.width // config.model.latent_downscale,
         text_tokens=0 if config.model.text is None else config.model.text.tokens,
     )
     return _estimate(config, config.model, grid, gpus, gpu)

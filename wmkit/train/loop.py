@@ -33,7 +33,7 @@ from wmkit.train.checkpoint import (
     restore,
     save_checkpoint,
 )
-from wmkit.train.condition import ClipBatch, Conditions, conditions
+from wmkit.train.condition import ClipBatch, Conditions, clean_latents, conditions
 from wmkit.train.config import OptimizerConfig, TrainConfig
 from wmkit.train.distill import ode_loss
 from wmkit.train.ema import RunningMean
@@ -173,7 +173,7 @@ def _step(
     lr = config.optimizer.lr_at(step)
     for group in optimizer.param_groups:
         group["lr"] = lr
-    x0 = config.codec.normalise(config.codec.encode(batch.video.to(team.device)))
+    x0 = clean_latents(batch, config, team.device)
     seen = conditions(batch, config, step, slots).to(team.device)
     if teacher is None:
         part = _flow_part(step, x0, seen, model, config, team)

@@ -1,15 +1,17 @@
 """`wmkit train`: a recipe and a shards folder, to a run folder."""
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from wmkit.camera import ScaleKind
+from wmkit.dataset.latents import precomputed
 from wmkit.dataset.loader import StreamingShards
 from wmkit.dataset.loader_config import LoaderConfig
-from wmkit.dataset.schema import SHARDS_NAME, open_shards
+from wmkit.dataset.schema import head_sha256, open_shards
+from wmkit.dataset.workers import BatchWorkers
 from wmkit.errors import InputError
 from wmkit.train.checkpoint import DataFacts, start_weights
 from wmkit.train.config import TrainConfig
@@ -24,17 +26,19 @@ __all__ = ["TrainOptions", "TrainSummary", "run_train", "train_on"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
-    """What to train, on what, into where; `settings` are `key=value` texts applied to the recipe.
+    """What to train, on what (a shards folder or its URL), into where; `settings` are `key=value` texts applied to it.
 
-    start  run or checkpoint of an earlier stage whose weights this one begins with; None: fresh ones.
+    start    run or checkpoint of an earlier stage whose weights this one begins with; None: fresh ones.
+    workers  processes that make batches; 0: a thread of this one does. Changes no byte.
     """
 
     recipe: str = "tiny-cpu"
-    data: Path = Path("shards")
+    data: Path | str = Path("shards")
     out: Path = Path("run")
     settings: Sequence[str] = ()
     start: Path | None = None
     resume: bool = False
+    workers: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,6 +106,7 @@ def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, 
         config = dataclasses.replace(config, start=digest)
     data, (group, groups) = config.data, team.group
     team.slots(data.batch_size)  # says it when there are too few
+    stored = _stored(options.data, config)
     loader = StreamingShards(
         options.data,
         LoaderConfig(
@@ -110,7 +115,9 @@ def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, 
             width=data.width,
             batch_size=data.batch_size,
             seed=config.seed,
-            captions=config.model.text is not None,
+            captions=config.model.text is not None and not stored.texts,
+            picture="latent" if stored.latents else "video",
+            texts=stored.texts,
         ),
         rank=group,
         world_size=groups,
@@ -118,9 +125,11 @@ def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, 
     facts = _facts(options.data, data.metric)
     skipped = {reason: count for reason, count in loader.skipped.items() if count}
     progress.note(_units(facts, skipped, data.frames))
+    if stored.told:
+        progress.note(stored.told)
     result = train(
         config,
-        loader.share,
+        BatchWorkers(loader, options.workers) if options.workers else loader.share,
         facts,
         options.out,
         start=weights,
@@ -131,7 +140,41 @@ def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, 
     return TrainSummary(config=config, result=result, data=facts, skipped=skipped, leads=team.leads)
 
 
-def _facts(shards: Path, metric_only: bool) -> DataFacts:
+class _Stored(NamedTuple):
+    """What of the shards' precomputed parts a run reads, and the line that says so."""
+
+    latents: bool
+    texts: bool
+    told: str
+
+
+def _stored(shards: Path | str, config: TrainConfig) -> _Stored:
+    """Latents and text states where there are any; InputError when they are not what the model is made for."""
+    data, model = config.data, config.model
+    made = precomputed(open_shards(shards).head) if data.latents else None
+    wanted = f"{data.vae} ({model.latent_channels} channels, {model.latent_stride} frames, {model.latent_downscale} px)"
+    if made is None:
+        if data.vae != "pixel-unshuffle":
+            raise InputError(f"{shards}: expected latents of {wanted}, got none; run wmkit precompute with that VAE")
+        return _Stored(latents=False, texts=False, told="")
+    if made.latents.spec != wanted:
+        raise InputError(
+            f"{shards}: expected latents of {wanted}, got {made.latents.spec}; precompute with that VAE, or decode "
+            "with --set data.latents=false"
+        )
+    told = f"latents of {made.latents.spec} from the shards: no frame is decoded"
+    if model.text is None or made.texts is None:
+        return _Stored(latents=True, texts=False, told=told)
+    asked = f"{config.condition.encoder} ({model.text.channels} channels, {model.text.tokens} tokens)"
+    if made.texts.spec != asked:
+        raise InputError(
+            f"{shards}: expected text states of {asked}, got {made.texts.spec}; precompute with that --text, or decode "
+            "with --set data.latents=false"
+        )
+    return _Stored(latents=True, texts=True, told=f"{told}; captions by {made.texts.encoder} from there too")
+
+
+def _facts(shards: Path | str, metric_only: bool) -> DataFacts:
     folder = open_shards(shards)
     kinds = [sample.scale for sample in folder.samples]
     metric = sum(kind is ScaleKind.METRIC for kind in kinds)
@@ -140,10 +183,8 @@ def _facts(shards: Path, metric_only: bool) -> DataFacts:
             f"{shards}: expected samples in metres, got {len(kinds) - metric} of {len(kinds)} up to scale; build "
             "shards with --scale metric, or train with --set data.metric=false"
         )
-    # The head vouches for the index and every shard by sha256, so its own names all of them.
-    digest = hashlib.sha256((shards / SHARDS_NAME).read_bytes()).hexdigest()
     return DataFacts(
-        digest=digest,
+        digest=head_sha256(folder.path),
         metric=metric,
         up_to_scale=len(kinds) - metric,
         motion=motion_facts(folder.path, folder.samples),

@@ -103,3 +103,23 @@ def test_segments_that_are_none_are_refused(segments: list[tuple[int, tuple[int,
 def test_weights_that_are_none_are_refused(weights: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="whole numbers"):
         Segment(first=0, weights=weights)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_first_draw_that_holds_counts(seed: int) -> None:
+    """Held against counting draw after draw, across a change of weights."""
+    rng = np.random.default_rng(seed)
+    segments = [Segment(first=0, weights=(3, 1, 2)), Segment(first=int(rng.integers(1, 30)), weights=(1, 4, 1))]
+    mixture = Mixture(seed, segments)
+    drawn = [mixture.at(draw)[0] for draw in range(300)]
+    for _ in range(20):
+        counts = rng.integers(0, 12, 3).tolist()
+        wanted = next(n for n in range(300) if all(drawn[:n].count(k) >= counts[k] for k in range(3)))
+        assert mixture.first_with(counts) == wanted
+        assert mixture.taken(wanted) == tuple(drawn[:wanted].count(k) for k in range(3))
+
+
+def test_a_source_that_is_no_longer_drawn_from_is_never_enough() -> None:
+    mixture = Mixture(0, [Segment(first=0, weights=(1, 1)), Segment(first=10, weights=(0, 1))])
+    assert mixture.first_with((5, 50)) is not None
+    assert mixture.first_with((6, 0)) is None

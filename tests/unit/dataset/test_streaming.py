@@ -166,6 +166,24 @@ def test_each_folder_has_its_own_epochs(sound_shards: Path, second: Path) -> Non
     assert set(Counter(keys).values()) == {6}
 
 
+def test_epochs_end_the_stream(sound_shards: Path, second: Path) -> None:
+    """Three samples twice in steps of four: the second runs into the third epoch, since steps are of one size."""
+    config = replace(CONFIG, batch_size=4, steps=None, epochs=2)
+    loader = StreamingShards(sound_shards, config)
+    assert len(loader) == 2
+    assert set(Counter(key for batch in loader for key in batch.keys).values()) == {2, 3}
+    both = StreamingShards([sound_shards, second], config, weights=[3, 1])
+    # The second folder's two samples twice: four of every sixteen draws.
+    assert [batch.step for batch in both] == list(range(4))
+    both.set_weights([1, 1], 1)
+    assert sum(flag for step in range(4) for flag in both.replay(step).metric) == 7
+    assert len(StreamingShards(sound_shards, replace(config, batch_size=1))) == 6
+    with pytest.raises(InputError, match="weight of 0"):
+        StreamingShards([sound_shards, second], config, weights=[1, 0])
+    with pytest.raises(InputError, match="no steps beside"):
+        replace(config, steps=3)
+
+
 def test_without_steps_the_stream_has_no_end(sound_shards: Path) -> None:
     loader = StreamingShards(sound_shards, replace(CONFIG, steps=None, batch_size=1))
     seen = [batch.step for batch, _ in zip(loader, range(9), strict=False)]
