@@ -103,6 +103,9 @@ def sample(
     out: Annotated[Path, typer.Option(help="Video; its cameras and recipe are put beside it.")] = Path("sample.mp4"),
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    refiner: Annotated[
+        str, typer.Option(metavar="PATH|none", help="Second stage: a folder of diffusers' SanaWMLTX2Refiner.")
+    ] = "none",
     repeat: Annotated[
         Path | None, typer.Option(metavar="SIDECAR", help="Make a sample again as its .json says, into --out.")
     ] = None,
@@ -135,6 +138,7 @@ def sample(
         out=out,
         steps=steps,
         seed=seed,
+        refiner=None if refiner == "none" else Path(refiner),
     )
     with stdout_for(json_output):
         summary = run_sample(options, progress.note, progress)
