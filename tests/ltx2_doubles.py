@@ -51,8 +51,14 @@ def tiny_refiner(channels: int) -> Any:
         "head_dim": 8,
         "pad_token_id": 0,
     }
-    seen = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 14}
-    config = Gemma3Config(text_config=text, vision_config={**seen, "patch_size": 14}, mm_tokens_per_image=1)
+    eyes = {
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "image_size": 14,
+    }
+    config = Gemma3Config(text_config=text, vision_config={**eyes, "patch_size": 14}, mm_tokens_per_image=1)
     connectors = LTX2TextConnectors(
         caption_channels=HIDDEN,
         text_proj_in_factor=LAYERS + 1,

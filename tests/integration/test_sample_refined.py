@@ -14,10 +14,14 @@ CHANNELS = 192  # of SETTINGS' latents
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_shards(tmp_path_factory.mktemp("shards"), clips=2)
+
+
+@pytest.fixture(scope="module")
+def run(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of one step."""
     folder = tmp_path_factory.mktemp("refined")
-    shards = make_shards(folder / "shards", clips=2)
     arguments = ["train", "--data", str(shards), "--out", str(folder / "run"), *SETTINGS, "--set", "steps=1"]
     assert cli.main(arguments) == 0
     return folder / "run"
@@ -55,12 +59,32 @@ def test_a_refined_video_begins_after_the_picture(
     assert (code, "its bytes have changed" in err.splitlines()[-1]) == (2, True)
 
 
+def test_a_run_of_our_own_refines_too(
+    run: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Begun from the first stage's weights through the command line, and used as it was trained."""
+    own = tmp_path / "own"
+    settings = [*SETTINGS, "--set", "steps=1", "--set", "optimizer.lr=0.05", "--set", "optimizer.warmup_steps=0"]
+    refine = '{"sigma_start": 0.909375, "stage1_steps": 2, "degraded": 0.5, "factor": 2}'
+    settings += ["--set", f"refine={refine}", "--start", run]
+    assert call(capsys, "train", "--data", shards, "--out", own, *settings)[0] == 0
+    asked = ("sample", "--checkpoint", run, "--trajectory", "w-12", "--steps", 1)
+    code, told, _ = call(capsys, *asked, "--refiner", own, "--out", tmp_path / "a.mp4")
+    assert (code, told["record"]["refiner"]["dropped_frames"]) == (0, 1)
+    assert call(capsys, "sample", "--repeat", tmp_path / "a.json", "--out", tmp_path / "b.mp4")[0] == 0
+    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "a.mp4").read_bytes()
+    code, _, err = call(capsys, *asked, "--refiner", run, "--out", tmp_path / "c.mp4")
+    assert (code, "expected a run of a refiner's recipe" in err.splitlines()[-1]) == (2, True)
+    code, _, err = call(capsys, "train", "--data", shards, "--out", tmp_path / "x", *settings, "--teacher", run)
+    assert (code, "--teacher: expected --start and a recipe that takes one" in err.splitlines()[-1]) == (2, True)
+
+
 def test_refusals_are_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = saved_refiner(tmp_path / "other", 6)
     (tmp_path / "empty").mkdir()
     for flags, word in (
         (["--refiner", tmp_path / "nowhere"], "found no such folder; name one, or use --refiner none"),
-        (["--refiner", tmp_path / "empty"], "found a folder without one"),
+        (["--refiner", tmp_path / "empty"], "found a folder without either"),
         (["--refiner", other], "expected a refiner of 192 latent channels"),
         (["--refiner", other, "--sampler", "stream"], "expected --sampler euler or chunk, got stream"),
     ):

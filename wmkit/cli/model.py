@@ -18,6 +18,8 @@ RecipeName = Literal[
     "tiny-cpu-camera",
     "tiny-cpu-chunk",
     "tiny-cpu-ode",
+    "tiny-cpu-dmd",
+    "tiny-cpu-refiner",
 ]
 GpuName = Literal["h100", "h200", "a100"]
 LayoutName = Literal["nvlabs", "diffusers", "wmkit"]
@@ -42,6 +44,9 @@ def train(
     start: Annotated[
         Path | None, typer.Option(help="Begin with the weights of this run: an earlier stage's. [default: fresh]")
     ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Of a self-forced student: the run that it is held against.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Insist that there is a run to go on with.")] = False,
     processes: Annotated[int, typer.Option(help="On this machine; under torchrun it says how many.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count memory and time on --gpus alone.")] = False,
@@ -60,10 +65,17 @@ def train(
     if processes != 1 and not is_launched():
         flags = [word for setting in settings or () for word in ("--set", setting)]
         flags += [] if start is None else ["--start", str(start)]
+        flags += [] if teacher is None else ["--teacher", str(teacher)]
         flags += [*(["--resume"] if resume else []), *(["--json"] if json_output else [])]
         return launch(["train", recipe, "--data", str(data), "--out", str(out), *flags], processes)
     options = TrainOptions(
-        recipe=recipe, data=data, out=out, settings=tuple(settings or ()), start=start, resume=resume
+        recipe=recipe,
+        data=data,
+        out=out,
+        settings=tuple(settings or ()),
+        start=start,
+        teacher=teacher,
+        resume=resume,
     )
     with stdout_for(json_output):
         summary = run_train(options, progress_for(sys.stderr))

@@ -3,7 +3,7 @@
 x = (1 - s0) z + s0 eps with s0 = 0.909375, of latents z that the first stage made; then Euler steps along a velocity
 at the levels below (arXiv 2605.15178, appendix A; the levels are the public release's). The first latent frame, the
 sink, comes clean, is read by all others and reads none of them, and stays as it is; its picture is dropped from the
-video, which then begins one frame later. `ltx2_refiner.py` is the released one.
+video, which then begins one frame later. `ltx2_refiner.py` is the released one; a `CameraDiT` may be one too.
 Shapes: B batch, T latent frames, C latent channels, h w latent rows and columns.
 """
 
@@ -18,13 +18,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wmkit.errors import InputError
+from wmkit.model.dit import CameraDiT
+from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.rays import CameraBatch
 from wmkit.model.sampler import frame_noise
+from wmkit.model.text import TextEncoder
 
 __all__ = [
     "DROPPED_FRAMES",
     "REFINE_SIGMAS",
     "SINK_FRAMES",
+    "DitRefiner",
     "RefineTask",
     "Refiner",
     "frames_of",
@@ -86,6 +90,52 @@ class Refiner(Protocol):
     ) -> Float[Tensor, "B T C h w"]:
         """The refined latents; `progress(done, steps)` after every Euler step, `noise` None: `refine_noise`."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DitRefiner:
+    """A model of our own that was trained to refine: all frames at once, by the cameras too.
+
+    `text` encodes captions, None for a model without text; `licence` is of the weights, in words.
+    """
+
+    model: CameraDiT
+    text: TextEncoder | None
+    licence: str
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.model.config.latent_channels
+
+    @torch.no_grad()
+    def refine(
+        self,
+        task: RefineTask,
+        progress: Callable[[int, int], None] | None = None,
+        noise: Iterator[Float[Tensor, "B 1 C h w"]] | None = None,
+    ) -> Float[Tensor, "B T C h w"]:
+        """See `Refiner.refine`."""
+        sink, rest = task.latent[:, :SINK_FRAMES], task.latent[:, SINK_FRAMES:]
+        noise = refine_noise(task.latent, task.seed) if noise is None else noise
+        text = None if self.text is None else self.text.encode([task.caption] * len(sink)).to(sink.device)
+        chunks = ChunkLayout(frames=(SINK_FRAMES, rest.shape[1]))
+        done = 0
+
+        def velocity(latent: Tensor, sigma: float) -> Tensor:
+            levels = latent.new_full(task.latent.shape[:2], sigma)
+            levels[:, :SINK_FRAMES] = 0
+            whole = torch.cat([sink, latent], dim=1)
+            return self.model(whole, levels, task.cameras, text, None, chunks)[:, SINK_FRAMES:]
+
+        def after_step() -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(done, len(REFINE_SIGMAS) - 1)
+
+        refined = refined_block(rest, frames_of(noise, rest.shape[1]), velocity, after_step)
+        return torch.cat([sink, refined], dim=1)
 
 
 def refine_noise(like: Float[Tensor, "B T C h w"], seed: int) -> Iterator[Float[Tensor, "B 1 C h w"]]:

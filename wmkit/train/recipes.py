@@ -1,6 +1,6 @@
 """Recipes: Python functions, each a complete `TrainConfig` for a model, data and hardware.
 
-`tiny-cpu` stands alone. The other six are the paper's schedule (arXiv 2605.15178, Table 7) at a size that two CPU
+`tiny-cpu` stands alone. The others are the paper's schedule (arXiv 2605.15178, Table 7) at a size that two CPU
 cores train in a minute or two, each begun from the weights of the one before (`--start`):
 
     tiny-cpu-linear   ReLU linear attention, no cameras: what SANA-Video is, from which the schedule starts
@@ -9,10 +9,14 @@ cores train in a minute or two, each begun from the weights of the one before (`
     tiny-cpu-camera   both camera branches         published: 31,000 steps, lr 1e-5, batch 32, 1 min clips in metres
     tiny-cpu-chunk    chunk-causal                 published: 10,000 steps, lr 1e-5, batch 32, 1 min clips
     tiny-cpu-ode      distilled to four steps      published: 3,000 steps, lr 2e-5, decay 0.01, clip 1, 21 s clips
+    tiny-cpu-dmd      self-forced, held against    published: 700 steps of 21 s clips, then 3,000 of 1 min; lr 1e-5,
+                      a teacher (`--teacher`)      critic 2e-6, betas 0 and 0.999, clip 10, guidance 3, shift 10
+    tiny-cpu-refiner  a second stage, begun from   published: rank-384 LoRA of LTX-2; steps and rates not told
+                      tiny-cpu-camera
 
 Published besides: AdamW, clip 0.5, no warm-up; of the chunk-causal stage 3 latent frames a chunk, i2v 0.9 and the
 mixture of noise levels that is `ObjectiveConfig`'s default. Learning rates here are those of a model a thousandth the
-size. The stages that swap the VAE, self-force and refine are not here.
+size. The stage that swaps the VAE is not here.
 """
 
 from dataclasses import replace
@@ -27,6 +31,7 @@ from wmkit.train.config import (
     OptimizerConfig,
     TrainConfig,
 )
+from wmkit.train.stage_config import DmdConfig, RefineConfig
 
 __all__ = [
     "RECIPES",
@@ -34,10 +39,12 @@ __all__ = [
     "tiny_cpu",
     "tiny_cpu_camera",
     "tiny_cpu_chunk",
+    "tiny_cpu_dmd",
     "tiny_cpu_gdn",
     "tiny_cpu_hybrid",
     "tiny_cpu_linear",
     "tiny_cpu_ode",
+    "tiny_cpu_refiner",
 ]
 
 
@@ -130,6 +137,32 @@ def tiny_cpu_ode() -> TrainConfig:
     )
 
 
+def tiny_cpu_dmd() -> TrainConfig:
+    """The student of `tiny_cpu_ode` on its own clips, held against `tiny_cpu_camera`, which sees whole clips."""
+    before = tiny_cpu_ode()
+    return replace(
+        before,
+        recipe="tiny-cpu-dmd",
+        distill=None,
+        dmd=DmdConfig(guidance=0.0, critic_lr=5e-4, score_shift=3.0),
+        optimizer=OptimizerConfig(lr=2e-4, beta1=0.0, beta2=0.999, clip_norm=10.0, warmup_steps=0, ema_decay=0.9),
+        steps=200,
+    )
+
+
+def tiny_cpu_refiner() -> TrainConfig:
+    """A second stage for the clips of `tiny_cpu_camera`, whose weights are both stages' at first."""
+    before = tiny_cpu_camera()
+    return replace(
+        before,
+        recipe="tiny-cpu-refiner",
+        condition=ConditionConfig(text_dropout=0.0, camera_dropout=0.0),
+        refine=RefineConfig(),
+        optimizer=replace(before.optimizer, lr=1e-3, ema_decay=0.99),
+        steps=200,
+    )
+
+
 RECIPES = (
     "tiny-cpu",
     "tiny-cpu-linear",
@@ -138,6 +171,8 @@ RECIPES = (
     "tiny-cpu-camera",
     "tiny-cpu-chunk",
     "tiny-cpu-ode",
+    "tiny-cpu-dmd",
+    "tiny-cpu-refiner",
 )
 
 
@@ -151,6 +186,8 @@ def recipe(name: str) -> TrainConfig:
         tiny_cpu_camera,
         tiny_cpu_chunk,
         tiny_cpu_ode,
+        tiny_cpu_dmd,
+        tiny_cpu_refiner,
     )
     for known, make in zip(RECIPES, makers, strict=True):
         if name == known:

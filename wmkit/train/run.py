@@ -13,7 +13,7 @@ from wmkit.dataset.schema import SHARDS_NAME, open_shards
 from wmkit.errors import InputError
 from wmkit.train.checkpoint import DataFacts, start_weights
 from wmkit.train.config import TrainConfig
-from wmkit.train.loop import TrainResult, train
+from wmkit.train.loop import Start, TrainResult, train
 from wmkit.train.motion import motion_facts
 from wmkit.train.parallel import Team, joined
 from wmkit.train.progress import SilentProgress, TrainProgress
@@ -26,7 +26,8 @@ __all__ = ["TrainOptions", "TrainSummary", "run_train", "train_on"]
 class TrainOptions:
     """What to train, on what, into where; `settings` are `key=value` texts applied to the recipe.
 
-    start  run or checkpoint of an earlier stage whose weights this one begins with; None: fresh ones.
+    start    run or checkpoint of an earlier stage whose weights this one begins with; None: fresh ones.
+    teacher  likewise of the one that a self-forced student is held against.
     """
 
     recipe: str = "tiny-cpu"
@@ -34,6 +35,7 @@ class TrainOptions:
     out: Path = Path("run")
     settings: Sequence[str] = ()
     start: Path | None = None
+    teacher: Path | None = None
     resume: bool = False
 
 
@@ -96,10 +98,17 @@ def train_on(config: TrainConfig, options: TrainOptions, progress: TrainProgress
 
 
 def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, team: Team) -> TrainSummary:
-    weights = None
+    start = None
+    if options.teacher is not None and (options.start is None or config.dmd is None):
+        raise InputError("--teacher: expected --start and a recipe that takes one, such as tiny-cpu-dmd; leave it out")
     if options.start is not None:
         weights, digest = start_weights(options.start)
         config = dataclasses.replace(config, start=digest)
+        teacher = None
+        if options.teacher is not None:
+            teacher, digest = start_weights(options.teacher)
+            config = dataclasses.replace(config, teacher=digest)
+        start = Start(weights=weights, teacher=teacher)
     data, (group, groups) = config.data, team.group
     team.slots(data.batch_size)  # says it when there are too few
     loader = StreamingShards(
@@ -123,7 +132,7 @@ def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, 
         loader.share,
         facts,
         options.out,
-        start=weights,
+        start=start,
         resume=options.resume,
         progress=progress,
         team=team,

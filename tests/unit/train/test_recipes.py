@@ -16,7 +16,7 @@ from wmkit.train.checkpoint import build_model, load_model, start_weights
 from wmkit.train.condition import conditions
 from wmkit.train.config import TrainConfig
 from wmkit.train.distill import teacher_path
-from wmkit.train.loop import TrainResult, train
+from wmkit.train.loop import Start, TrainResult, train
 from wmkit.train.metrics_log import read_metrics
 from wmkit.train.objective import flow_loss, noised
 from wmkit.train.recipes import RECIPES, recipe
@@ -61,7 +61,13 @@ def stage(
 ) -> TrainResult:
     config = recipe(name).with_settings([f"steps={steps}", f"data.batch_size={len(batches(0).keys)}"])
     weights, digest = (None, None) if before is None else start_weights(before)
-    return train(dataclasses.replace(config, start=digest), batches, FACTS, out, start=weights)
+    return train(
+        dataclasses.replace(config, start=digest),
+        batches,
+        FACTS,
+        out,
+        start=None if weights is None else Start(weights=weights),
+    )
 
 
 def first_loss(name: str, weights: dict[str, Tensor], config: TrainConfig) -> float:
@@ -96,7 +102,7 @@ def test_a_student_begins_as_its_teacher(tmp_path: Path) -> None:
     stage("tiny-cpu-chunk", tmp_path / "chunk", None, 2)
     weights, digest = start_weights(tmp_path / "chunk")
     one = recipe("tiny-cpu-ode").with_settings(["distill.student_steps=1", "distill.teacher_steps=1", SMALL, "steps=1"])
-    train(dataclasses.replace(one, start=digest), batch_of, FACTS, tmp_path / "one", start=weights)
+    train(dataclasses.replace(one, start=digest), batch_of, FACTS, tmp_path / "one", start=Start(weights=weights))
     # both are computed alike, but for x - sigma v against x + (0 - sigma) v
     assert read_metrics(tmp_path / "one" / "metrics.jsonl")[0].loss < 1e-12
     four = stage("tiny-cpu-ode", tmp_path / "four", tmp_path / "chunk", 2)
@@ -142,7 +148,7 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
     weights, _ = start_weights(tmp_path / "a")
     config = recipe("tiny-cpu-gdn").with_settings(["model.width=32", SMALL, "steps=1"])
     with pytest.raises(ConfigError, match="use the earlier stage's sizes"):
-        train(config, batch_of, FACTS, tmp_path / "b", start=weights)
+        train(config, batch_of, FACTS, tmp_path / "b", start=Start(weights=weights))
 
 
 def test_a_resumed_stage_remembers_its_start(tmp_path: Path) -> None:
