@@ -20,6 +20,18 @@ RecipeName = Literal[
     "tiny-cpu-ode",
     "tiny-cpu-dmd",
     "tiny-cpu-refiner",
+    "tiny-cpu-video",
+    "tiny-cpu-vae",
+    "small-gpu",
+    "sana-wm-2b6-vae-5s-64xh100",
+    "sana-wm-2b6-gdn-5s-64xh100",
+    "sana-wm-2b6-hybrid-5s-64xh100",
+    "sana-wm-2b6-minute-camera-64xh100",
+    "sana-wm-2b6-minute-sft-64xh100",
+    "sana-wm-2b6-minute-chunk-64xh100",
+    "sana-wm-2b6-21s-ode-64xh100",
+    "sana-wm-2b6-21s-dmd-64xh100",
+    "sana-wm-2b6-minute-dmd-64xh100",
 ]
 GpuName = Literal["h100", "h200", "a100"]
 LayoutName = Literal["nvlabs", "diffusers", "wmkit"]

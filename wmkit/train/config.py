@@ -36,7 +36,8 @@ RESUMABLE = frozenset({"steps", "save_every", "keep", "parallel.cp", "parallel.r
 class DataConfig:
     """What a batch is: clips of `frames` frames, `height` x `width` px, `batch_size` of them.
 
-    metric  take shards in metres alone: a sample whose unit is its own median depth is an error.
+    metric   take shards in metres alone: a sample whose unit is its own median depth is an error.
+    vae      whose latents the model is made for; any but pixel-unshuffle have to be in the shards (`wmkit precompute`).
     """
 
     frames: int = 17
@@ -44,9 +45,10 @@ class DataConfig:
     width: int = 96
     batch_size: int = 2
     metric: bool = False
+    vae: Literal["pixel-unshuffle", "ltx2", "wan", "dc-ae"] = "pixel-unshuffle"
 
     def __post_init__(self) -> None:
-        _positive("data.", {name: value for name, value in to_plain(self).items() if name != "metric"})
+        _positive("data.", {name: getattr(self, name) for name in ("frames", "height", "width", "batch_size")})
         if self.frames < 2:
             raise ConfigError(f"data.frames: expected a clip of at least 2 frames, got {self.frames}")
 
@@ -89,10 +91,12 @@ class ConditionConfig:
 
     text_dropout    share of clips that lose their caption (guidance by text needs it). Published: 0.1.
     camera_dropout  share of steps whose clips lose their cameras.
+    encoder         of captions; states of any but hashed words have to be in the shards (`wmkit precompute`).
     """
 
     text_dropout: float = 0.1
     camera_dropout: float = 0.0
+    encoder: Literal["hashed", "gemma-2"] = "hashed"
 
     def __post_init__(self) -> None:
         _share("condition.text_dropout", self.text_dropout)
@@ -192,6 +196,7 @@ class TrainConfig:
     save_every  steps between checkpoints; the last step is always saved.
     keep        checkpoints that stay on disk, the newest ones.
     start       sha256 of the weights that the run begins with, an earlier stage's; None: fresh ones.
+    new_latents  those weights are of a model of another VAE's latents: what reads and writes latents begins anew.
     teacher     likewise of those that `dmd` learns from.
     threads     of torch on the CPU. Results depend on it in their last bits, so it is a setting and not the machine's.
     """
@@ -211,6 +216,7 @@ class TrainConfig:
     save_every: int = 50
     keep: int = 2
     start: str | None = None
+    new_latents: bool = False
     teacher: str | None = None
     threads: int = 1
 
@@ -221,27 +227,41 @@ class TrainConfig:
         stages = [name for name in ("distill", "refine", "dmd") if getattr(self, name) is not None]
         if len(stages) > 1:
             raise ConfigError(f"{' and '.join(stages)}: expected one of them at most; set the others to null")
-        codec = self.codec
-        if (self.data.frames - 1) % codec.stride:
-            raise ConfigError(f"data.frames: expected 1 + {codec.stride} k, the model's stride, got {self.data.frames}")
-        if self.data.height % codec.downscale or self.data.width % codec.downscale:
-            size = f"{self.data.width}x{self.data.height}"
-            raise ConfigError(f"data.height and data.width: expected multiples of {codec.downscale} px, got {size}")
-        if self.model.latent_channels != codec.channels:
+        model, data = self.model, self.data
+        if (data.frames - 1) % model.latent_stride:
             raise ConfigError(
-                f"model.latent_channels: expected {codec.channels}, which latent_stride {codec.stride} and "
-                f"latent_downscale {codec.downscale} make, got {self.model.latent_channels}"
+                f"data.frames: expected 1 + {model.latent_stride} k, the model's stride, got {data.frames}"
+            )
+        if data.height % model.latent_downscale or data.width % model.latent_downscale:
+            size = f"{data.width}x{data.height}"
+            raise ConfigError(
+                f"data.height and data.width: expected multiples of {model.latent_downscale} px, got {size}"
+            )
+        if data.vae == "pixel-unshuffle" and model.latent_channels != self.codec.channels:
+            raise ConfigError(
+                f"model.latent_channels: expected {self.codec.channels}, which latent_stride {model.latent_stride} and "
+                f"latent_downscale {model.latent_downscale} make, got {model.latent_channels}"
             )
 
     @property
     def codec(self) -> PixelUnshuffle:
-        """Video to latents and back."""
+        """Video to latents and back; ConfigError for a model of another VAE's latents, which is not loaded here."""
+        if self.data.vae != "pixel-unshuffle":
+            raise ConfigError(
+                f"data.vae: expected pixel-unshuffle where videos are encoded or decoded, got {self.data.vae}, whose "
+                "latents are read from shards alone; run wmkit precompute on them"
+            )
         return PixelUnshuffle(downscale=self.model.latent_downscale, stride=self.model.latent_stride)
 
     @property
     def text_encoder(self) -> HashedText | None:
-        """What encodes captions, None for a model without text."""
+        """What encodes captions, None for a model without text; ConfigError for an encoder that is not loaded here."""
         text = self.model.text
+        if text is not None and self.condition.encoder != "hashed":
+            raise ConfigError(
+                f"condition.encoder: expected hashed where captions are encoded, got {self.condition.encoder}, whose "
+                "states are read from shards alone; run wmkit precompute --text on them"
+            )
         return None if text is None else HashedText(channels=text.channels, tokens=text.tokens)
 
     def chunks(self, latent_frames: int) -> ChunkLayout | None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from wmkit.errors import ConfigError
 from wmkit.model.dit import CameraDiT
 from wmkit.model.sampler import shifted_sigmas
-from wmkit.model.stream import StreamState
+from wmkit.model.stream import StreamConfig, StreamState
 from wmkit.model.text import TextBatch
 from wmkit.train.condition import Conditions
 from wmkit.train.config import TrainConfig
@@ -53,6 +53,7 @@ def roll_out(
     last = int(uniform(config.seed, step, 0, "exit") * dmd.student_steps)
     noise = normal(config.seed, step, "noise", range(len(like)), tuple(like.shape[1:])).to(like)
     noisy = torch.cat([like[:, :1], noise[:, 1:]], dim=1)
+    kept = StreamConfig(window=dmd.window)
     asked = torch.ones(like.shape[1], device=like.device)
     asked[0] = 0
     state: StreamState | None = None
@@ -65,12 +66,13 @@ def roll_out(
         with torch.no_grad():
             for sigma, next_sigma in pairwise(sigmas[: last + 1]):
                 levels = (sigma * here).expand(len(like), -1)
-                velocity = student.stream(latent, levels, cameras, seen.text, state)[0]
+                velocity = student.stream(latent, levels, cameras, seen.text, state, kept)[0]
                 latent = latent + (next_sigma - sigma) * step_size * velocity
         levels = (sigmas[last] * here).expand(len(like), -1)
-        chunk = latent - sigmas[last] * step_size * student.stream(latent, levels, cameras, seen.text, state)[0]
+        velocity = student.stream(latent, levels, cameras, seen.text, state, kept)[0]
+        chunk = latent - sigmas[last] * step_size * velocity
         with torch.no_grad():
-            state = student.stream(chunk.detach(), torch.zeros_like(levels), cameras, seen.text, state)[1]
+            state = student.stream(chunk.detach(), torch.zeros_like(levels), cameras, seen.text, state, kept)[1]
         made.append(chunk)
     return torch.cat(made, dim=1)
 

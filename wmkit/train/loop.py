@@ -141,7 +141,7 @@ def _untrained(config: TrainConfig, start: Start | None, teacher: CameraDiT | No
     """The model of a fresh run, spread over the team, and what goes with it; a critic begins as the teacher is."""
     model = build_model(config.model, config.seed)
     if start is not None:
-        adopt(model, start.weights)
+        adopt(model, start.weights, new_latents=config.new_latents)
     spread(model, team, config.parallel)
     mean = RunningMean(model) if config.optimizer.ema_decay else None
     critic = None

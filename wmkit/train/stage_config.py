@@ -45,6 +45,7 @@ class DmdConfig:
     guidance         w of v = v_text + w (v_text - v_empty) of the real score; 0 is none. Published: 3.
     least, most      noise levels at which the two scores are compared. Published: 0.02 and 0.98.
     score_shift      of the draw of those levels: evenly, then shifted. Published: 10.
+    window           chunks that softmax blocks keep besides the first; None: all. Published: all, for minutes 1.
     """
 
     student_steps: int = 4
@@ -54,6 +55,7 @@ class DmdConfig:
     least: float = 0.02
     most: float = 0.98
     score_shift: float = 10.0
+    window: int | None = None
 
     def __post_init__(self) -> None:
         if self.student_steps < 1 or self.every < 1:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tests.train_doubles import FACTS, DrawnBatch
 from wmkit.errors import ConfigError
+from wmkit.model.progressive import adopt
 from wmkit.model.sampler import SamplerConfig, sample_latents
 from wmkit.train.checkpoint import build_model, load_model, start_weights
 from wmkit.train.condition import conditions
@@ -149,6 +150,20 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
     config = recipe("tiny-cpu-gdn").with_settings(["model.width=32", SMALL, "steps=1"])
     with pytest.raises(ConfigError, match="use the earlier stage's sizes"):
         train(config, batch_of, FACTS, tmp_path / "b", start=Start(weights=weights))
+
+
+def test_a_stage_in_new_latents_keeps_all_but_their_layers(tmp_path: Path) -> None:
+    stage("tiny-cpu-video", tmp_path / "a", None, 1)
+    weights, _ = start_weights(tmp_path / "a")
+    fresh = build_model(recipe("tiny-cpu-vae").model, 0)
+    own = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
+    new = adopt(fresh, weights, new_latents=True)
+    assert set(new) == {name for name in own if name.startswith(("x_embedder.", "final_layer.linear."))}
+    for name, tensor in fresh.state_dict().items():
+        assert torch.equal(tensor, own[name] if name in new else weights[name]), name
+    with pytest.raises(ConfigError, match="use the earlier stage's sizes"):
+        adopt(build_model(recipe("tiny-cpu-linear").model, 0), weights)
+    assert stage("tiny-cpu-vae", tmp_path / "b", tmp_path / "a", 2).steps == 2
 
 
 def test_a_resumed_stage_remembers_its_start(tmp_path: Path) -> None:
