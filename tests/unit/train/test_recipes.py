@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.train_doubles import FACTS, DrawnBatch
+from tests.wall_clips import clips_of
 from wmkit.errors import ConfigError
 from wmkit.model.progressive import adopt
 from wmkit.model.sampler import SamplerConfig, sample_latents
@@ -25,28 +26,6 @@ from wmkit.train.recipes import RECIPES, recipe
 STAGES = RECIPES[1:6]
 SLOW_STEPS = 80  # of four clips: a tenth of the recipes' own work, and enough to tell
 SMALL = "data.batch_size=2"
-CAPTIONS = ("a red wall", "a blue wall")
-
-
-def clips_of(step: int, count: int) -> DrawnBatch:
-    """Clips of nine 16x16 frames: a striped wall, red or blue as the caption says, slides as the camera does."""
-    generator = torch.Generator().manual_seed(step)
-    speed = torch.rand(count, generator=generator) * 0.4 - 0.2
-    phase = torch.rand(count, generator=generator) * 6.28
-    poses = torch.eye(4).repeat(count, 9, 1, 1)
-    poses[:, :, 0, 3] = speed[:, None] * torch.arange(9)
-    x = torch.linspace(-0.5, 0.5, 16) + poses[:, :, 0, 3, None]
-    grey = torch.sin(6.28 * x + phase[:, None, None])[:, :, None, None].expand(-1, -1, 3, 16, -1).clone()
-    blue = torch.arange(count) % 2 == 1
-    grey[~blue, :, 1:] = -1.0
-    grey[blue, :, :2] = -1.0
-    return DrawnBatch(
-        video=grey,
-        world_from_cam=poses,
-        intrinsics=torch.tensor([16.0, 16.0, 8.0, 8.0]).repeat(count, 9, 1),
-        keys=tuple("abcdefgh"[:count]),
-        captions=(CAPTIONS * 4)[:count],
-    )
 
 
 def batch_of(step: int) -> DrawnBatch:
