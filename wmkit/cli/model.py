@@ -18,6 +18,20 @@ RecipeName = Literal[
     "tiny-cpu-camera",
     "tiny-cpu-chunk",
     "tiny-cpu-ode",
+    "tiny-cpu-dmd",
+    "tiny-cpu-refiner",
+    "tiny-cpu-video",
+    "tiny-cpu-vae",
+    "small-gpu",
+    "sana-wm-2b6-vae-5s-64xh100",
+    "sana-wm-2b6-gdn-5s-64xh100",
+    "sana-wm-2b6-hybrid-5s-64xh100",
+    "sana-wm-2b6-minute-camera-64xh100",
+    "sana-wm-2b6-minute-sft-64xh100",
+    "sana-wm-2b6-minute-chunk-64xh100",
+    "sana-wm-2b6-21s-ode-64xh100",
+    "sana-wm-2b6-21s-dmd-64xh100",
+    "sana-wm-2b6-minute-dmd-64xh100",
 ]
 GpuName = Literal["h100", "h200", "a100"]
 LayoutName = Literal["nvlabs", "diffusers", "wmkit"]
@@ -42,6 +56,9 @@ def train(
     start: Annotated[
         Path | None, typer.Option(help="Begin with the weights of this run: an earlier stage's. [default: fresh]")
     ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Of a self-forced student: the run that it is held against.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Insist that there is a run to go on with.")] = False,
     workers: Annotated[int, typer.Option(help="Processes that make batches. [default: a thread]")] = 0,
     processes: Annotated[int, typer.Option(help="On this machine; under torchrun it says how many.")] = 1,
@@ -61,6 +78,7 @@ def train(
     if processes != 1 and not is_launched():
         flags = [word for setting in settings or () for word in ("--set", setting)]
         flags += [] if start is None else ["--start", str(start)]
+        flags += [] if teacher is None else ["--teacher", str(teacher)]
         flags += [*(["--resume"] if resume else []), *(["--json"] if json_output else [])]
         flags += ["--workers", str(workers)]
         return launch(["train", recipe, "--data", data, "--out", str(out), *flags], processes)
@@ -70,6 +88,7 @@ def train(
         out=out,
         settings=tuple(settings or ()),
         start=start,
+        teacher=teacher,
         resume=resume,
         workers=workers,
     )
@@ -111,6 +130,9 @@ def sample(
     out: Annotated[Path, typer.Option(help="Video; its cameras and recipe are put beside it.")] = Path("sample.mp4"),
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    refiner: Annotated[
+        str, typer.Option(metavar="PATH|none", help="Second stage: a folder of diffusers' SanaWMLTX2Refiner.")
+    ] = "none",
     repeat: Annotated[
         Path | None, typer.Option(metavar="SIDECAR", help="Make a sample again as its .json says, into --out.")
     ] = None,
@@ -143,6 +165,7 @@ def sample(
         out=out,
         steps=steps,
         seed=seed,
+        refiner=None if refiner == "none" else Path(refiner),
     )
     with stdout_for(json_output):
         summary = run_sample(options, progress.note, progress)

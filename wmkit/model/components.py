@@ -31,6 +31,7 @@ KNOWN_LICENCES: dict[str, str] = {
     "wan": "Apache-2.0",
     "dc-ae": "not known here: read the model card of the weights",
     "gemma-2": "Gemma Terms of Use (use restrictions flow down)",
+    "ltx2-refiner": "LTX-2 Community License and, for its text encoder, Gemma Terms of Use (restrictions flow down)",
 }
 
 

@@ -7,7 +7,8 @@ step does to the output at its first moment (measured by tests/unit/model/test_p
   at heads of 16;
 - to hybrid: a softmax block reads the same q, k, v by another rule, so the output does move (14 % there, one block of
   four); every weight stays, but the keys' convolutions of such blocks go;
-- to cameras: exactly zero, both branches begin with one zero factor.
+- to cameras: exactly zero, both branches begin with one zero factor;
+- to latents of another VAE: all of it, since the cells' embedding and the last layer begin anew.
 """
 
 from collections.abc import Mapping
@@ -21,19 +22,26 @@ from wmkit.model.dit import CameraDiT
 
 __all__ = ["adopt"]
 
+OF_LATENTS = ("x_embedder.", "final_layer.linear.")
+
 
 @torch.no_grad()
-def adopt(model: CameraDiT, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+def adopt(model: CameraDiT, weights: Mapping[str, Tensor], *, new_latents: bool = False) -> tuple[str, ...]:
     """Put an earlier stage's weights into a fresh `model`; the names that stay at their initial values.
 
     New may be camera branches and nothing else; their queries, keys, values, norms and convolutions begin as copies of
     the main ones (released `init_cam_from_base`). Gone may be the key convolutions of blocks that are softmax now.
+    With `new_latents` what reads and writes latents stays at its initial values, whatever its size was.
     Raises ConfigError for any other difference of names or shapes.
     """
     own = model.state_dict()
+    if new_latents:
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(OF_LATENTS)}
     new = sorted(set(own) - set(weights))
     gone = sorted(set(weights) - set(own))
-    odd = [name for name in new if not _is_camera(name)] + [name for name in gone if not _is_key_convolution(name)]
+    odd = [name for name in new if not (_is_camera(name) or (new_latents and name.startswith(OF_LATENTS)))] + [
+        name for name in gone if not _is_key_convolution(name)
+    ]
     odd += [name for name in sorted(set(own) & set(weights)) if own[name].shape != weights[name].shape]
     if odd:
         raise ConfigError(

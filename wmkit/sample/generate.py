@@ -1,11 +1,12 @@
-"""From a picture and cameras to frames: the three samplers, and latents decoded as they come.
+"""From a picture and cameras to frames: the three samplers, a refiner after them, latents decoded as they come.
 
 euler   all frames at once.
 chunk   chunk-causal, each chunk begun before the last is done; decoded when all are.
-stream  chunk by chunk in constant memory, each decoded as soon as it is done.
+stream  chunk by chunk in constant memory, each decoded as soon as it is done; not refined.
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from wmkit.model.dit import CameraDiT
 from wmkit.model.latent import LatentCodec
 from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.rays import CameraBatch
+from wmkit.model.refiner import DROPPED_FRAMES, Refiner, RefineTask
 from wmkit.model.sampler import Prompt, SamplerConfig, sample_latents
 from wmkit.model.stream import StreamConfig
 from wmkit.model.stream_sampler import stream_chunks
@@ -31,13 +33,24 @@ STREAM_KEEPS = StreamConfig(window=1, sink=True)  # as released: memory does not
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Generation:
-    """What is to be generated: `cameras` of 1 + stride k frames, `first` the picture (h, w, 3) at the model's size."""
+    """What is to be generated: `cameras` of 1 + stride k frames, `first` the picture (h, w, 3) at the model's size.
+
+    A `refiner` reads `caption` and the video's `fps`; the video begins with the frame after the picture then.
+    """
 
     first: NDArray[np.uint8]
     cameras: CameraBatch
     prompt: Prompt
     method: SamplerName
     sampler: SamplerConfig
+    refiner: Refiner | None = None
+    caption: str = ""
+    fps: float = 16.0
+
+    @property
+    def dropped(self) -> int:
+        """Frames at the beginning that the video does not have."""
+        return 0 if self.refiner is None else DROPPED_FRAMES
 
 
 def generate(
@@ -50,6 +63,20 @@ def generate(
         yield from _streamed(model, codec, asked, first, progress)
         return
     work = (model, first, asked.cameras, asked.sampler, asked.prompt)
+    with _counted(progress) as advance:
+        latent = sample_latents(*work, advance) if asked.method == "euler" else sample_chunks(*work, progress=advance)
+    if asked.refiner is not None:
+        task = RefineTask(
+            latent=latent, cameras=asked.cameras, caption=asked.caption, fps=asked.fps, seed=asked.sampler.seed
+        )
+        with _counted(progress) as advance:
+            latent = asked.refiner.refine(task, advance)
+    yield from _pictures(codec.decode(codec.normalise(latent, inverse=True))[:, asked.dropped :])
+
+
+@contextlib.contextmanager
+def _counted(progress: TrainProgress) -> Iterator[Callable[[int, int], None]]:
+    """What is called after every step with how many are done, of how many."""
     started = False
 
     def advance(done: int, steps: int) -> None:
@@ -60,11 +87,10 @@ def generate(
         progress.advance(done, None)
 
     try:
-        latent = sample_latents(*work, advance) if asked.method == "euler" else sample_chunks(*work, progress=advance)
+        yield advance
     finally:
         if started:
             progress.stop()
-    yield from _pictures(codec.decode(codec.normalise(latent, inverse=True)))
 
 
 def _streamed(

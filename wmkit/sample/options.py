@@ -13,7 +13,7 @@ __all__ = ["DEFAULT_TRAJECTORY", "SAMPLERS", "SampleOptions", "SamplerName"]
 DEFAULT_TRAJECTORY = "w-10,dw-6"  # 17 poses: what tiny-cpu is trained on
 SAMPLERS = ("euler", "chunk", "stream")
 SamplerName = Literal["euler", "chunk", "stream"]
-PATHS = ("checkpoint", "image", "intrinsics")
+PATHS = ("checkpoint", "image", "intrinsics", "refiner")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class SampleOptions:
     guidance      of classifier-free guidance by text; 1 is none.
     sampler       None: as the model was trained, euler or chunk.
     steps         Euler steps; of each chunk where there are chunks.
+    refiner       folder of a second stage, see `wmkit.sample.refine`; None: there is none.
     """
 
     checkpoint: Path = Path("run")
@@ -49,6 +50,7 @@ class SampleOptions:
     out: Path = Path("sample.mp4")
     steps: int = 20
     seed: int = 0
+    refiner: Path | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -63,6 +65,8 @@ class SampleOptions:
             raise InputError(f"--guidance: expected a number of at least 0, got {self.guidance:g}")
         if self.sampler is not None and self.sampler not in SAMPLERS:
             raise InputError(f"--sampler: expected one of {', '.join(SAMPLERS)}, got {self.sampler!r}")
+        if self.refiner is not None and self.sampler == "stream":
+            raise InputError("--refiner: expected --sampler euler or chunk, got stream; its chunks are shown unrefined")
 
     def to_record(self) -> dict[str, Any]:
         """Plain JSON values of everything but `out`."""

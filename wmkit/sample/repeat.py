@@ -7,6 +7,7 @@ from typing import Any
 from wmkit.errors import InputError
 from wmkit.json_object import read_json
 from wmkit.sample.options import SampleOptions
+from wmkit.sample.refine import refiner_sha256
 from wmkit.sample.run import SampleSummary, run_sample, sha256_of
 from wmkit.train.checkpoint import MODEL_NAME, find_checkpoint
 from wmkit.train.progress import TrainProgress
@@ -34,15 +35,17 @@ def repeat_sample(
             _check("--image", options.image, record["image"])
         if Path(options.trajectory).is_file():
             _check("--trajectory", Path(options.trajectory), record["trajectory"])
+        if options.refiner is not None:
+            _check("--refiner", options.refiner, record["refiner"], refiner_sha256)
     except (KeyError, TypeError) as error:
         raise InputError(f"{sidecar}: expected the record of a sample, found no {error}; name another") from error
     summary = run_sample(options, note, progress)
     return summary, sha256_of(summary.video) == wanted
 
 
-def _check(flag: str, path: Path, told: dict[str, Any]) -> None:
+def _check(flag: str, path: Path, told: dict[str, Any], digest: Callable[[Path], str] = sha256_of) -> None:
     try:
-        found = sha256_of(path)
+        found = digest(path)
     except OSError as error:
         raise InputError(f"--repeat: expected the sample's {flag} at {path}, got: {error.strerror}") from error
     if found != told["sha256"]:

@@ -1,7 +1,7 @@
 """`wmkit sample`: one picture, one camera path, one video.
 
-    X.mp4              H.264, the asked cameras' frames; the first one is the picture. Streamed, it grows as
-                       X.partial.mp4, playable, until it is whole
+    X.mp4              H.264, the asked cameras' frames; the first one is the picture, which a refined video does
+                       not have. Streamed, it grows as X.partial.mp4, playable, until it is whole
     X.trajectory.npz   world_from_cam (N, 4, 4) f8 (the world is the first camera), time_s (N,) f8, posed (N,) bool,
                        intrinsics (N, 4) f8 fx fy cx cy in px of X.mp4: keys as in a corpus
     X.json             everything to repeat it (`--repeat X.json`), and the unit of the translations
@@ -32,6 +32,7 @@ from wmkit.sample.generate import Generation, generate
 from wmkit.sample.inputs import Inputs
 from wmkit.sample.options import SampleOptions, SamplerName
 from wmkit.sample.picture import Picture, read_picture
+from wmkit.sample.refine import load_refiner, refiner_record
 from wmkit.sample.remarks import UNITS, remarks
 from wmkit.sample.request import AskedPath, asked_intrinsics, asked_path
 from wmkit.train.checkpoint import MODEL_NAME, find_checkpoint, load_model, read_state
@@ -95,7 +96,7 @@ def run_sample(
         write_mp4(options.out, frames, path.fps, (width, height), gop=gop, tags=tags, grows_at=growing)
     video = {"sha256": sha256_of(options.out), "fps": path.fps, "width": width, "height": height}
     record = {**record, "video": video}
-    trajectory, sidecar = _write_beside(options.out, path, inputs.rows, record)
+    trajectory, sidecar = _write_beside(options.out, path, inputs.rows, record, asked.dropped)
     return SampleSummary(
         record=record,
         video=options.out,
@@ -134,6 +135,9 @@ def _prepared(options: SampleOptions, note: Callable[[str], None] | None) -> tup
         prompt=_prompt(options, config),
         method=method,
         sampler=SamplerConfig(steps=options.steps, shift=config.objective.shift, seed=options.seed),
+        refiner=None if options.refiner is None else load_refiner(options.refiner, config.codec.spec()),
+        caption=options.prompt or "",
+        fps=path.fps,
     )
     return inputs, asked
 
@@ -168,6 +172,10 @@ def _record(options: SampleOptions, inputs: Inputs, asked: Generation) -> dict[s
     path, facts, config = inputs.path, inputs.facts, inputs.config
     encoder = config.text_encoder
     licences = {config.codec.spec().name: config.codec.spec().licence}
+    refined = None
+    if options.refiner is not None and asked.refiner is not None:
+        refined = refiner_record(options.refiner, asked.refiner)
+        licences["refiner"] = asked.refiner.licence
     return {
         "wmkit": __version__,
         "torch": torch.__version__,
@@ -198,25 +206,28 @@ def _record(options: SampleOptions, inputs: Inputs, asked: Generation) -> dict[s
             "shift": asked.sampler.shift,
             "seed": asked.sampler.seed,
         },
+        "refiner": refined,
         "licences": licences if encoder is None else licences | {"text": encoder.licence},
     }
 
 
 def _provenance(record: dict[str, object]) -> dict[str, object]:
     """What the video's own metadata says: that no camera took it, and what made it."""
-    kept = {name: record[name] for name in ("wmkit", "checkpoint", "image", "sampler", "licences")}
+    kept = {name: record[name] for name in ("wmkit", "checkpoint", "image", "sampler", "refiner", "licences")}
     return {"generated": True, **kept}
 
 
-def _write_beside(video: Path, path: AskedPath, rows: Array, record: dict[str, object]) -> tuple[Path, Path]:
-    """X.trajectory.npz and X.json."""
+def _write_beside(
+    video: Path, path: AskedPath, rows: Array, record: dict[str, object], dropped: int
+) -> tuple[Path, Path]:
+    """X.trajectory.npz and X.json; of the frames that the video has, all but the first `dropped`."""
     trajectory, sidecar = (video.with_suffix(end) for end in (".trajectory.npz", ".json"))
-    frames = len(path.world_from_cam)
+    frames = len(path.world_from_cam) - dropped
     arrays = {
-        "world_from_cam": path.world_from_cam,
+        "world_from_cam": path.world_from_cam[dropped:],
         "time_s": np.arange(frames) / path.fps,
         "posed": np.ones(frames, np.bool_),
-        "intrinsics": rows,
+        "intrinsics": rows[dropped:],
     }
     try:
         write_atomic(trajectory, npz_bytes(arrays))

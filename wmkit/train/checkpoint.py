@@ -3,6 +3,7 @@
     RUN/checkpoints/step-000100/model.safetensors       parameters and buffers by their names
                                 optimizer.safetensors   AdamW's moments: exp_avg.NAME, exp_avg_sq.NAME, step.NAME
                                 ema.safetensors         running mean of the parameters, where the run keeps one
+                                critic.safetensors, critic_optimizer.safetensors   likewise, where there is a critic
                                 config.json             the run's TrainConfig
                                 state.json              step, what the data was, versions
     RUN/latest                                          name of the newest complete checkpoint, one line
@@ -52,6 +53,7 @@ __all__ = [
 
 MODEL_NAME, OPTIMIZER, CONFIG, STATE = "model.safetensors", "optimizer.safetensors", "config.json", "state.json"
 EMA = "ema.safetensors"
+CRITIC, CRITIC_OPTIMIZER = "critic.safetensors", "critic_optimizer.safetensors"
 LATEST = "latest"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -88,11 +90,15 @@ class DataFacts:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Trained:
-    """What training changes: the model, its AdamW, and the running mean of its weights where there is one."""
+    """What training changes: the model, its AdamW, and the running mean of its weights where there is one.
+
+    critic  of a student that learns by distribution matching: the model of what it makes; see `wmkit.train.dmd`.
+    """
 
     model: CameraDiT
     optimizer: torch.optim.Optimizer
     mean: RunningMean | None = None
+    critic: "Trained | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +129,9 @@ def save_checkpoint(run: Path, trained: Trained, config: TrainConfig, state: Run
     tensors = {MODEL_NAME: trained.model.state_dict(), OPTIMIZER: _moments(trained.model, trained.optimizer)}
     if trained.mean is not None:
         tensors[EMA] = trained.mean.tensors
+    if trained.critic is not None:
+        tensors[CRITIC] = trained.critic.model.state_dict()
+        tensors[CRITIC_OPTIMIZER] = _moments(trained.critic.model, trained.critic.optimizer)
     gathered = {name: _gathered(held, team) for name, held in tensors.items()}
     folder = run / "checkpoints" / f"step-{state.step:06d}"
     if team.leads:
@@ -223,7 +232,7 @@ def load_model(checkpoint: Path) -> tuple[CameraDiT, TrainConfig]:
     folder = find_checkpoint(checkpoint)
     config = read_config(folder)
     model = build_model(config.model, config.seed)
-    _load_weights(model, folder)
+    _load_weights(model, folder / MODEL_NAME)
     if config.optimizer.ema_decay:
         model.load_state_dict(_load_mean(model, folder), strict=False)  # buffers stay
     return model.eval(), config
@@ -235,13 +244,20 @@ def restore(checkpoint: Path, trained: Trained) -> None:
     Raises InputError when a file is damaged, ConfigError when names or shapes are another model's.
     """
     model, optimizer = trained.model, trained.optimizer
-    _load_weights(model, checkpoint)
+    _load_weights(model, checkpoint / MODEL_NAME)
     if trained.mean is not None:
         trained.mean.load(_load_mean(model, checkpoint))
-    moments = _load_tensors(checkpoint / OPTIMIZER)
+    _load_moments(model, optimizer, checkpoint / OPTIMIZER)
+    if trained.critic is not None:
+        _load_weights(trained.critic.model, checkpoint / CRITIC)
+        _load_moments(trained.critic.model, trained.critic.optimizer, checkpoint / CRITIC_OPTIMIZER)
+
+
+def _load_moments(model: CameraDiT, optimizer: torch.optim.Optimizer, path: Path) -> None:
+    moments = _load_tensors(path)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     wanted = {f"{moment}.{name}" for moment in MOMENTS for name in names}
-    _check_names(checkpoint / OPTIMIZER, wanted, set(moments))
+    _check_names(path, wanted, set(moments))
     plain = optimizer.state_dict()
     own = dict(model.named_parameters())
     plain["state"] = {
@@ -268,8 +284,7 @@ def _moments(model: CameraDiT, optimizer: torch.optim.Optimizer) -> dict[str, Te
     return found
 
 
-def _load_weights(model: CameraDiT, folder: Path) -> None:
-    path = folder / MODEL_NAME
+def _load_weights(model: CameraDiT, path: Path) -> None:
     weights, own = _load_tensors(path), model.state_dict()
     _check_names(path, set(own), set(weights))
     for name, tensor in own.items():

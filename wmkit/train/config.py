@@ -15,6 +15,7 @@ from wmkit.model.latent import PixelUnshuffle
 from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.text import HashedText
 from wmkit.train.overrides import first_difference, from_plain, override, to_plain
+from wmkit.train.stage_config import DmdConfig, RefineConfig
 
 __all__ = [
     "ConditionConfig",
@@ -188,12 +189,17 @@ class TrainConfig:
     """One run.
 
     recipe      name of the recipe it started from.
-    distill     None: flow matching; else the weights it begins with are also its teacher's.
+    distill     a few-step student: the weights it begins with are also its teacher's.
+    refine      a second stage: the weights it begins with are also those of the first one.
+    dmd         a student of its own clips: it begins with one's weights and is held against `teacher`'s. With none of
+                the three, flow matching; there may be one.
     steps       optimizer steps in all.
     seed        of every random draw: initialisation, order of samples, noise, noise level.
     save_every  steps between checkpoints; the last step is always saved.
     keep        checkpoints that stay on disk, the newest ones.
     start       sha256 of the weights that the run begins with, an earlier stage's; None: fresh ones.
+    new_latents  those weights are of a model of another VAE's latents: what reads and writes latents begins anew.
+    teacher     likewise of those that `dmd` learns from.
     threads     of torch on the CPU. Results depend on it in their last bits, so it is a setting and not the machine's.
     """
 
@@ -203,6 +209,8 @@ class TrainConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     condition: ConditionConfig = field(default_factory=ConditionConfig)
     distill: DistillConfig | None = None
+    refine: RefineConfig | None = None
+    dmd: DmdConfig | None = None
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     steps: int = 200
@@ -210,12 +218,17 @@ class TrainConfig:
     save_every: int = 50
     keep: int = 2
     start: str | None = None
+    new_latents: bool = False
+    teacher: str | None = None
     threads: int = 1
 
     def __post_init__(self) -> None:
         _positive("", {"steps": self.steps, "save_every": self.save_every, "keep": self.keep, "threads": self.threads})
         if self.seed < 0:
             raise ConfigError(f"seed: expected a number of at least 0, got {self.seed}")
+        stages = [name for name in ("distill", "refine", "dmd") if getattr(self, name) is not None]
+        if len(stages) > 1:
+            raise ConfigError(f"{' and '.join(stages)}: expected one of them at most; set the others to null")
         model, data = self.model, self.data
         if (data.frames - 1) % model.latent_stride:
             raise ConfigError(

@@ -7,6 +7,7 @@ that were stored; here the teacher makes them as it goes, all chunks together.
 Axes: B batch, T latent frames, C channels, h w latent px.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -14,12 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wmkit.model.dit import CameraDiT
+from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.sampler import shifted_sigmas
 from wmkit.train.condition import Conditions
 from wmkit.train.config import DistillConfig, TrainConfig
 from wmkit.train.draws import generator_for, normal
 
-__all__ = ["ode_loss", "teacher_path"]
+__all__ = ["ode_loss", "solved", "teacher_path"]
 
 
 @torch.no_grad()
@@ -27,17 +29,27 @@ def teacher_path(
     teacher: CameraDiT, noisy: Float[Tensor, "B T C h w"], seen: Conditions, config: TrainConfig, distill: DistillConfig
 ) -> list[Tensor]:
     """Latents at the student's noise levels, falling from 1, and at the end, 0; the first frame stays as it is."""
-    chunks = config.chunks(noisy.shape[1])
     sigmas = shifted_sigmas(distill.teacher_steps, config.objective.shift).tolist()
     every = distill.teacher_steps // distill.student_steps
+    return solved(teacher, noisy, seen, config.chunks(noisy.shape[1]), sigmas)[::every]
+
+
+@torch.no_grad()
+def solved(
+    model: CameraDiT,
+    noisy: Float[Tensor, "B T C h w"],
+    seen: Conditions,
+    chunks: ChunkLayout | None,
+    sigmas: Sequence[float],
+) -> list[Tensor]:
+    """Latents at each of the noise levels, by Euler steps from `noisy` at the first; the first frame stays."""
     path, latent = [noisy], noisy
-    for done, (sigma, next_sigma) in enumerate(pairwise(sigmas), start=1):
+    for sigma, next_sigma in pairwise(sigmas):
         levels = noisy.new_full(noisy.shape[:2], sigma)
         levels[:, 0] = 0
-        velocity = teacher(latent, levels, seen.cameras, seen.text, None, chunks)
+        velocity = model(latent, levels, seen.cameras, seen.text, None, chunks)
         latent = torch.cat([latent[:, :1], latent[:, 1:] + (next_sigma - sigma) * velocity[:, 1:]], dim=1)
-        if done % every == 0:
-            path.append(latent)
+        path.append(latent)
     return path
 
 

@@ -58,6 +58,7 @@ class StepEstimate:
     kept_gb      what its clips keep for the gradients.
     compute_s    of the passes at the better share of the peak, and at the published one; network_s: parameters
                  gathered, gradients and keys exchanged.
+    spreads      whether `wmkit train` can do it: a stage that learns of another model runs on one process so far.
     """
 
     gpu: Gpu
@@ -76,6 +77,7 @@ class StepEstimate:
     published_s: float
     network_s: float
     steps: int
+    spreads: bool
 
     @property
     def memory_gb(self) -> float:
@@ -113,6 +115,8 @@ class StepEstimate:
             f"{self.gpu.tf32_tflop_s:g} (TF32), {self.gpu.near_gb_s:g} GB/s in machines of {MACHINE}, "
             f"{self.gpu.far_gb_s:g} between them; latents and text computed before",
         ]
+        if not self.spreads:
+            lines.append("so far `wmkit train` runs this stage on one process alone: these figures are a plan")
         limit = f"{USABLE:.0%} of {self.gpu.memory_gb:g} GB"
         helps = "parallel.recompute=true, a higher parallel.cp, more GPUs or a smaller data.batch_size"
         return [*lines, f"fits into {limit}" if self.fits else f"does not fit into {limit}; {helps} would help"]
@@ -154,7 +158,8 @@ def _estimate(config: TrainConfig, model: ModelConfig, grid: Grid, gpus: int, gp
     block = sum(row.parameters for row in work if row.part.startswith("block")) / model.depth
     again = 4 if parallel.recompute else 3  # forward, twice as much backward, and forward once more
     rate = (machine.half_tflop_s if wide == 2 else machine.tf32_tflop_s) * 1e12
-    passes_s = 3 * flop * clips * held.frames / frames / rate
+    besides, others = _of_other_models(config, again)
+    passes_s = flop * clips * held.frames / frames / rate
     sent = (2 * wide + 4) * parameters * (gpus - 1) / gpus + 3 * clips * keys * (cp - 1) / cp
     return StepEstimate(
         gpu=machine,
@@ -165,15 +170,35 @@ def _estimate(config: TrainConfig, model: ModelConfig, grid: Grid, gpus: int, gp
         clips=batch,
         latent_frames=frames,
         tokens=grid.tokens,
-        pflop=again * flop * batch / 1e15,
-        states_gb=parameters * (16 + (4 if config.optimizer.ema_decay else 0)) / gpus / 1e9,
+        pflop=(again + besides) * flop * batch / 1e15,
+        states_gb=parameters * (16 + others + (4 if config.optimizer.ema_decay else 0)) / gpus / 1e9,
         gathered_gb=2 * wide * block / 1e9,
         kept_gb=clips * (_kept(model, held, parallel) + keys) / 1e9,
-        compute_s=passes_s * again / 3 / GOOD,
-        published_s=passes_s / PUBLISHED,
+        compute_s=passes_s * (again + besides) / GOOD,
+        published_s=passes_s * (3 + besides) / PUBLISHED,
         network_s=sent / 1e9 / (machine.near_gb_s if gpus <= MACHINE else machine.far_gb_s),
         steps=config.steps,
+        spreads=gpus == 1 or not others,
     )
+
+
+def _of_other_models(config: TrainConfig, again: int) -> tuple[float, float]:
+    """What a stage that learns of other models does besides: forward passes a step, and bytes a parameter.
+
+    A frozen model is its weights alone, a critic has all that the model has. Roll-outs end at any of their steps, so
+    half of those before the last are counted; what a chunk reads of the past is counted as if it saw the whole clip.
+    """
+    if config.distill is not None:
+        return config.distill.teacher_steps, 4
+    if config.refine is not None:
+        return config.refine.stage1_steps, 4
+    if config.dmd is not None:
+        dmd = config.dmd
+        scores = 2 + bool(dmd.guidance)
+        rolled = (dmd.student_steps - 1) / 2 + 2  # up to the step that counts, that step, and once more clean
+        turn = again - 1 + scores  # of the student: backward through that step, and what the scores say
+        return rolled + turn / dmd.every, 20  # the critic's own pass stands for the model's
+    return 0, 0
 
 
 def _kept(model: ModelConfig, held: Grid, parallel: ParallelConfig) -> float:

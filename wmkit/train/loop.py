@@ -6,6 +6,7 @@ with one number of threads). Needs torch, numpy, safetensors and jaxtyping alone
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -36,14 +37,24 @@ from wmkit.train.checkpoint import (
 from wmkit.train.condition import ClipBatch, Conditions, clean_latents, conditions
 from wmkit.train.config import OptimizerConfig, TrainConfig
 from wmkit.train.distill import ode_loss
+from wmkit.train.dmd import critic_loss, dmd_loss, roll_out, student_turn
 from wmkit.train.ema import RunningMean
 from wmkit.train.metrics_log import MetricsLog, StepMetrics
 from wmkit.train.objective import flow_loss, noised
 from wmkit.train.parallel import ALONE, Team, spread, whole
 from wmkit.train.progress import SilentProgress, TrainProgress
+from wmkit.train.refine import refine_loss
 from wmkit.train.threads import cpu_threads
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["Start", "TrainResult", "train"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Start:
+    """Weights of earlier stages: those to begin with, which `config.start` names, and those of `config.teacher`."""
+
+    weights: Mapping[str, Tensor]
+    teacher: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,27 +83,27 @@ def train(
     data: DataFacts,
     out: Path,
     *,
-    start: Mapping[str, Tensor] | None = None,
+    start: Start | None = None,
     resume: bool = False,
     progress: TrainProgress | None = None,
     team: Team = ALONE,
 ) -> TrainResult:
     """Train to `config.steps` in the run folder `out`; `batches(step)` gives the batch of a step counted from 0.
 
-    `start` are the weights of an earlier stage to begin with, those that `config.start` names; see
-    `wmkit.model.progressive`. A run that is there goes on from its latest checkpoint; with `resume` there must be one.
-    Of a team every process calls, `batches` gives the clips of `team.slots`, and the first process writes. Raises
-    InputError when `out` holds no run and `resume` is on, or cannot be written; ConfigError when the run on disk has
-    another config or data, `start` is another model's, the loss is not finite, or the batch is too small for the team.
+    `start` are the weights of earlier stages; see `wmkit.model.progressive`. A run that is there goes on from its
+    latest checkpoint; with `resume` there must be one. Of a team every process calls, `batches` gives the clips of
+    `team.slots`, and the first process writes. Raises InputError when `out` holds no run and `resume` is on, or cannot
+    be written; ConfigError when the run on disk has another config or data, `start` is another model's or lacks what
+    the stage learns from, the loss is not finite, or the batch is too small for the team.
     """
     progress = progress or SilentProgress()
     start_s = monotonic_s()
     _make_folder(out)
     with _alone(out) if team.leads else contextlib.nullcontext(), cpu_threads(config.threads):
         goes_on = resume or (out / LATEST).exists()
-        trained = _untrained(config, None if goes_on else start, team)
-        model, mean = trained.model, trained.mean
         teacher = _teacher(config, start, team)
+        trained = _untrained(config, None if goes_on else start, teacher, team)
+        model, mean = trained.model, trained.mean
         done = _begin(out, config, data, trained) if goes_on else 0
         log = MetricsLog(out / "metrics.jsonl", done) if team.leads else None
         losses: list[float] = []
@@ -129,26 +140,34 @@ def train(
     )
 
 
-def _untrained(config: TrainConfig, start: Mapping[str, Tensor] | None, team: Team) -> Trained:
-    """The model of a fresh run, spread over the team, and what goes with it."""
+def _untrained(config: TrainConfig, start: Start | None, teacher: CameraDiT | None, team: Team) -> Trained:
+    """The model of a fresh run, spread over the team, and what goes with it; a critic begins as the teacher is."""
     model = build_model(config.model, config.seed)
     if start is not None:
-        adopt(model, start)
+        adopt(model, start.weights, new_latents=config.new_latents)
     spread(model, team, config.parallel)
     mean = RunningMean(model) if config.optimizer.ema_decay else None
-    return Trained(model=model, optimizer=_optimizer(model, config.optimizer), mean=mean)
+    critic = None
+    if config.dmd is not None and teacher is not None:
+        fake = build_model(config.model, config.seed).to(team.device)
+        fake.load_state_dict(teacher.state_dict())
+        settings = dataclasses.replace(config.optimizer, lr=config.dmd.critic_lr)
+        critic = Trained(model=fake, optimizer=_optimizer(fake, settings))
+    return Trained(model=model, optimizer=_optimizer(model, config.optimizer), mean=mean, critic=critic)
 
 
-def _teacher(config: TrainConfig, start: Mapping[str, Tensor] | None, team: Team) -> CameraDiT | None:
-    """The frozen model that is distilled from, None where nothing is."""
-    if config.distill is None:
+def _teacher(config: TrainConfig, start: Start | None, team: Team) -> CameraDiT | None:
+    """The frozen model that is learnt from besides the data, None where there is none."""
+    if config.distill is None and config.refine is None and config.dmd is None:
         return None
     if start is None:
-        raise ConfigError(f"{config.recipe}: expected a run to distil, got none; name it with --start, on --resume too")
+        raise ConfigError(f"{config.recipe}: expected a run to begin with, got none; name it with --start")
+    if config.dmd is not None and start.teacher is None:
+        raise ConfigError(f"{config.recipe}: expected a run to learn from, got none; name it with --teacher")
     if team.size > 1:
-        raise ConfigError(f"{config.recipe}: expected one process to distil, got {team.size}; leave --processes out")
+        raise ConfigError(f"{config.recipe}: expected one process, got {team.size}; leave --processes out")
     teacher = build_model(config.model, config.seed)
-    adopt(teacher, start)
+    adopt(teacher, start.weights if config.dmd is None or start.teacher is None else start.teacher)
     return teacher.to(team.device).eval().requires_grad_(False)
 
 
@@ -167,18 +186,36 @@ def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[
 def _step(
     step: int, batch: ClipBatch, trained: Trained, config: TrainConfig, team: Team, teacher: CameraDiT | None
 ) -> StepMetrics:
-    """Loss, gradients, clip, update."""
+    """Loss, gradients, clip, update; of a student with a critic those of both, and the critic's are told."""
     start_s = monotonic_s()
-    model, optimizer, slots = trained.model, trained.optimizer, team.slots(config.data.batch_size)
-    lr = config.optimizer.lr_at(step)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
+    model, updated, slots = trained.model, trained, team.slots(config.data.batch_size)
     x0 = clean_latents(batch, config, team.device)
     seen = conditions(batch, config, step, slots).to(team.device)
     if teacher is None:
         part = _flow_part(step, x0, seen, model, config, team)
+    elif config.refine is not None:
+        part = refine_loss(model, teacher, batch.video.to(team.device), seen, config, step)
+    elif trained.critic is not None:
+        turn, updated = student_turn(config, step), trained.critic
+        with torch.set_grad_enabled(turn):
+            made = roll_out(model, x0, seen, config, step)
+        if turn:
+            _update(step, dmd_loss(made, teacher, updated.model, seen, config, step), trained, batch, config, team)
+        part = critic_loss(made, updated.model, seen, config, step)
     else:
         part = ode_loss(model, teacher, x0, seen, config, step)
+    loss, norm, lr = _update(step, part, updated, batch, config, team)
+    return StepMetrics(step=step + 1, loss=loss, grad_norm=norm, lr=lr, seconds=monotonic_s() - start_s)
+
+
+def _update(
+    step: int, part: Tensor, updated: Trained, batch: ClipBatch, config: TrainConfig, team: Team
+) -> tuple[float, float, float]:
+    """One step of an optimizer along this process's part of the team's loss: loss, gradient norm, learning rate."""
+    model, optimizer = updated.model, updated.optimizer
+    lr = dataclasses.replace(config.optimizer, lr=optimizer.defaults["lr"]).lr_at(step)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
     (part * team.size).backward()  # the team's gradients are averaged
     norm = whole(torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm))
@@ -189,7 +226,7 @@ def _step(
             f"{', '.join(batch.keys)}; lower optimizer.lr, or drop these samples"
         )
     optimizer.step()
-    return StepMetrics(step=step + 1, loss=loss.item(), grad_norm=norm.item(), lr=lr, seconds=monotonic_s() - start_s)
+    return loss.item(), norm.item(), lr
 
 
 def _flow_part(step: int, x0: Tensor, seen: Conditions, model: CameraDiT, config: TrainConfig, team: Team) -> Tensor:

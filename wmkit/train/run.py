@@ -15,7 +15,7 @@ from wmkit.dataset.workers import BatchWorkers
 from wmkit.errors import InputError
 from wmkit.train.checkpoint import DataFacts, start_weights
 from wmkit.train.config import TrainConfig
-from wmkit.train.loop import TrainResult, train
+from wmkit.train.loop import Start, TrainResult, train
 from wmkit.train.motion import motion_facts
 from wmkit.train.parallel import Team, joined
 from wmkit.train.progress import SilentProgress, TrainProgress
@@ -29,6 +29,7 @@ class TrainOptions:
     """What to train, on what (a shards folder or its URL), into where; `settings` are `key=value` texts applied to it.
 
     start    run or checkpoint of an earlier stage whose weights this one begins with; None: fresh ones.
+    teacher  likewise of the one that a self-forced student is held against.
     workers  processes that make batches; 0: a thread of this one does. Changes no byte.
     """
 
@@ -37,6 +38,7 @@ class TrainOptions:
     out: Path = Path("run")
     settings: Sequence[str] = ()
     start: Path | None = None
+    teacher: Path | None = None
     resume: bool = False
     workers: int = 0
 
@@ -100,10 +102,17 @@ def train_on(config: TrainConfig, options: TrainOptions, progress: TrainProgress
 
 
 def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, team: Team) -> TrainSummary:
-    weights = None
+    start = None
+    if options.teacher is not None and (options.start is None or config.dmd is None):
+        raise InputError("--teacher: expected --start and a recipe that takes one, such as tiny-cpu-dmd; leave it out")
     if options.start is not None:
         weights, digest = start_weights(options.start)
         config = dataclasses.replace(config, start=digest)
+        teacher = None
+        if options.teacher is not None:
+            teacher, digest = start_weights(options.teacher)
+            config = dataclasses.replace(config, teacher=digest)
+        start = Start(weights=weights, teacher=teacher)
     data, (group, groups) = config.data, team.group
     team.slots(data.batch_size)  # says it when there are too few
     stored = _stored(options.data, config)
@@ -132,7 +141,7 @@ def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, 
         BatchWorkers(loader, options.workers) if options.workers else loader.share,
         facts,
         options.out,
-        start=weights,
+        start=start,
         resume=options.resume,
         progress=progress,
         team=team,
@@ -151,7 +160,8 @@ class _Stored(NamedTuple):
 def _stored(shards: Path | str, config: TrainConfig) -> _Stored:
     """Latents and text states where there are any; InputError when they are not what the model is made for."""
     data, model = config.data, config.model
-    made = precomputed(open_shards(shards).head) if data.latents else None
+    decodes = not data.latents or config.refine is not None  # a refiner is also shown the frames made coarse
+    made = None if decodes else precomputed(open_shards(shards).head)
     wanted = f"{data.vae} ({model.latent_channels} channels, {model.latent_stride} frames, {model.latent_downscale} px)"
     if made is None:
         if data.vae != "pixel-unshuffle":

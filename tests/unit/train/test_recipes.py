@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from tests.train_doubles import FACTS, DrawnBatch
+from tests.wall_clips import clips_of
 from wmkit.errors import ConfigError
+from wmkit.model.progressive import adopt
 from wmkit.model.sampler import SamplerConfig, sample_latents
 from wmkit.train.checkpoint import build_model, load_model, start_weights
 from wmkit.train.condition import conditions
 from wmkit.train.config import TrainConfig
 from wmkit.train.distill import teacher_path
-from wmkit.train.loop import TrainResult, train
+from wmkit.train.loop import Start, TrainResult, train
 from wmkit.train.metrics_log import read_metrics
 from wmkit.train.objective import flow_loss, noised
 from wmkit.train.recipes import RECIPES, recipe
@@ -24,28 +26,6 @@ from wmkit.train.recipes import RECIPES, recipe
 STAGES = RECIPES[1:6]
 SLOW_STEPS = 80  # of four clips: a tenth of the recipes' own work, and enough to tell
 SMALL = "data.batch_size=2"
-CAPTIONS = ("a red wall", "a blue wall")
-
-
-def clips_of(step: int, count: int) -> DrawnBatch:
-    """Clips of nine 16x16 frames: a striped wall, red or blue as the caption says, slides as the camera does."""
-    generator = torch.Generator().manual_seed(step)
-    speed = torch.rand(count, generator=generator) * 0.4 - 0.2
-    phase = torch.rand(count, generator=generator) * 6.28
-    poses = torch.eye(4).repeat(count, 9, 1, 1)
-    poses[:, :, 0, 3] = speed[:, None] * torch.arange(9)
-    x = torch.linspace(-0.5, 0.5, 16) + poses[:, :, 0, 3, None]
-    grey = torch.sin(6.28 * x + phase[:, None, None])[:, :, None, None].expand(-1, -1, 3, 16, -1).clone()
-    blue = torch.arange(count) % 2 == 1
-    grey[~blue, :, 1:] = -1.0
-    grey[blue, :, :2] = -1.0
-    return DrawnBatch(
-        video=grey,
-        world_from_cam=poses,
-        intrinsics=torch.tensor([16.0, 16.0, 8.0, 8.0]).repeat(count, 9, 1),
-        keys=tuple("abcdefgh"[:count]),
-        captions=(CAPTIONS * 4)[:count],
-    )
 
 
 def batch_of(step: int) -> DrawnBatch:
@@ -61,7 +41,13 @@ def stage(
 ) -> TrainResult:
     config = recipe(name).with_settings([f"steps={steps}", f"data.batch_size={len(batches(0).keys)}"])
     weights, digest = (None, None) if before is None else start_weights(before)
-    return train(dataclasses.replace(config, start=digest), batches, FACTS, out, start=weights)
+    return train(
+        dataclasses.replace(config, start=digest),
+        batches,
+        FACTS,
+        out,
+        start=None if weights is None else Start(weights=weights),
+    )
 
 
 def first_loss(name: str, weights: dict[str, Tensor], config: TrainConfig) -> float:
@@ -96,7 +82,7 @@ def test_a_student_begins_as_its_teacher(tmp_path: Path) -> None:
     stage("tiny-cpu-chunk", tmp_path / "chunk", None, 2)
     weights, digest = start_weights(tmp_path / "chunk")
     one = recipe("tiny-cpu-ode").with_settings(["distill.student_steps=1", "distill.teacher_steps=1", SMALL, "steps=1"])
-    train(dataclasses.replace(one, start=digest), batch_of, FACTS, tmp_path / "one", start=weights)
+    train(dataclasses.replace(one, start=digest), batch_of, FACTS, tmp_path / "one", start=Start(weights=weights))
     # both are computed alike, but for x - sigma v against x + (0 - sigma) v
     assert read_metrics(tmp_path / "one" / "metrics.jsonl")[0].loss < 1e-12
     four = stage("tiny-cpu-ode", tmp_path / "four", tmp_path / "chunk", 2)
@@ -142,7 +128,21 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
     weights, _ = start_weights(tmp_path / "a")
     config = recipe("tiny-cpu-gdn").with_settings(["model.width=32", SMALL, "steps=1"])
     with pytest.raises(ConfigError, match="use the earlier stage's sizes"):
-        train(config, batch_of, FACTS, tmp_path / "b", start=weights)
+        train(config, batch_of, FACTS, tmp_path / "b", start=Start(weights=weights))
+
+
+def test_a_stage_in_new_latents_keeps_all_but_their_layers(tmp_path: Path) -> None:
+    stage("tiny-cpu-video", tmp_path / "a", None, 1)
+    weights, _ = start_weights(tmp_path / "a")
+    fresh = build_model(recipe("tiny-cpu-vae").model, 0)
+    own = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
+    new = adopt(fresh, weights, new_latents=True)
+    assert set(new) == {name for name in own if name.startswith(("x_embedder.", "final_layer.linear."))}
+    for name, tensor in fresh.state_dict().items():
+        assert torch.equal(tensor, own[name] if name in new else weights[name]), name
+    with pytest.raises(ConfigError, match="use the earlier stage's sizes"):
+        adopt(build_model(recipe("tiny-cpu-linear").model, 0), weights)
+    assert stage("tiny-cpu-vae", tmp_path / "b", tmp_path / "a", 2).steps == 2
 
 
 def test_a_resumed_stage_remembers_its_start(tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""What `--refiner PATH` names: a released refiner's folder or a run of our own; and what the sidecar says of it."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from wmkit.errors import InputError
+from wmkit.model.latent import LatentSpec
+from wmkit.model.ltx2_refiner import load_ltx2_refiner
+from wmkit.model.refiner import DROPPED_FRAMES, REFINE_SIGMAS, DitRefiner, Refiner
+from wmkit.train.checkpoint import LATEST, MODEL_NAME, load_model, start_weights
+
+__all__ = ["load_refiner", "refiner_record", "refiner_sha256"]
+
+RELEASED = "model_index.json"  # what diffusers writes of a pipeline
+WEIGHED = (".safetensors", ".json", ".model", ".txt", ".jinja")
+
+
+def load_refiner(source: Path, latents: LatentSpec) -> Refiner:
+    """The refiner at `source`, for latents such as those.
+
+    Raises InputError where there is none, or where it is one of other latents; as `load_model` does for a run.
+    """
+    refiner = load_ltx2_refiner(source) if (source / RELEASED).is_file() else _trained(source)
+    if refiner.channels != latents.channels:
+        raise InputError(
+            f"--refiner {source}: expected a refiner of {latents.channels} latent channels, which the checkpoint has "
+            f"({latents.name}), got one of {refiner.channels}; name one of its latents, or use --refiner none"
+        )
+    return refiner
+
+
+def _trained(source: Path) -> DitRefiner:
+    """The refiner that a run of `wmkit train` made."""
+    if not ((source / LATEST).is_file() or (source / MODEL_NAME).is_file()):
+        found = "a folder without either" if source.is_dir() else "no such folder"
+        raise InputError(
+            f"--refiner: expected {source} to be a folder with {RELEASED}, as diffusers writes a SanaWMLTX2Refiner, or "
+            f"a run of a refiner's recipe, found {found}; name one, or use --refiner none"
+        )
+    model, config = load_model(source)
+    if config.refine is None:
+        raise InputError(
+            f"--refiner {source}: expected a run of a refiner's recipe, such as tiny-cpu-refiner, got one of "
+            f"{config.recipe}; name another, or use --refiner none"
+        )
+    if config.refine.sigma_start != REFINE_SIGMAS[0]:
+        raise InputError(
+            f"--refiner {source}: expected one trained from noise level {REFINE_SIGMAS[0]}, got one from "
+            f"{config.refine.sigma_start}; name another, or use --refiner none"
+        )
+    return DitRefiner(model=model, text=config.text_encoder, licence="that of the data it was trained on")
+
+
+def refiner_record(source: Path, refiner: Refiner) -> dict[str, Any]:
+    """What the sidecar says of a refiner that was used."""
+    return {
+        "path": str(source),
+        "sha256": refiner_sha256(source),
+        "sigmas": list(REFINE_SIGMAS),
+        "dropped_frames": DROPPED_FRAMES,
+        "licence": refiner.licence,
+    }
+
+
+def refiner_sha256(source: Path) -> str:
+    """Identity of a refiner: of its run's weights, or of the names and bytes of every file of its folder."""
+    if not (source / RELEASED).is_file():
+        return start_weights(source)[1]
+    total = hashlib.sha256()
+    for path in sorted(path for path in source.rglob("*") if path.suffix in WEIGHED and path.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.relative_to(source).as_posix()}\0{digest}\n".encode())
+    return total.hexdigest()
