@@ -43,6 +43,11 @@ def train(
         Path | None, typer.Option(help="Begin with the weights of this run: an earlier stage's. [default: fresh]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Insist that there is a run to go on with.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write event files into OUT/events.")] = False,
+    sample_every: Annotated[
+        int,
+        typer.Option(metavar="STEPS", help="Videos of some training clips, into OUT/samples. [default: never]"),
+    ] = 0,
     processes: Annotated[int, typer.Option(help="On this machine; under torchrun it says how many.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count memory and time on --gpus alone.")] = False,
     gpus: Annotated[int, typer.Option(help="Of --dry-run.")] = 1,
@@ -61,9 +66,17 @@ def train(
         flags = [word for setting in settings or () for word in ("--set", setting)]
         flags += [] if start is None else ["--start", str(start)]
         flags += [*(["--resume"] if resume else []), *(["--json"] if json_output else [])]
+        flags += [*(["--tensorboard"] if tensorboard else []), "--sample-every", str(sample_every)]
         return launch(["train", recipe, "--data", str(data), "--out", str(out), *flags], processes)
     options = TrainOptions(
-        recipe=recipe, data=data, out=out, settings=tuple(settings or ()), start=start, resume=resume
+        recipe=recipe,
+        data=data,
+        out=out,
+        settings=tuple(settings or ()),
+        start=start,
+        resume=resume,
+        tensorboard=tensorboard,
+        sample_every=sample_every,
     )
     with stdout_for(json_output):
         summary = run_train(options, progress_for(sys.stderr))

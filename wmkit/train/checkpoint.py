@@ -10,6 +10,7 @@
 The same step of equal runs has the same bytes: neither time nor host is in them.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -94,6 +95,10 @@ class Trained:
     model: CameraDiT
     optimizer: torch.optim.Optimizer
     mean: RunningMean | None = None
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Meanwhile the model has the running mean of its weights, where there is one."""
+        return contextlib.nullcontext() if self.mean is None else self.mean.in_place_of(self.model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

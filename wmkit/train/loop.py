@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -38,11 +38,14 @@ from wmkit.train.distill import ode_loss
 from wmkit.train.ema import RunningMean
 from wmkit.train.metrics_log import MetricsLog, StepMetrics
 from wmkit.train.objective import flow_loss, noised
+from wmkit.train.pace import peak_memory_gib, step_work
 from wmkit.train.parallel import ALONE, Team, spread, whole
-from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.threads import cpu_threads
+from wmkit.train.watch import Watch
 
 __all__ = ["TrainResult", "train"]
+
+QUIET = Watch()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ def train(
     *,
     start: Mapping[str, Tensor] | None = None,
     resume: bool = False,
-    progress: TrainProgress | None = None,
+    watch: Watch = QUIET,
     team: Team = ALONE,
 ) -> TrainResult:
     """Train to `config.steps` in the run folder `out`; `batches(step)` gives the batch of a step counted from 0.
@@ -84,7 +87,6 @@ def train(
     InputError when `out` holds no run and `resume` is on, or cannot be written; ConfigError when the run on disk has
     another config or data, `start` is another model's, the loss is not finite, or the batch is too small for the team.
     """
-    progress = progress or SilentProgress()
     start_s = time.monotonic()
     _make_folder(out)
     with _alone(out) if team.leads else contextlib.nullcontext(), cpu_threads(config.threads):
@@ -97,10 +99,11 @@ def train(
         losses: list[float] = []
         checkpoint = find_checkpoint(out) if done else out
         model.train()
-        progress.start(config.steps, done)
+        watch.progress.start(config.steps, done, step_work(config, team.device, team.size))
         try:
-            for step, batch in _ahead(batches, range(done, config.steps)):
+            for step, batch, wait_s in _ahead(batches, range(done, config.steps)):
                 row = _step(step, batch, trained, config, team, teacher)
+                row = replace(row, wait_s=wait_s, peak_gib=peak_memory_gib(team.device))
                 if mean is not None:
                     mean.add(model, config.optimizer.ema_decay_at(step))
                 if log is not None:
@@ -109,11 +112,12 @@ def train(
                 if row.step % config.save_every == 0 or row.step == config.steps:
                     state = RunState(step=row.step, data=data)
                     checkpoint = save_checkpoint(out, trained, config, state, team)
-                progress.advance(row.step, row.loss)
+                watch.progress.advance(row.step, row)
+                watch.show(row.step, trained)
         finally:
             if log is not None:
                 log.close()
-            progress.stop()
+            watch.progress.stop()
     tenth = math.ceil(len(losses) / 10)
     return TrainResult(
         steps=max(config.steps, done),
@@ -149,16 +153,20 @@ def _teacher(config: TrainConfig, start: Mapping[str, Tensor] | None, team: Team
     return teacher.to(team.device).eval().requires_grad_(False)
 
 
-def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[int, ClipBatch]]:
-    """Each step with its batch, the next one being made on another thread; nothing depends on which is done first."""
+def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[int, ClipBatch, float]]:
+    """Each step with its batch and the seconds it had to be waited for, the next one being made on another thread;
+    nothing depends on which is done first.
+    """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wmkit-batch") as worker:
         following = worker.submit(batches, steps[0]) if steps else None
         for step in steps:
             assert following is not None
+            begun_s = time.monotonic()
             batch = following.result()
+            wait_s = time.monotonic() - begun_s
             if step + 1 in steps:
                 following = worker.submit(batches, step + 1)
-            yield step, batch
+            yield step, batch, wait_s
 
 
 def _step(

@@ -164,7 +164,8 @@ def test_threads_come_back(tmp_path: Path) -> None:
 def test_metrics_are_one_json_object_a_line(tmp_path: Path) -> None:
     run(tmp_path / "run", "steps=2")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert [sorted(json.loads(line)) for line in lines] == [["grad_norm", "loss", "lr", "seconds", "step"]] * 2
+    keys = ["grad_norm", "loss", "lr", "peak_gib", "seconds", "step", "wait_s"]
+    assert [sorted(json.loads(line)) for line in lines] == [keys] * 2
 
 
 def test_a_line_cut_short_is_dropped(tmp_path: Path) -> None:
