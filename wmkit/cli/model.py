@@ -116,6 +116,9 @@ def sample(
     out: Annotated[Path, typer.Option(help="Video; its cameras and recipe are put beside it.")] = Path("sample.mp4"),
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    keys_overlay: Annotated[
+        bool, typer.Option("--keys-overlay", help="Also a copy, X.keys.mp4, with the pressed keys drawn.")
+    ] = False,
     repeat: Annotated[
         Path | None, typer.Option(metavar="SIDECAR", help="Make a sample again as its .json says, into --out.")
     ] = None,
@@ -148,6 +151,7 @@ def sample(
         out=out,
         steps=steps,
         seed=seed,
+        keys_overlay=keys_overlay,
     )
     with stdout_for(json_output):
         summary = run_sample(options, progress.note, progress)
