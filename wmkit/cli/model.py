@@ -8,7 +8,8 @@ import typer
 
 from wmkit.cli.shared import JsonFlag, stdout_for, tell
 
-__all__ = ["ActionMapName", "ConventionName", "GpuName", "LayoutName", "PresetName", "SamplerName", "VaeName", "verbs"]
+__all__ = ["ActionMapName", "ConventionName", "GpuName", "LauncherName", "LayoutName", "PresetName", "SamplerName",
+           "VaeName", "verbs"]  # fmt: skip
 
 RecipeName = Literal[
     "tiny-cpu",
@@ -25,6 +26,7 @@ VaeName = Literal["ltx2", "wan", "dc-ae"]
 ConventionName = Literal["as-format", "opencv-c2w", "opencv-w2c", "opengl-c2w", "opengl-w2c"]
 ActionMapName = Literal["sana-v2", "sana-v1", "sglang"]
 SamplerName = Literal["euler", "chunk", "stream"]
+LauncherName = Literal["local", "torchrun", "ray"]
 PresetName = Literal["sana-wm-2.6b", "sana-wm-650m", "sana-wm-66m", "tiny"]
 
 verbs = typer.Typer()
@@ -48,7 +50,13 @@ def train(
         int,
         typer.Option(metavar="STEPS", help="Videos of some training clips, into OUT/samples. [default: never]"),
     ] = 0,
-    processes: Annotated[int, typer.Option(help="On this machine; under torchrun it says how many.")] = 1,
+    processes: Annotated[int, typer.Option(help="In all; under torchrun it says how many.")] = 1,
+    launcher: Annotated[
+        LauncherName | None, typer.Option(help="What starts them. [default: torchrun, with --ray-address ray]")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="auto|local|HOST:PORT", help="Ray cluster to train on.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count memory and time on --gpus alone.")] = False,
     gpus: Annotated[int, typer.Option(help="Of --dry-run.")] = 1,
     gpu: Annotated[GpuName, typer.Option(help="Of --dry-run.")] = "h100",
@@ -56,18 +64,13 @@ def train(
     json_output: JsonFlag = False,
 ) -> int:
     """Train the world model on shards; atomic checkpoints; the same command again goes on exactly."""
-    from wmkit.train.launch import is_launched, launch
+    from wmkit.train.launch import is_launched, launch, launch_ray, launcher_of
     from wmkit.train.progress import progress_for
     from wmkit.train.run import TrainOptions, run_train
 
     if dry_run:
         return _dry_run((recipe, settings or []), preset, gpus, gpu, json_output)
-    if processes != 1 and not is_launched():
-        flags = [word for setting in settings or () for word in ("--set", setting)]
-        flags += [] if start is None else ["--start", str(start)]
-        flags += [*(["--resume"] if resume else []), *(["--json"] if json_output else [])]
-        flags += [*(["--tensorboard"] if tensorboard else []), "--sample-every", str(sample_every)]
-        return launch(["train", recipe, "--data", str(data), "--out", str(out), *flags], processes)
+    by = "local" if is_launched() else launcher_of(launcher, processes, ray_address)
     options = TrainOptions(
         recipe=recipe,
         data=data,
@@ -78,6 +81,13 @@ def train(
         tensorboard=tensorboard,
         sample_every=sample_every,
     )
+    if by == "torchrun":
+        return launch(options, processes, json_output)
+    if by == "ray":
+        with stdout_for(json_output):
+            told = launch_ray(options, processes, ray_address)
+        tell(told.json, told.lines, json_output)
+        return 0
     with stdout_for(json_output):
         summary = run_train(options, progress_for(sys.stderr))
     if summary.leads:

@@ -2,7 +2,7 @@
 
     .npy     (N, 4, 4) camera to world, OpenCV axes: what the released SANA-WM programs take as --camera
     .npz     keys as in a corpus' trajectory.npz: world_from_cam (N, 4, 4); posed, time_s, intrinsics optional, and
-             metric, one boolean: the unit is the metre. Or those of SANA-WM-Bench: c2w, intrinsics (N, 3, 3) px, fps; or
+             metric, one boolean: the unit is the metre. Or SANA-WM-Bench's: c2w, intrinsics (N, 3, 3) px, fps; or
              ViPE's pose/NAME.npz: data, inds
     .json    poses.json (frames with T_c2w), nerfstudio's transforms.json (frames with transform_matrix), ARFrame logs
              (frames with transform) or Record3D's metadata (poses and K)
