@@ -57,21 +57,21 @@ def test_every_option_reaches_the_processes(monkeypatch: pytest.MonkeyPatch) -> 
     assert command[:3] == [sys.executable, "-m", "torch.distributed.run"]
     assert command[command.index("--nproc-per-node") + 1] == "4"
     assert command[command.index("wmkit") + 1 :] == [
-        "train", "tiny-cpu-gdn", "--data", "s", "--out", "r", "--set", "steps=2", "--set", "seed=1", "--start", "before",
-        "--sample-every", "5", "--resume", "--tensorboard", "--json",
+        "train", "tiny-cpu-gdn", "--data", "s", "--out", "r", "--set", "steps=2", "--set", "seed=1",
+        "--start", "before", "--sample-every", "5", "--resume", "--tensorboard", "--json",
     ]  # fmt: skip
 
 
 def test_the_error_below_ray_s_own_is_the_one_that_counts() -> None:
-    class Failed(Exception):
+    class FailedError(Exception):
         def __init__(self, **failures: Exception) -> None:
             super().__init__("Training failed\nworker 1 was lost")
             self.worker_failures = failures
 
-    class FromTask(Exception):
+    class TaskError(Exception):
         cause = ConfigError("model.width: expected 16, got 32")
 
-    assert _cause(Failed(worker=FromTask())) is FromTask.cause
-    lost = _cause(Failed(worker=OSError("gone")))
+    assert _cause(FailedError(worker=TaskError())) is TaskError.cause
+    lost = _cause(FailedError(worker=OSError("gone")))
     assert isinstance(lost, InputError)
     assert str(lost).endswith("got: worker 1 was lost")
