@@ -17,6 +17,8 @@ from wmkit.train.run import TrainOptions, run_train
 
 # Starting Ray and its workers takes most of a minute on two idle cores.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+# Ray Train sets up Ray Data, which warns of settings of its own.
+pytestmark += [pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data")]
 
 # float32; the team adds the same gradients in another order, three steps of AdamW long.
 TOLERANCE = 1e-4

@@ -53,6 +53,7 @@ SIDE_PX, KEPT_PX, FOV_DEG, FPS, FRAMES = 320, 32, 80.0, 4.0, 33
 LEVELS = (0.8, 1.0)  # of noise that the validation loss is a mean of: where cameras matter and the answer is not given
 MOST = 0.6  # of the loss without true cameras that the loss with them may be
 GAIN_DB = 2.0  # over the first frame repeated
+SHEET_ROWS, SHEET_TIMES = 8, 5  # clips; px a px
 HELD = 1000  # first number of the clips that are judged by
 
 
@@ -168,7 +169,8 @@ def run_learn(
     progress: Progress | None = None,
     training: TrainProgress | None = None,
 ) -> Grade:
-    """Render, annotate, build, train and judge in the folder `out`; the verdict is put into `out/<run>/learn.json` too.
+    """Render, annotate, build, train and judge in the folder `out`; the verdict is put into `out/<run>/learn.json` too,
+    some of the sampled clips into learn.png.
 
     A folder that holds shards or a run of an earlier call with the same options goes on from there. Raises InputError
     or ConfigError when it holds others.
@@ -187,7 +189,9 @@ def run_learn(
     ]
     curve = {read_state(folder).step: crops.loss(load_model(folder)[0]) for folder in kept if folder.is_dir()}
     model, _ = load_model(run)
-    verdict = Grade(steps=config.steps, loss=crops.loss(model), psnr_db=crops.psnr_db(model), curve=curve)
+    made = crops.made(model)
+    verdict = Grade(steps=config.steps, loss=crops.loss(model), psnr_db=crops.psnr_db(made), curve=curve)
+    write_atomic(run / "learn.png", crops.sheet(made))
     write_atomic(run / "learn.json", json_bytes(verdict.to_json()))
     return verdict
 
@@ -195,7 +199,7 @@ def run_learn(
 def grade(model: CameraDiT, config: TrainConfig, held: Path, options: LearnOptions) -> Grade:
     """Judge a model on one batch of held-out crops; InputError or CorruptShardError when they cannot be read."""
     crops = _Held(config, held, options)
-    return Grade(steps=config.steps, loss=crops.loss(model), psnr_db=crops.psnr_db(model))
+    return Grade(steps=config.steps, loss=crops.loss(model), psnr_db=crops.psnr_db(crops.made(model)))
 
 
 class _Held:
@@ -221,15 +225,80 @@ class _Held:
         with cpu_threads(self.config.threads), torch.no_grad():
             return {name: _loss(model, self.x0, seen, self.config.seed) for name, seen in self.cameras.items()}
 
-    def psnr_db(self, model: CameraDiT) -> dict[str, float]:
-        """See `Grade`."""
+    def made(self, model: CameraDiT) -> dict[str, Tensor]:
+        """(B, T, 3, H, W) sampled by each of the cameras, and the first frame repeated."""
         codec, first = self.config.codec, self.x0[:, :1]
-        found = {"repeat": _psnr_db(self.video[:, :1].expand_as(self.video), self.video)}
+        found = {"repeat": self.video[:, :1].expand_as(self.video)}
         with cpu_threads(self.config.threads), torch.no_grad():
             for name, seen in self.cameras.items():
                 latent = sample_latents(model, first, seen, self.sampler)
-                found[name] = _psnr_db(codec.decode(codec.normalise(latent, inverse=True)), self.video)
+                found[name] = codec.decode(codec.normalise(latent, inverse=True))
         return found
+
+    def psnr_db(self, made: dict[str, Tensor]) -> dict[str, float]:
+        """See `Grade`."""
+        return {name: _psnr_db(video, self.video) for name, video in made.items()}
+
+    def sheet(self, made: dict[str, Tensor]) -> bytes:
+        """PNG of the first clips, one a row: as they are, made by their cameras, by another clip's, by a still one."""
+        import cv2
+
+        columns = []
+        for video in (self.video, made["true"], made["shuffled"], made["static"]):
+            tall = video[:SHEET_ROWS].clamp(-1, 1).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+            large = ((tall + 1) * 127.5).round().byte().numpy().repeat(SHEET_TIMES, 0).repeat(SHEET_TIMES, 1)
+            columns += [large, np.full((len(large), SHEET_TIMES, 3), 255, dtype=np.uint8)]
+        written, png = cv2.imencode(".png", cv2.cvtColor(np.concatenate(columns[:-1], axis=1), cv2.COLOR_RGB2BGR))
+        assert written
+        return png.tobytes()
+
+
+def _loss(model: CameraDiT, x0: Tensor, cameras: CameraBatch, seed: int) -> float:
+    noise = normal(seed, 0, "grade", range(len(x0)), tuple(x0.shape[1:]))
+    losses = []
+    for level in LEVELS:
+        sigma = torch.full(x0.shape[:2], level)
+        sigma[:, 0] = 0
+        here = sigma[:, :, None, None, None]
+        target = Noised(latent=(1 - here) * x0 + here * noise, sigma=sigma, velocity=noise - x0)
+        losses.append(flow_loss(model(target.latent, sigma, cameras), target).item())
+    return sum(losses) / len(losses)
+
+
+def _psnr_db(made: Tensor, true: Tensor) -> float:
+    """Mean over clips of the PSNR over their frames after the first; values within [-1, 1]."""
+    error = (made.clamp(-1, 1) - true)[:, 1:].square().mean(dim=(1, 2, 3, 4))
+    return (10 * torch.log10(4 / error)).mean().item()
+
+
+def _shards(out: Path, split: str, numbers: range, progress: Progress) -> Path:
+    """Shards of the clips of these numbers: rendered, annotated with their poses beside them."""
+    clips, shards = out / f"clips-{split}", out / f"shards-{split}"
+    if (shards / SHARDS_NAME).exists():
+        return shards
+    for number in numbers:
+        written = write_world(_clip(number), clips, out / "truth")
+        shutil.copyfile(written.poses, clips / written.poses.name)
+    config = default_config(
+        video=VideoConfig(fps=None), depth=None, pose=given_config("auto"), scale=(GivenPosesConfig(),)
+    )
+    run = RunOptions(executor=ExecutorOptions(kind="local", workers=1))
+    run_annotate([clips], out / f"corpus-{split}", config, run, progress)
+    options = BuildOptions(split=split, scale="metric", size=(KEPT_PX, KEPT_PX), workers=1)
+    build_shards(out / f"corpus-{split}", shards, options)
+    return shards
+
+
+def _clip(number: int) -> WorldClip:
+    return WorldClip(
+        name=f"wander_{number:04d}",
+        scene=PaintedRoom(),
+        path=Wander(seed=number),
+        position=(0.0, -1.6, 0.8),
+        intrinsics=Intrinsics.from_fov(FOV_DEG, SIDE_PX, SIDE_PX),
+        frames=FRAMES,
+        fps=FPS,
+    )
 
 
 def _loss(model: CameraDiT, x0: Tensor, cameras: CameraBatch, seed: int) -> float:
