@@ -43,6 +43,7 @@ __all__ = [
     "RunState",
     "Trained",
     "build_model",
+    "earlier_checkpoints",
     "find_checkpoint",
     "load_model",
     "read_config",
@@ -184,6 +185,14 @@ def find_checkpoint(path: Path) -> Path:
             f"{folder}: expected a complete checkpoint, found no {absent[0]}; train again, or name another"
         )
     return folder
+
+
+def earlier_checkpoints(run: Path) -> list[Path]:
+    """The run's other checkpoints, the newest first: what is left where the latest one is damaged."""
+    pointer = run / LATEST
+    latest = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
+    folders = sorted((run / "checkpoints").glob("step-*"), key=_step_of, reverse=True)
+    return [folder for folder in folders if folder.name != latest]
 
 
 def read_config(checkpoint: Path) -> TrainConfig:

@@ -88,15 +88,14 @@ def launch_ray(options: TrainOptions, processes: int, address: str | None) -> To
             run_config=ray.train.RunConfig(name="train", storage_path=str(options.out / "ray")),
         )
         try:
-            metrics = trainer.fit().metrics
+            told = trainer.fit().return_value  # of the first worker
         except ray.train.TrainingFailedError as error:
             raise _cause(error) from error
-    assert metrics is not None
-    return Told(json=metrics["json"], lines=metrics["lines"])
+    return Told(json=told["json"], lines=told["lines"])
 
 
-def _worker(config: dict[str, Any]) -> None:
-    """One process of the run; Ray Train has joined it with the others."""
+def _worker(config: dict[str, Any]) -> dict[str, Any]:
+    """One process of the run; Ray Train has joined it with the others. What it has to tell at the end."""
     import ray.train
 
     from wmkit.train.progress import LineProgress
@@ -105,8 +104,8 @@ def _worker(config: dict[str, Any]) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with (options.out / "ray.log").open("a", encoding="utf-8") as log:
         summary = run_train(options, LineProgress(log))
-    # Every worker has to report; Ray keeps what the first one says.
-    ray.train.report({"json": summary.to_json(), "lines": summary.lines()})
+    ray.train.report({"checkpoint": str(summary.result.checkpoint)})  # every worker has to
+    return {"json": summary.to_json(), "lines": summary.lines()}
 
 
 def _absolute(options: TrainOptions) -> TrainOptions:
@@ -123,5 +122,5 @@ def _cause(error: Exception) -> WmkitError:
             if isinstance(failure, WmkitError):
                 return failure
             failure = getattr(failure, "cause", None) or failure.__cause__
-    told = str(error).strip().splitlines()
-    return InputError(f"--launcher ray: expected every worker to end well, got: {told[-1] if told else error!r}")
+    told = (str(error).strip() or repr(error)).splitlines()[-1]
+    return InputError(f"--launcher ray: expected every worker to end well, got: {told}")

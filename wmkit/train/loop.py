@@ -26,6 +26,7 @@ from wmkit.train.checkpoint import (
     RunState,
     Trained,
     build_model,
+    earlier_checkpoints,
     find_checkpoint,
     read_config,
     read_state,
@@ -94,7 +95,7 @@ def train(
         trained = _untrained(config, None if goes_on else start, team)
         model, mean = trained.model, trained.mean
         teacher = _teacher(config, start, team)
-        done = _begin(out, config, data, trained) if goes_on else 0
+        done = _begin(out, config, data, trained, watch.progress.note) if goes_on else 0
         log = MetricsLog(out / "metrics.jsonl", done) if team.leads else None
         losses: list[float] = []
         checkpoint = find_checkpoint(out) if done else out
@@ -222,9 +223,21 @@ def _optimizer(model: CameraDiT, config: OptimizerConfig) -> torch.optim.AdamW:
     )
 
 
-def _begin(out: Path, config: TrainConfig, data: DataFacts, trained: Trained) -> int:
-    """Load the latest checkpoint after checking that it is this run's; how many steps it has done."""
-    folder = find_checkpoint(out)
+def _begin(out: Path, config: TrainConfig, data: DataFacts, trained: Trained, note: Callable[[str], None]) -> int:
+    """Load the latest checkpoint that is whole; how many steps it has done. InputError where none is."""
+    try:
+        return _load(find_checkpoint(out), config, data, trained)
+    except InputError as error:
+        for folder in earlier_checkpoints(out):
+            with contextlib.suppress(InputError):
+                done = _load(find_checkpoint(folder), config, data, trained)
+                note(f"{error}; going on from {folder.name}")
+                return done
+        raise
+
+
+def _load(folder: Path, config: TrainConfig, data: DataFacts, trained: Trained) -> int:
+    """Put a checkpoint into place after checking that it is this run's; how many steps it has done."""
     difference = config.differs_from(read_config(folder).to_json())
     if difference is not None:
         key, stored, asked = difference
