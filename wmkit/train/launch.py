@@ -91,6 +91,7 @@ def launch_ray(options: TrainOptions, processes: int, address: str | None) -> To
             told = trainer.fit().return_value  # of the first worker
         except ray.train.TrainingFailedError as error:
             raise _cause(error) from error
+    assert told is not None
     return Told(json=told["json"], lines=told["lines"])
 
 

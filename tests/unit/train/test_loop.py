@@ -65,9 +65,12 @@ def test_a_torn_checkpoint_is_left_for_the_one_before(name: str, tmp_path: Path)
     torn = before.checkpoint / name
     torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
     told: list[str] = []
-    progress = SilentProgress()
-    progress.note = told.append
-    again = train(small_config("steps=6"), batch_of, FACTS, tmp_path / "torn", watch=Watch(progress=progress))
+
+    class Heard(SilentProgress):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    again = train(small_config("steps=6"), batch_of, FACTS, tmp_path / "torn", watch=Watch(progress=Heard()))
     assert (again.resumed, again.steps) == (2, 6)
     assert contents(again.checkpoint) == contents(whole.checkpoint)
     assert len(told) == 1
