@@ -1,8 +1,8 @@
 """`make learn`: does a model trained through the whole line use its cameras? Prints the table; exit 1 if it does not.
 
 `python benchmarks/learn.py [--out DIR] [--set KEY=VALUE]...`. Some ten minutes on two idle cores; a second call with
-the same DIR goes on where the first one stopped. `--ablate` also trains without each camera branch and by the
-token-wise rule, on the same shards: reported, not judged.
+the same DIR goes on where the first one stopped. `--ablate` also trains with each camera branch alone (both are the
+default), with none, and by the token-wise rule, on the same shards: reported, not judged.
 """
 
 import argparse
@@ -16,8 +16,10 @@ from wmkit.errors import WmkitError
 from wmkit.train.progress import progress_for as training_progress_for
 
 ABLATIONS = {
-    "no_ucpe": ("model.camera_attention=null",),
-    "no_plucker": ("model.camera_map=null",),
+    "no_cameras": ("model.camera_attention=null", "model.camera_map=null"),
+    "plucker": ("model.camera_attention=null",),
+    "ucpe": ("model.camera_map=null",),
+    "prope": ('model.camera_attention={"kind": "prope"}', "model.camera_map=null"),
     "token_gdn": ("model.mixer=token-gdn",),
 }
 

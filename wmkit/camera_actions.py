@@ -6,16 +6,29 @@ those of `camera_paths`: metres, x right, y down, z forward.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from types import MappingProxyType
 
 import numpy as np
 
+from wmkit.camera import Array, invert_rigid
 from wmkit.camera_paths import SampledPath, axis_turn
 from wmkit.errors import InputError
 
-__all__ = ["ACTION_MAPS", "ActionConfig", "action_map", "action_path"]
+__all__ = [
+    "ACTION_MAPS",
+    "KEYS",
+    "ActionConfig",
+    "action_keys",
+    "action_map",
+    "action_path",
+    "actions_of",
+    "implied_keys",
+]
 
+KEYS = "wasdijkl"
 FORWARD, RIGHT, YAW, PITCH = range(4)  # velocity components: forward, strafe right, yaw right, pitch up
 MOVE_AND_TURN = (("w", "s", FORWARD), ("i", "k", PITCH))
 VERBS = {FORWARD: "move forward/back", RIGHT: "strafe right/left", YAW: "yaw right/left", PITCH: "pitch up/down"}
@@ -59,6 +72,7 @@ class ActionConfig:
         return f"{keys}{coupled}; {self.step_m * self.fps:g} m/s, {self.turn_deg * self.fps:g} deg/s, {eased}"
 
 
+IMPLIED, STILL = 0.25, 1e-6  # of the fastest; trajectory units or radians a frame, below which nothing moves
 STRAFE_BY_AD = (*MOVE_AND_TURN, ("d", "a", RIGHT), ("l", "j", YAW))
 
 ACTION_MAPS: MappingProxyType[str, ActionConfig] = MappingProxyType(
@@ -103,7 +117,7 @@ def action_path(actions: str, config: ActionConfig | None = None) -> SampledPath
     heading, pitch = 0.0, 0.0
     limit = np.radians(config.pitch_limit_deg)
     poses = [np.eye(4)]
-    for keys in _parse_actions(actions):
+    for keys in action_keys(actions):
         target = config.velocity(keys)
         tau_s = np.where(np.abs(target) > 0, config.press_s, config.coast_s)
         gain = np.where(tau_s > 0, 1 - np.exp(-1 / config.fps / np.maximum(tau_s, 1e-9)), 1.0)
@@ -120,15 +134,46 @@ def action_path(actions: str, config: ActionConfig | None = None) -> SampledPath
     return SampledPath(world_from_cam=np.stack(poses), time_s=np.arange(len(poses)) / config.fps)
 
 
-def _parse_actions(actions: str) -> list[frozenset[str]]:
+def action_keys(actions: str) -> tuple[frozenset[str], ...]:
+    """Keys held in each frame of an action string; InputError that names the bad segment."""
     segments = "".join(actions.replace("，", ",").split()).lower()
     held: list[frozenset[str]] = []
     for segment in segments.split(","):
-        match = re.fullmatch(r"(none|[wasdijkl]+)-([0-9]{1,6})", segment)
+        match = re.fullmatch(rf"(none|[{KEYS}]+)-([0-9]{{1,6}})", segment)
         if match is None or int(match[2]) == 0:
             raise InputError(
-                f"action {segment!r}: expected keys from w a s d i j k l (or 'none'), a dash and a positive number of "
+                f"action {segment!r}: expected keys from {' '.join(KEYS)} (or 'none'), a dash and a positive number of "
                 "frames, such as 'w-40' or 'dw-20'"
             )
         held += [frozenset(() if match[1] == "none" else match[1])] * int(match[2])
-    return held
+    return tuple(held)
+
+
+def actions_of(keys: Iterable[frozenset[str]]) -> str:
+    """The action string of the keys held in each frame: the inverse of `action_keys`; "" of none at all."""
+    runs = [(held, len(list(run))) for held, run in groupby(keys)]
+    return ",".join(f"{''.join(sorted(held, key=KEYS.index)) or 'none'}-{frames}" for held, frames in runs)
+
+
+def implied_keys(world_from_cam: Array, config: ActionConfig | None = None) -> tuple[frozenset[str], ...]:
+    """Keys whose motion takes each of N cameras (N, 4, 4) to the next: N - 1 sets.
+
+    A key is down where its component, in the camera's own axes, is at least a quarter of the path's fastest step
+    (forward, strafe) or turn (yaw, pitch). Roll and rise have no key. A camera that stands still presses none.
+    """
+    config = config or ActionConfig()
+    relative = invert_rigid(world_from_cam[:-1]) @ world_from_cam[1:]
+    ahead = relative[:, :3, 2]
+    velocity = np.zeros((len(relative), 4))
+    velocity[:, FORWARD], velocity[:, RIGHT] = relative[:, 2, 3], relative[:, 0, 3]
+    velocity[:, YAW] = np.arctan2(ahead[:, 0], ahead[:, 2])
+    velocity[:, PITCH] = np.arcsin(np.clip(-ahead[:, 1], -1, 1))
+    pressed: list[set[str]] = [set() for _ in relative]
+    for group in ((FORWARD, RIGHT), (YAW, PITCH)):
+        least = max(IMPLIED * float(np.abs(velocity[:, group]).max(initial=0.0)), STILL)
+        for plus, minus, component in config.pairs:
+            if component in group:
+                for frame, speed in enumerate(velocity[:, component]):
+                    if abs(speed) >= least:
+                        pressed[frame].add(plus if speed > 0 else minus)
+    return tuple(frozenset(keys) for keys in pressed)

@@ -194,3 +194,17 @@ def test_a_metric_recipe_refuses_data_up_to_scale(
     assert code == 2
     assert "expected samples in metres, got 2 of 2 up to scale" in err.splitlines()[-1]
     assert not out.exists()
+
+
+def test_keys_are_drawn_on_a_copy(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, drawn = tmp_path / "plain.mp4", tmp_path / "drawn.mp4"
+    first, _ = sampled(capsys, run, plain)
+    second, _ = sampled(capsys, run, drawn, "--keys-overlay")
+    assert first == second, "what is drawn on a copy is no part of the sample"
+    assert plain.read_bytes() == drawn.read_bytes()
+    assert not (tmp_path / "plain.keys.mp4").exists()
+    copy = frames_of(tmp_path / "drawn.keys.mp4")
+    assert copy.shape == (13, 24, 32, 3)
+    changed = np.abs(copy.astype(int) - frames_of(plain)).max(axis=(0, 3))
+    assert changed[14:].max() > 40
+    assert changed[:8].max() < 40, "the upper third has no keys; the copy is encoded again"

@@ -105,6 +105,22 @@ def test_too_many_processes_are_one_line(shards: Path, tmp_path: Path, capfd: py
     assert "data.batch_size: expected at least 3" in capfd.readouterr().err
 
 
+def test_a_run_shows_itself(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tensorboard", reason="needs the extra wmkit[tensorboard]")
+    out = tmp_path / "run"
+    flags = ["--tensorboard", "--sample-every", 2]
+    code, _, err = call(capsys, "train", "--data", shards, "--out", out, *SETTINGS, "--set", "steps=2", *flags)
+    assert code == 0
+    last = err.splitlines()[-1]
+    for word in ("loss", "steps/s", "tokens/s", "GFLOP/s", "waiting for data", "GiB"):
+        assert word in last
+    assert [path.name for path in (out / "samples").iterdir()] == ["step-000002.mp4"]
+    assert len(list((out / "events").iterdir())) == 1
+    code, _, err = call(capsys, "train", "--data", shards, "--out", out, *SETTINGS, "--sample-every", -1)
+    assert code == 2
+    assert "--sample-every: expected a number of steps" in err
+
+
 def test_skipped_samples_are_told(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(
         capsys, "train", "--data", shards, "--out", tmp_path / "run", *SETTINGS, "--set", "data.frames=25"

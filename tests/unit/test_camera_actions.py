@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wmkit.camera_actions import ACTION_MAPS, ActionConfig, action_map, action_path
+from wmkit.camera_actions import (
+    ACTION_MAPS,
+    ActionConfig,
+    action_keys,
+    action_map,
+    action_path,
+    actions_of,
+    implied_keys,
+)
 from wmkit.errors import InputError
 
 ROUNDING = 1e-12  # a few float64 operations on numbers of order one
@@ -115,3 +123,24 @@ def test_a_mapping_says_what_it_means():
     assert "l/j yaw" in ACTION_MAPS["sana-v1"].describe()
     with pytest.raises(InputError, match="sana-v1"):
         action_map("sana-v3")
+
+
+@given(st.lists(st.sets(st.sampled_from("wasdijkl")), min_size=1, max_size=12))
+def test_keys_and_strings_are_each_other(held):
+    keys = tuple(frozenset(each) for each in held)
+    assert action_keys(actions_of(keys)) == keys
+
+
+def test_a_path_implies_the_keys_that_made_it():
+    """At once and one at a time; the released mapping eases, so that a key's motion outlasts it."""
+    keys = action_keys("w-3,d-2,j-2,none-2,i-3,s-2,wd-3")
+    implied = implied_keys(action_path(actions_of(keys), action_map("sana-v1")).world_from_cam, action_map("sana-v1"))
+    assert implied == keys
+
+
+def test_what_no_key_does_implies_none():
+    still = np.tile(np.eye(4), (4, 1, 1))
+    assert implied_keys(still) == (frozenset(),) * 3
+    slow = action_path("w-4").world_from_cam.copy()
+    slow[2:, 2, 3] -= 0.8 * 0.025  # the second step is a fifth of the others
+    assert implied_keys(slow) == tuple(map(frozenset, ("w", "", "w", "w")))

@@ -60,14 +60,16 @@ class LineProgress:
         self._resumed = 0
         self._start_s = 0.0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._tell, name="wmkit-progress", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def note(self, text: str) -> None:
         """One line."""
         print(text, file=self._stream, flush=True)
 
     def start(self, total: int, done: Mapping[Status, int]) -> None:
-        """Starts the clock and the thread."""
+        """Starts the clock and the thread, after a `stop` anew."""
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._tell, name="wmkit-progress", daemon=True)
         self._total, self._counts, self._resumed = total, Counter(done), sum(done.values())
         self._start_s = monotonic_s()
         self._thread.start()
@@ -79,7 +81,8 @@ class LineProgress:
     def stop(self) -> None:
         """Ends the thread and tells a last time."""
         self._ended.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         self.note(self._line())
 
     def _tell(self) -> None:

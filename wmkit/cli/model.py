@@ -8,7 +8,8 @@ import typer
 
 from wmkit.cli.shared import JsonFlag, stdout_for, tell
 
-__all__ = ["ActionMapName", "ConventionName", "GpuName", "LayoutName", "PresetName", "SamplerName", "VaeName", "verbs"]
+__all__ = ["ActionMapName", "ConventionName", "GpuName", "LauncherName", "LayoutName", "PresetName", "SamplerName",
+           "VaeName", "verbs"]  # fmt: skip
 
 RecipeName = Literal[
     "tiny-cpu",
@@ -39,6 +40,7 @@ VaeName = Literal["ltx2", "wan", "dc-ae"]
 ConventionName = Literal["as-format", "opencv-c2w", "opencv-w2c", "opengl-c2w", "opengl-w2c"]
 ActionMapName = Literal["sana-v2", "sana-v1", "sglang"]
 SamplerName = Literal["euler", "chunk", "stream"]
+LauncherName = Literal["local", "torchrun", "ray"]
 PresetName = Literal["sana-wm-2.6b", "sana-wm-650m", "sana-wm-66m", "tiny"]
 
 verbs = typer.Typer()
@@ -61,7 +63,18 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Insist that there is a run to go on with.")] = False,
     workers: Annotated[int, typer.Option(help="Processes that make batches. [default: a thread]")] = 0,
-    processes: Annotated[int, typer.Option(help="On this machine; under torchrun it says how many.")] = 1,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write event files into OUT/events.")] = False,
+    sample_every: Annotated[
+        int,
+        typer.Option(metavar="STEPS", help="Videos of some training clips, into OUT/samples. [default: never]"),
+    ] = 0,
+    processes: Annotated[int, typer.Option(help="In all; under torchrun it says how many.")] = 1,
+    launcher: Annotated[
+        LauncherName | None, typer.Option(help="What starts them. [default: torchrun, with --ray-address ray]")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="auto|local|HOST:PORT", help="Ray cluster to train on.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count memory and time on --gpus alone.")] = False,
     gpus: Annotated[int, typer.Option(help="Of --dry-run.")] = 1,
     gpu: Annotated[GpuName, typer.Option(help="Of --dry-run.")] = "h100",
@@ -69,19 +82,13 @@ def train(
     json_output: JsonFlag = False,
 ) -> int:
     """Train the world model on shards; atomic checkpoints; the same command again goes on exactly."""
-    from wmkit.train.launch import is_launched, launch
+    from wmkit.train.launch import is_launched, launch, launch_ray, launcher_of
     from wmkit.train.progress import progress_for
     from wmkit.train.run import TrainOptions, run_train
 
     if dry_run:
         return _dry_run((recipe, settings or []), preset, gpus, gpu, json_output)
-    if processes != 1 and not is_launched():
-        flags = [word for setting in settings or () for word in ("--set", setting)]
-        flags += [] if start is None else ["--start", str(start)]
-        flags += [] if teacher is None else ["--teacher", str(teacher)]
-        flags += [*(["--resume"] if resume else []), *(["--json"] if json_output else [])]
-        flags += ["--workers", str(workers)]
-        return launch(["train", recipe, "--data", data, "--out", str(out), *flags], processes)
+    by = "local" if is_launched() else launcher_of(launcher, processes, ray_address)
     options = TrainOptions(
         recipe=recipe,
         data=data,
@@ -91,11 +98,17 @@ def train(
         teacher=teacher,
         resume=resume,
         workers=workers,
+        tensorboard=tensorboard,
+        sample_every=sample_every,
     )
+    if by == "torchrun":
+        return launch(options, processes, json_output)
     with stdout_for(json_output):
-        summary = run_train(options, progress_for(sys.stderr))
-    if summary.leads:
-        tell(summary.to_json(), summary.lines(), json_output)
+        told = (
+            launch_ray(options, processes, ray_address) if by == "ray" else run_train(options, progress_for(sys.stderr))
+        )
+    if told.leads:
+        tell(told.to_json(), told.lines(), json_output)
     return 0
 
 
@@ -133,6 +146,9 @@ def sample(
     refiner: Annotated[
         str, typer.Option(metavar="PATH|none", help="Second stage: a folder of diffusers' SanaWMLTX2Refiner.")
     ] = "none",
+    keys_overlay: Annotated[
+        bool, typer.Option("--keys-overlay", help="Also a copy, X.keys.mp4, with the pressed keys drawn.")
+    ] = False,
     repeat: Annotated[
         Path | None, typer.Option(metavar="SIDECAR", help="Make a sample again as its .json says, into --out.")
     ] = None,
@@ -166,6 +182,7 @@ def sample(
         steps=steps,
         seed=seed,
         refiner=None if refiner == "none" else Path(refiner),
+        keys_overlay=keys_overlay,
     )
     with stdout_for(json_output):
         summary = run_sample(options, progress.note, progress)

@@ -1,5 +1,6 @@
-"""`wmkit trajectory`: a camera path looked at before it is sampled."""
+"""`wmkit trajectory`: a camera path looked at before it is sampled, or typed."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -41,3 +42,30 @@ def preview(
             write_recording(path, rrd)
     facts = path_facts(path, motion)
     tell(facts.to_json(), [*facts.lines(), f"picture: {out}"], json_output)
+
+
+@verbs.command()
+def record(
+    out: Annotated[Path, typer.Option(help="Cameras to write, .npz.")] = Path("recorded.npz"),
+    action_map: Annotated[ActionMapName, typer.Option(help="What the keys mean.")] = "sana-v2",
+    frames: Annotated[int, typer.Option(help="Frames that a press lasts.")] = 4,
+    json_output: JsonFlag = False,
+) -> None:
+    """A path typed in this terminal, key by key."""
+    from wmkit import camera_actions
+    from wmkit.sample.record import HELP, record_actions, write_recorded
+
+    config = camera_actions.action_map(action_map)
+    sys.stderr.write(f"{HELP}\n{config.describe()}\n")
+
+    def told(actions: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{actions}")  # the line is wiped: undoing makes it shorter
+        sys.stderr.flush()
+
+    try:
+        actions = record_actions(sys.stdin.fileno(), frames, told)
+    finally:
+        sys.stderr.write("\n")
+    poses = write_recorded(actions, out, config)
+    facts = {"actions": actions, "action_map": action_map, "poses": poses, "out": str(out)}
+    tell(facts, [f"{actions} ({action_map}, {poses} poses)", f"cameras: {out}"], json_output)

@@ -1,8 +1,9 @@
 """`read_trajectory`: the cameras of any file wmkit knows, told apart by extension and, where it must, by content.
 
     .npy     (N, 4, 4) camera to world, OpenCV axes: what the released SANA-WM programs take as --camera
-    .npz     keys as in a corpus' trajectory.npz: world_from_cam (N, 4, 4); posed, time_s, intrinsics optional. Or those
-             of SANA-WM-Bench: c2w, intrinsics (N, 3, 3) px, fps; or ViPE's pose/NAME.npz: data, inds
+    .npz     keys as in a corpus' trajectory.npz: world_from_cam (N, 4, 4); posed, time_s, intrinsics optional, and
+             metric, one boolean: the unit is the metre. Or SANA-WM-Bench's: c2w, intrinsics (N, 3, 3) px, fps; or
+             ViPE's pose/NAME.npz: data, inds
     .json    poses.json (frames with T_c2w), nerfstudio's transforms.json (frames with transform_matrix), ARFrame logs
              (frames with transform) or Record3D's metadata (poses and K)
     .txt     TUM (8 numbers a line), KITTI (12) or RealEstate10K (19)
@@ -122,7 +123,18 @@ def _track_of_arrays(path: Path, arrays: dict[str, NDArray]) -> CameraTrack:
             world_from_cam=rigid_matrices(nearest_rotation(poses[:, :3, :3]), poses[:, :3, 3]),
             time_s=_numeric(arrays, "time_s", ()) if "time_s" in arrays else None,
             intrinsics_px=_numeric(arrays, "intrinsics", (4,)) if "intrinsics" in arrays else None,
+            metric=_says_metres(arrays),
         )
+
+
+def _says_metres(arrays: dict[str, NDArray]) -> bool | None:
+    """Whether the unit is the metre; None where the file does not say."""
+    metric = arrays.get("metric")
+    if metric is None:
+        return None
+    if metric.dtype != np.bool_ or metric.size != 1:
+        raise InputError(f"expected metric to be one boolean, got {metric.dtype} of shape {metric.shape}")
+    return bool(metric.item())
 
 
 def _array(path: Path) -> NDArray:

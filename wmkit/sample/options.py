@@ -14,6 +14,7 @@ DEFAULT_TRAJECTORY = "w-10,dw-6"  # 17 poses: what tiny-cpu is trained on
 SAMPLERS = ("euler", "chunk", "stream")
 SamplerName = Literal["euler", "chunk", "stream"]
 PATHS = ("checkpoint", "image", "intrinsics", "refiner")
+UNRECORDED = frozenset({"out", "keys_overlay"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class SampleOptions:
     sampler       None: as the model was trained, euler or chunk.
     steps         Euler steps; of each chunk where there are chunks.
     refiner       folder of a second stage, see `wmkit.sample.refine`; None: there is none.
+    keys_overlay  write X.keys.mp4 too, with the keys drawn that are held: no part of what the sample is.
     """
 
     checkpoint: Path = Path("run")
@@ -51,6 +53,7 @@ class SampleOptions:
     steps: int = 20
     seed: int = 0
     refiner: Path | None = None
+    keys_overlay: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -69,14 +72,15 @@ class SampleOptions:
             raise InputError("--refiner: expected --sampler euler or chunk, got stream; its chunks are shown unrefined")
 
     def to_record(self) -> dict[str, Any]:
-        """Plain JSON values of everything but `out`."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "out"}
+        """Plain JSON values of everything that decides the video's bytes."""
+        names = [field.name for field in dataclasses.fields(self) if field.name not in UNRECORDED]
+        plain = {name: getattr(self, name) for name in names}
         return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
     @classmethod
     def from_record(cls, plain: Mapping[str, Any], out: Path) -> "SampleOptions":
         """The options that `to_record` gave, for another `out`; InputError when they are none."""
-        known = {field.name for field in dataclasses.fields(cls)} - {"out"}
+        known = {field.name for field in dataclasses.fields(cls)} - UNRECORDED
         if set(plain) != known:
             odd = sorted(set(plain) ^ known)[0]
             raise InputError(

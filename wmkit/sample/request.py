@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from wmkit.camera import Array, Intrinsics, ScaleKind, invert_rigid
-from wmkit.camera_actions import action_map, action_path
+from wmkit.camera_actions import action_keys, action_map, action_path, implied_keys
 from wmkit.camera_templates import TEMPLATES, template_path
 from wmkit.errors import InputError
 from wmkit.formats.any import read_trajectory
@@ -35,6 +35,7 @@ class AskedPath:
     source          file name, template or action string, as given.
     meaning         how it was read: what the keys do, or which convention; in words.
     sha256          of the file or string; None for a folder.
+    keys            held from each frame to the next: those of an action string, else those that the path implies.
     """
 
     world_from_cam: Array
@@ -45,6 +46,7 @@ class AskedPath:
     source: str
     meaning: str
     sha256: str | None
+    keys: tuple[frozenset[str], ...]
 
     @property
     def held(self) -> int:
@@ -57,7 +59,8 @@ class AskedPath:
         if frames < count:
             kept = min(frames, self.poses)
             cut = self.cut + self.poses - kept
-            return replace(self, world_from_cam=self.world_from_cam[:frames], poses=kept, cut=cut)
+            keys = self.keys[: frames - 1]
+            return replace(self, world_from_cam=self.world_from_cam[:frames], poses=kept, cut=cut, keys=keys)
         held = np.repeat(self.world_from_cam[-1:], frames - count, axis=0)
         return replace(self, world_from_cam=np.concatenate([self.world_from_cam, held]))
 
@@ -91,6 +94,7 @@ def asked_path(
                 source=text,
                 meaning=f"poses as {_told_convention(path, convention)}",
                 sha256=hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
+                keys=implied_keys(track.world_from_cam, config),
             )
         )
     if convention != "as-format":
@@ -111,6 +115,7 @@ def asked_path(
             source=text,
             meaning="template" if template else f"actions {keys}: {config.describe()}",
             sha256=hashlib.sha256(text.encode()).hexdigest(),
+            keys=implied_keys(rolled.world_from_cam, config) if template else action_keys(text),
         )
     )
 

@@ -5,6 +5,7 @@
     X.trajectory.npz   world_from_cam (N, 4, 4) f8 (the world is the first camera), time_s (N,) f8, posed (N,) bool,
                        intrinsics (N, 4) f8 fx fy cx cy in px of X.mp4: keys as in a corpus
     X.json             everything to repeat it (`--repeat X.json`), and the unit of the translations
+    X.keys.mp4         with --keys-overlay: a copy in which the pressed keys are drawn
 
 The same inputs give the same bytes on one machine.
 """
@@ -30,6 +31,7 @@ from wmkit.model.rays import CameraBatch
 from wmkit.model.sampler import Prompt, SamplerConfig
 from wmkit.sample.generate import Generation, generate
 from wmkit.sample.inputs import Inputs
+from wmkit.sample.keys_video import write_keys_video
 from wmkit.sample.options import SampleOptions, SamplerName
 from wmkit.sample.picture import Picture, read_picture
 from wmkit.sample.refine import load_refiner, refiner_record
@@ -48,13 +50,14 @@ BUNDLED = "bundled picture"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SampleSummary:
-    """What was made: `record` is X.json's content."""
+    """What was made: `record` is X.json's content, `keys` the copy with the keys drawn, where one was asked for."""
 
     record: dict[str, object]
     video: Path
     trajectory: Path
     sidecar: Path
     seconds: float
+    keys: Path | None = None
 
     def to_json(self) -> dict[str, object]:
         """Plain JSON values; the keys are frozen by a test."""
@@ -62,13 +65,16 @@ class SampleSummary:
             "video": str(self.video),
             "trajectory": str(self.trajectory),
             "sidecar": str(self.sidecar),
+            "keys": None if self.keys is None else str(self.keys),
             "record": self.record,
             "seconds": self.seconds,
         }
 
     def lines(self) -> list[str]:
         """For people; the last line names the video."""
+        drawn = [] if self.keys is None else [f"with its keys: {self.keys}"]
         return [
+            *drawn,
             f"{self.seconds:.0f} s; cameras: {self.trajectory}, how it was made: {self.sidecar}",
             f"video: {self.video}",
         ]
@@ -97,12 +103,16 @@ def run_sample(
     video = {"sha256": sha256_of(options.out), "fps": path.fps, "width": width, "height": height}
     record = {**record, "video": video}
     trajectory, sidecar = _write_beside(options.out, path, inputs.rows, record, asked.dropped)
+    keys = options.out.with_suffix(".keys.mp4") if options.keys_overlay else None
+    if keys is not None:
+        write_keys_video(options.out, keys, path.keys, path.fps)
     return SampleSummary(
         record=record,
         video=options.out,
         trajectory=trajectory,
         sidecar=sidecar,
         seconds=monotonic_s() - start_s,
+        keys=keys,
     )
 
 

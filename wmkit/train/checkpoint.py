@@ -11,6 +11,7 @@
 The same step of equal runs has the same bytes: neither time nor host is in them.
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -42,6 +43,7 @@ __all__ = [
     "RunState",
     "Trained",
     "build_model",
+    "earlier_checkpoints",
     "find_checkpoint",
     "load_model",
     "read_config",
@@ -99,6 +101,10 @@ class Trained:
     optimizer: torch.optim.Optimizer
     mean: RunningMean | None = None
     critic: "Trained | None" = None
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Meanwhile the model has the running mean of its weights, where there is one."""
+        return contextlib.nullcontext() if self.mean is None else self.mean.in_place_of(self.model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +189,14 @@ def find_checkpoint(path: Path) -> Path:
             f"{folder}: expected a complete checkpoint, found no {absent[0]}; train again, or name another"
         )
     return folder
+
+
+def earlier_checkpoints(run: Path) -> list[Path]:
+    """The run's other checkpoints, the newest first: what is left where the latest one is damaged."""
+    pointer = run / LATEST
+    latest = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
+    folders = sorted((run / "checkpoints").glob("step-*"), key=_step_of, reverse=True)
+    return [folder for folder in folders if folder.name != latest]
 
 
 def read_config(checkpoint: Path) -> TrainConfig:

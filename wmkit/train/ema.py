@@ -1,6 +1,7 @@
 """A running mean of weights: less noisy than the last ones, and what samples are made with where a run keeps one."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -27,3 +28,19 @@ class RunningMean:
         """Go on from these; the names are the model's."""
         for name, mean in self.tensors.items():
             mean.copy_(sharded_as(mean, tensors[name]))
+
+    @contextlib.contextmanager
+    def in_place_of(self, model: nn.Module) -> Iterator[None]:
+        """Meanwhile the model's parameters are their mean; afterwards what they were, bit for bit."""
+        own = [parameter.detach().clone() for parameter in model.parameters()]
+        try:
+            _put(model, self.tensors.values())
+            yield
+        finally:
+            _put(model, own)
+
+
+@torch.no_grad()
+def _put(model: nn.Module, values: Iterable[Tensor]) -> None:
+    for parameter, value in zip(model.parameters(), values, strict=True):
+        parameter.copy_(value)

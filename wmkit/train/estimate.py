@@ -16,7 +16,7 @@ from wmkit.model.work import Grid, count_kept, count_work
 from wmkit.train.config import ParallelConfig, TrainConfig
 from wmkit.train.parallel import share
 
-__all__ = ["GPUS", "Gpu", "StepEstimate", "estimate_preset", "estimate_recipe"]
+__all__ = ["GPUS", "Gpu", "StepEstimate", "estimate_preset", "estimate_recipe", "recipe_grid"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,14 +124,18 @@ class StepEstimate:
 
 def estimate_recipe(config: TrainConfig, gpus: int, gpu: str = "h100") -> StepEstimate:
     """A recipe on clips of its own size; ConfigError for an unknown GPU, and where the run would refuse that many."""
+    return _estimate(config, config.model, recipe_grid(config), gpus, gpu)
+
+
+def recipe_grid(config: TrainConfig) -> Grid:
+    """Latent frames, rows, columns and text tokens of one of a run's clips."""
     data = config.data
-    grid = Grid(
+    return Grid(
         frames=1 + (data.frames - 1) // config.model.latent_stride,
         rows=data.height // config.model.latent_downscale,
         columns=data.width // config.model.latent_downscale,
         text_tokens=0 if config.model.text is None else config.model.text.tokens,
     )
-    return _estimate(config, config.model, grid, gpus, gpu)
 
 
 def estimate_preset(name: str, config: TrainConfig, gpus: int, gpu: str = "h100") -> StepEstimate:

@@ -28,6 +28,7 @@ from wmkit.train.checkpoint import (
     RunState,
     Trained,
     build_model,
+    earlier_checkpoints,
     find_checkpoint,
     read_config,
     read_state,
@@ -41,10 +42,11 @@ from wmkit.train.dmd import critic_loss, dmd_loss, roll_out, student_turn
 from wmkit.train.ema import RunningMean
 from wmkit.train.metrics_log import MetricsLog, StepMetrics
 from wmkit.train.objective import flow_loss, noised
+from wmkit.train.pace import peak_memory_gib, step_work
 from wmkit.train.parallel import ALONE, Team, spread, whole
-from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.refine import refine_loss
 from wmkit.train.threads import cpu_threads
+from wmkit.train.watch import Watch
 
 __all__ = ["Start", "TrainResult", "train"]
 
@@ -55,6 +57,9 @@ class Start:
 
     weights: Mapping[str, Tensor]
     teacher: Mapping[str, Tensor] | None = None
+
+
+QUIET = Watch()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +90,7 @@ def train(
     *,
     start: Start | None = None,
     resume: bool = False,
-    progress: TrainProgress | None = None,
+    watch: Watch = QUIET,
     team: Team = ALONE,
 ) -> TrainResult:
     """Train to `config.steps` in the run folder `out`; `batches(step)` gives the batch of a step counted from 0.
@@ -96,7 +101,6 @@ def train(
     be written; ConfigError when the run on disk has another config or data, `start` is another model's or lacks what
     the stage learns from, the loss is not finite, or the batch is too small for the team.
     """
-    progress = progress or SilentProgress()
     start_s = monotonic_s()
     _make_folder(out)
     with _alone(out) if team.leads else contextlib.nullcontext(), cpu_threads(config.threads):
@@ -104,30 +108,29 @@ def train(
         teacher = _teacher(config, start, team)
         trained = _untrained(config, None if goes_on else start, teacher, team)
         model, mean = trained.model, trained.mean
-        done = _begin(out, config, data, trained) if goes_on else 0
+        done = _begin(out, config, data, trained, watch.progress.note) if goes_on else 0
         log = MetricsLog(out / "metrics.jsonl", done) if team.leads else None
         losses: list[float] = []
         checkpoint = find_checkpoint(out) if done else out
         model.train()
-        progress.start(config.steps, done)
+        watch.progress.start(config.steps, done, step_work(config, team.device, team.size))
         try:
-            for step, batch in _ahead(batches, range(done, config.steps)):
+            for step, batch, wait_s in _ahead(batches, range(done, config.steps)):
                 row = _step(step, batch, trained, config, team, teacher)
+                row = dataclasses.replace(row, wait_s=wait_s, peak_gib=peak_memory_gib(team.device))
                 if mean is not None:
                     mean.add(model, config.optimizer.ema_decay_at(step))
                 if log is not None:
                     log.add(row)
                 losses.append(row.loss)
                 if row.step % config.save_every == 0 or row.step == config.steps:
-                    if log is not None:
-                        log.sync()
-                    state = RunState(step=row.step, data=data)
-                    checkpoint = save_checkpoint(out, trained, config, state, team)
-                progress.advance(row.step, row.loss)
+                    checkpoint = _saved(out, trained, config, RunState(step=row.step, data=data), team, log)
+                watch.progress.advance(row.step, row)
+                watch.show(row.step, trained)
         finally:
             if log is not None:
                 log.close()
-            progress.stop()
+            watch.progress.stop()
     tenth = math.ceil(len(losses) / 10)
     return TrainResult(
         steps=max(config.steps, done),
@@ -138,6 +141,15 @@ def train(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         checkpoint=checkpoint,
     )
+
+
+def _saved(
+    out: Path, trained: Trained, config: TrainConfig, state: RunState, team: Team, log: MetricsLog | None
+) -> Path:
+    """The checkpoint's folder; the steps before it are on disk first."""
+    if log is not None:
+        log.sync()
+    return save_checkpoint(out, trained, config, state, team)
 
 
 def _untrained(config: TrainConfig, start: Start | None, teacher: CameraDiT | None, team: Team) -> Trained:
@@ -171,16 +183,20 @@ def _teacher(config: TrainConfig, start: Start | None, team: Team) -> CameraDiT 
     return teacher.to(team.device).eval().requires_grad_(False)
 
 
-def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[int, ClipBatch]]:
-    """Each step with its batch, the next one being made on another thread; nothing depends on which is done first."""
+def _ahead(batches: Callable[[int], ClipBatch], steps: range) -> Iterator[tuple[int, ClipBatch, float]]:
+    """Each step with its batch and the seconds it had to be waited for, the next one being made on another thread;
+    nothing depends on which is done first.
+    """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wmkit-batch") as worker:
         following = worker.submit(batches, steps[0]) if steps else None
         for step in steps:
             assert following is not None
+            begun_s = monotonic_s()
             batch = following.result()
+            wait_s = monotonic_s() - begun_s
             if step + 1 in steps:
                 following = worker.submit(batches, step + 1)
-            yield step, batch
+            yield step, batch, wait_s
 
 
 def _step(
@@ -252,9 +268,21 @@ def _optimizer(model: CameraDiT, config: OptimizerConfig) -> torch.optim.AdamW:
     )
 
 
-def _begin(out: Path, config: TrainConfig, data: DataFacts, trained: Trained) -> int:
-    """Load the latest checkpoint after checking that it is this run's; how many steps it has done."""
-    folder = find_checkpoint(out)
+def _begin(out: Path, config: TrainConfig, data: DataFacts, trained: Trained, note: Callable[[str], None]) -> int:
+    """Load the latest checkpoint that is whole; how many steps it has done. InputError where none is."""
+    try:
+        return _load(find_checkpoint(out), config, data, trained)
+    except InputError as error:
+        for folder in earlier_checkpoints(out):
+            with contextlib.suppress(InputError):
+                done = _load(find_checkpoint(folder), config, data, trained)
+                note(f"{error}; going on from {folder.name}")
+                return done
+        raise
+
+
+def _load(folder: Path, config: TrainConfig, data: DataFacts, trained: Trained) -> int:
+    """Put a checkpoint into place after checking that it is this run's; how many steps it has done."""
     difference = config.differs_from(read_config(folder).to_json())
     if difference is not None:
         key, stored, asked = difference

@@ -1,9 +1,11 @@
 """metrics.jsonl: one line a step, in the order of the steps, without repeats after a resume.
 
-    {"step": 1, "loss": ..., "grad_norm": ..., "lr": ..., "seconds": ...}
+    {"step": 1, "loss": ..., "grad_norm": ..., "lr": ..., "seconds": ..., "wait_s": ..., "peak_gib": ...}
 
 `step` counts from 1 (so many steps are done), `grad_norm` is before clipping, `seconds` is the step's own time, without
-the wait for its batch. Times make this file the one part of a run that differs between equal runs.
+`wait_s`, the wait for its batch; `peak_gib` is the most memory that the process (on a GPU: the GPU) held so far. The
+last two are null where they were not measured, and absent from files of older versions. Times make this file the one
+part of a run that differs between equal runs.
 """
 
 import json
@@ -24,6 +26,8 @@ class StepMetrics:
     grad_norm: float
     lr: float
     seconds: float
+    wait_s: float | None = None
+    peak_gib: float | None = None
 
 
 def read_metrics(path: Path) -> list[StepMetrics]:

@@ -109,13 +109,20 @@ def joined(config: ParallelConfig) -> Iterator[Team]:
         return
     if cuda:
         torch.cuda.set_device(device)
+    if dist.is_initialized():  # by Ray, which also ends it
+        yield _team(device, size, config.cp)
+        return
     store = dist.HashStore() if size == 1 else None  # pyright: ignore[reportPrivateImportUsage] - meets nobody
     dist.init_process_group("nccl" if cuda else "gloo", store=store, rank=rank, world_size=size)
     try:
-        mesh = init_device_mesh(device.type, (size // config.cp, config.cp), mesh_dim_names=("dp", "cp"))
-        yield Team(device=device, mesh=mesh)
+        yield _team(device, size, config.cp)
     finally:
         dist.destroy_process_group()
+
+
+def _team(device: torch.device, size: int, cp: int) -> Team:
+    mesh = init_device_mesh(device.type, (size // cp, cp), mesh_dim_names=("dp", "cp"))
+    return Team(device=device, mesh=mesh)
 
 
 def spread(model: CameraDiT, team: Team, config: ParallelConfig) -> None:

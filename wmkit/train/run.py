@@ -12,7 +12,7 @@ from wmkit.dataset.loader import StreamingShards
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.schema import head_sha256, open_shards
 from wmkit.dataset.workers import BatchWorkers
-from wmkit.errors import InputError
+from wmkit.errors import ConfigError, InputError
 from wmkit.train.checkpoint import DataFacts, start_weights
 from wmkit.train.config import TrainConfig
 from wmkit.train.loop import Start, TrainResult, train
@@ -20,6 +20,8 @@ from wmkit.train.motion import motion_facts
 from wmkit.train.parallel import Team, joined
 from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.recipes import recipe
+from wmkit.train.sample_videos import sample_videos
+from wmkit.train.watch import EventProgress, Watch
 
 __all__ = ["TrainOptions", "TrainSummary", "run_train", "train_on"]
 
@@ -28,9 +30,11 @@ __all__ = ["TrainOptions", "TrainSummary", "run_train", "train_on"]
 class TrainOptions:
     """What to train, on what (a shards folder or its URL), into where; `settings` are `key=value` texts applied to it.
 
-    start    run or checkpoint of an earlier stage whose weights this one begins with; None: fresh ones.
-    teacher  likewise of the one that a self-forced student is held against.
-    workers  processes that make batches; 0: a thread of this one does. Changes no byte.
+    start         run or checkpoint of an earlier stage whose weights this one begins with; None: fresh ones.
+    teacher       likewise of the one that a self-forced student is held against.
+    workers       processes that make batches; 0: a thread of this one does. Changes no byte.
+    tensorboard   write event files into OUT/events.
+    sample_every  steps from one OUT/samples/step-000100.mp4 to the next; 0: none. See `wmkit.train.sample_videos`.
     """
 
     recipe: str = "tiny-cpu"
@@ -41,6 +45,8 @@ class TrainOptions:
     teacher: Path | None = None
     resume: bool = False
     workers: int = 0
+    tensorboard: bool = False
+    sample_every: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -143,7 +149,7 @@ def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, 
         options.out,
         start=start,
         resume=options.resume,
-        progress=progress,
+        watch=_watch(options, config, loader, progress, team),
         team=team,
     )
     return TrainSummary(config=config, result=result, data=facts, skipped=skipped, leads=team.leads)
@@ -182,6 +188,19 @@ def _stored(shards: Path | str, config: TrainConfig) -> _Stored:
             "with --set data.latents=false"
         )
     return _Stored(latents=True, texts=True, told=f"{told}; captions by {made.texts.encoder} from there too")
+
+
+def _watch(
+    options: TrainOptions, config: TrainConfig, loader: StreamingShards, progress: TrainProgress, team: Team
+) -> Watch:
+    if options.tensorboard and team.leads:
+        progress = EventProgress(options.out / "events", progress)
+    if not options.sample_every:
+        return Watch(progress=progress)
+    if team.size > 1:
+        raise ConfigError(f"--sample-every: expected one process, got {team.size}; sample from checkpoints instead")
+    look = sample_videos(options.out / "samples", config, loader.replay(0))
+    return Watch(progress=progress, look=look, look_every=options.sample_every)
 
 
 def _facts(shards: Path | str, metric_only: bool) -> DataFacts:

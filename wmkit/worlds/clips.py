@@ -19,6 +19,7 @@ __all__ = [
     "SMALL_CLIPS",
     "Hall",
     "LivingRoom",
+    "PaintedRoom",
     "Scene",
     "SmallRoom",
     "Street",
@@ -86,6 +87,19 @@ class SmallRoom:
         from wmkit.worlds.rooms import small_room
 
         return small_room(seed=self.seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaintedRoom:
+    """See `wmkit.worlds.rooms.painted_room`: still told apart at 16 px, for training tiny models."""
+
+    seed: int = 0
+
+    def build(self) -> World:
+        """See `Scene.build`."""
+        from wmkit.worlds.rooms import painted_room
+
+        return painted_room(seed=self.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

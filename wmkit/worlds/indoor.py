@@ -12,6 +12,7 @@ __all__ = [
     "fabric",
     "leaves",
     "painting",
+    "patches",
     "planks",
     "plaster",
     "rug",
@@ -200,3 +201,11 @@ def window(painter: Painter, size: tuple[int, int]) -> Canvas:
     for at in (0, width // 2 - bar // 2, width - bar):
         canvas[:, at : at + bar] = (236, 234, 228)
     return canvas
+
+
+def patches(painter: Painter, size: tuple[int, int]) -> Canvas:
+    """Soft patches of strong colour, six a side, under the grain of gravel."""
+    rng = painter.rng
+    canvas = np.stack([128 + 160 * noise(rng, size, (6, 6), octaves=1) for _ in range(3)], axis=2)
+    canvas += 14 * grain(rng, painter.photo("gravel.png"), size, 0.5)[..., None]
+    return np.clip(canvas, 0, 255)

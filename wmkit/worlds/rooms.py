@@ -10,7 +10,7 @@ from wmkit.worlds import indoor
 from wmkit.worlds.paint import Canvas, Painter, crop, texture
 from wmkit.worlds.scene import Faces, Quad, Texture, World, box, upright
 
-__all__ = ["Builder", "hall", "living_room", "small_room"]
+__all__ = ["Builder", "hall", "living_room", "painted_room", "small_room"]
 
 
 @dataclass(slots=True)
@@ -206,14 +206,31 @@ def small_room(name: str = "small_room", seed: int = 0) -> World:
     painter = build.painter
     photos = ("brick.png", "gravel.png", "motorcycle_left.png", "ihc.png", "coffee.png", "astronaut.png")
     skins = [build.paint(crop(painter.rng, painter.photo(photo), (256, 256), 0.8)) for photo in photos]
-    x, z0, z1, high = 2.0, -1.5, 3.0, 2.6
-    ring = (((-x, z1), (x, z1)), ((-x, z0), (-x, z1)), ((x, z1), (x, z0)), ((x, z0), (-x, z0)))
-    for (start, end), skin in zip(ring, (2, 0, 5, 3), strict=True):
-        build.quads.append(upright(start, end, (0.0, high), skins[skin]))
-    edge_u, edge_v = (2 * x, 0.0, 0.0), (0.0, 0.0, z0 - z1)
-    build.quads.append(Quad(corner=(-x, 0.0, z1), edge_u=edge_u, edge_v=edge_v, texture=skins[1]))
-    build.quads.append(Quad(corner=(-x, -high, z1), edge_u=edge_u, edge_v=edge_v, texture=skins[3]))
+    _plain_shell(build, [skins[index] for index in (2, 0, 5, 3, 1, 3)])
     for at, skin in (((-0.9, 1.6), 4), ((0.2, 2.1), 0), ((1.1, 1.3), 5)):
         turn = float(painter.rng.uniform(0, 90))
         build.box((at[0], 0.0, at[1]), (0.6, 0.8, 0.5), Faces(side=skins[skin], top=skins[4]), turn)
     return build.world(name)
+
+
+def painted_room(name: str = "painted_room", seed: int = 0) -> World:
+    """A 4 x 4.5 x 2.6 m room, x in [-2, 2], z in [-1.5, 3], empty; large patches of strong colour under fine grain.
+
+    A picture of 16 px still tells its places apart: patches are 0.4 to 0.8 m wide. The grain is there for what looks
+    at the full picture.
+    """
+    build = Builder(painter=Painter(rng=rng_for(seed, name, "textures")))
+    skins = [build.paint(indoor.patches(build.painter, (256, 256))) for _ in range(6)]
+    _plain_shell(build, skins)
+    return build.world(name)
+
+
+def _plain_shell(build: Builder, skins: list[int]) -> None:
+    """The small rooms' walls (far, left, right, near), floor and ceiling, a texture each."""
+    x, z0, z1, high = 2.0, -1.5, 3.0, 2.6
+    ring = (((-x, z1), (x, z1)), ((-x, z0), (-x, z1)), ((x, z1), (x, z0)), ((x, z0), (-x, z0)))
+    for (start, end), skin in zip(ring, skins[:4], strict=True):
+        build.quads.append(upright(start, end, (0.0, high), skin))
+    edge_u, edge_v = (2 * x, 0.0, 0.0), (0.0, 0.0, z0 - z1)
+    build.quads.append(Quad(corner=(-x, 0.0, z1), edge_u=edge_u, edge_v=edge_v, texture=skins[4]))
+    build.quads.append(Quad(corner=(-x, -high, z1), edge_u=edge_u, edge_v=edge_v, texture=skins[5]))

@@ -87,3 +87,15 @@ def test_a_library_call_tells_nothing(capsys) -> None:
     progress.advance(row(Status.OK))
     progress.stop()
     assert capsys.readouterr() == ("", "")
+
+
+def test_one_progress_tells_of_one_corpus_after_another() -> None:
+    stream = io.StringIO()
+    progress = LineProgress(stream)
+    for total in (1, 2):
+        progress.start(total, {})
+        progress.advance(row(Status.OK))
+        progress.stop()
+    first, second = stream.getvalue().splitlines()
+    assert first.startswith("clips 1/1, all in")
+    assert second.startswith("clips 1/2, ")

@@ -3,6 +3,8 @@
 import re
 import shlex
 import subprocess
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,10 @@ from torch.distributed.run import get_args_parser
 
 from tests.unit.house.source_tree import ROOT
 from wmkit import cli
+from wmkit.train.recipes import recipe
 
-SLURM, RAYJOB = ROOT / "cluster" / "annotate.slurm", ROOT / "cluster" / "annotate.rayjob.yaml"
-TRAIN = ROOT / "cluster" / "train.slurm"
+SLURM, TRAIN = ROOT / "cluster" / "annotate.slurm", ROOT / "cluster" / "train.slurm"
+RAYJOBS = [ROOT / "cluster" / f"{verb}.rayjob.yaml" for verb in ("annotate", "train")]
 
 
 def check_command(words: list[str]) -> None:
@@ -76,8 +79,22 @@ def test_the_training_script_starts_torchrun_on_every_node() -> None:
     assert (parsed.module, parsed.training_script) == (True, "wmkit")
 
 
-def test_the_rayjob_is_one() -> None:
-    (job,) = yaml.safe_load_all(RAYJOB.read_text())
+def test_training_on_kubernetes_asks_for_the_gpus_there_are() -> None:
+    (job,) = yaml.safe_load_all(RAYJOBS[1].read_text())
+    words = shlex.split(job["spec"]["entrypoint"])
+    assert words[words.index("--launcher") + 1] == "ray"
+    (workers,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    (container,) = workers["template"]["spec"]["containers"]
+    gpus = workers["replicas"] * int(container["resources"]["limits"]["nvidia.com/gpu"])
+    assert gpus == int(words[words.index("--processes") + 1]) == 64
+    assert workers["minReplicas"] == workers["maxReplicas"], "a run's processes do not come and go"
+    settings = [word for before, word in pairwise(words) if before == "--set"]
+    assert recipe(words[2]).with_settings(settings).data.batch_size >= gpus
+
+
+@pytest.mark.parametrize("path", RAYJOBS, ids=lambda path: path.stem)
+def test_the_rayjob_is_one(path: Path) -> None:
+    (job,) = yaml.safe_load_all(path.read_text())
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", job["metadata"]["name"])
     spec = job["spec"]

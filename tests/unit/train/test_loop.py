@@ -14,6 +14,8 @@ from wmkit.errors import ConfigError, InputError
 from wmkit.train.checkpoint import DataFacts
 from wmkit.train.loop import train
 from wmkit.train.metrics_log import StepMetrics, read_metrics
+from wmkit.train.progress import SilentProgress
+from wmkit.train.watch import Watch
 
 ROOT = Path(__file__).parents[3]
 
@@ -54,6 +56,35 @@ def test_stopped_and_resumed_is_the_same_run(tmp_path: Path) -> None:
     ]
     assert untimed[0] == untimed[1]
     assert [row[0] for row in untimed[0]] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "config.json"])
+def test_a_torn_checkpoint_is_left_for_the_one_before(name: str, tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", "steps=6")
+    before = run(tmp_path / "torn", "steps=4")
+    torn = before.checkpoint / name
+    torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
+    told: list[str] = []
+
+    class Heard(SilentProgress):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    again = train(small_config("steps=6"), batch_of, FACTS, tmp_path / "torn", watch=Watch(progress=Heard()))
+    assert (again.resumed, again.steps) == (2, 6)
+    assert contents(again.checkpoint) == contents(whole.checkpoint)
+    assert len(told) == 1
+    assert str(torn) in told[0]
+    assert told[0].endswith("; going on from step-000002")
+    assert [row.step for row in read_metrics(tmp_path / "torn" / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_when_all_are_torn_nothing_goes_on(tmp_path: Path) -> None:
+    run(tmp_path / "run", "steps=4")
+    for path in (tmp_path / "run" / "checkpoints").glob("*/model.safetensors"):
+        path.write_bytes(b"torn")
+    with pytest.raises(InputError, match=r"step-000004/model\.safetensors: expected whole safetensors"):
+        run(tmp_path / "run", "steps=6")
 
 
 def test_another_seed_is_another_run(tmp_path: Path) -> None:
@@ -164,7 +195,8 @@ def test_threads_come_back(tmp_path: Path) -> None:
 def test_metrics_are_one_json_object_a_line(tmp_path: Path) -> None:
     run(tmp_path / "run", "steps=2")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert [sorted(json.loads(line)) for line in lines] == [["grad_norm", "loss", "lr", "seconds", "step"]] * 2
+    keys = ["grad_norm", "loss", "lr", "peak_gib", "seconds", "step", "wait_s"]
+    assert [sorted(json.loads(line)) for line in lines] == [keys] * 2
 
 
 def test_a_line_cut_short_is_dropped(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 
+from wmkit.train.metrics_log import StepMetrics
 from wmkit.train.progress import LineProgress, SilentProgress, TerminalProgress, TrainProgress, progress_for
 
 
@@ -10,11 +11,15 @@ class Terminal(io.StringIO):
         return True
 
 
+def row(step: int, loss: float) -> StepMetrics:
+    return StepMetrics(step=step, loss=loss, grad_norm=1.0, lr=0.1, seconds=0.5, wait_s=0.0, peak_gib=1.5)
+
+
 def steps(progress: TrainProgress, first: int, last: int, total: int, loss: float | None = 0.5) -> None:
     progress.note("4 samples")
     progress.start(total, first)
     for step in range(first + 1, last + 1):
-        progress.advance(step, loss)
+        progress.advance(step, None if loss is None else row(step, loss))
     progress.stop()
 
 

@@ -1,0 +1,91 @@
+"""What a run shows while it goes changes none of its weights: event files, videos of training clips."""
+
+import builtins
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.train_doubles import FACTS, batch_of, small_config
+from wmkit.errors import ConfigError, InputError
+from wmkit.train.loop import TrainResult, train
+from wmkit.train.progress import SilentProgress
+from wmkit.train.sample_videos import sample_videos
+from wmkit.train.watch import EventProgress, Watch
+from wmkit.video import VideoConfig, discover, identify, open_source
+
+
+def go(out: Path, watch: Watch, *settings: str) -> TrainResult:
+    return train(small_config(*settings), batch_of, FACTS, out, watch=watch)
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="needs the extra wmkit[tensorboard]"
+    )
+    events = accumulator.EventAccumulator(str(folder))
+    events.Reload()
+    return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
+
+
+def test_every_step_is_an_event_and_a_resumed_run_goes_on(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs the extra wmkit[tensorboard]")
+    events = tmp_path / "events"
+    for steps in ("steps=2", "steps=3"):
+        go(tmp_path / "run", Watch(progress=EventProgress(events, SilentProgress())), steps)
+    found = scalars(events)
+    assert [step for step, _ in found["loss"]] == [1, 2, 3]
+    assert {"grad_norm", "lr", "seconds", "pace/tokens_s", "pace/flop_s", "pace/wait", "pace/peak_gib"} <= set(found)
+    assert "pace/mfu" not in found, "a CPU's peak is not known"
+    assert found["lr"][0][1] == pytest.approx(1e-3)  # a third of 3e-3: warm-up over two steps
+
+
+def test_without_the_package_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = builtins.__import__
+
+    def refuse(name: str, *rest, **named):
+        if "tensorboard" in name:
+            raise ImportError(name)
+        return plain(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(InputError, match=r"pip install 'wmkit\[tensorboard\]'"):
+        EventProgress(tmp_path, SilentProgress())
+
+
+@pytest.mark.parametrize("more", [(), ("optimizer.ema_decay=0.9",), ("objective.chunk_frames=1",)])
+def test_videos_are_made_now_and_then_and_change_nothing(tmp_path: Path, more: tuple[str, ...]) -> None:
+    config = small_config("steps=4", *more)
+    videos = tmp_path / "samples"
+    watch = Watch(look=sample_videos(videos, config, batch_of(0)), look_every=2)
+    watched, plain = go(tmp_path / "a", watch, "steps=4", *more), go(tmp_path / "b", Watch(), "steps=4", *more)
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert (watched.checkpoint / name).read_bytes() == (plain.checkpoint / name).read_bytes()
+    assert sorted(path.name for path in videos.iterdir()) == ["step-000002.mp4", "step-000004.mp4"]
+    (found,) = discover([videos / "step-000004.mp4"]).clips
+    view = open_source(identify(found), VideoConfig()).view
+    # 24 x 16 px, eight times: two columns, two clips; five frames.
+    assert (view.width, view.height, len(view)) == (2 * 24 * 8, 2 * 16 * 8, 5)
+
+
+def test_what_is_shown_is_the_running_mean(tmp_path: Path) -> None:
+    seen: list[torch.Tensor] = []
+
+    def look(step: int, trained) -> None:
+        before = [parameter.detach().clone() for parameter in trained.model.parameters()]
+        with trained.averaged():
+            seen.extend(parameter.detach().clone() for parameter in trained.model.parameters())
+        means = list(trained.mean.tensors.values())
+        assert all(torch.equal(shown, mean) for shown, mean in zip(seen, means, strict=True))
+        assert all(torch.equal(old, new) for old, new in zip(before, trained.model.parameters(), strict=True))
+        assert not all(torch.equal(old, shown) for old, shown in zip(before, seen, strict=True))
+
+    go(tmp_path / "run", Watch(look=look, look_every=3), "steps=3", "optimizer.ema_decay=0.9")
+    assert seen
+
+
+def test_how_often_is_a_number_of_steps() -> None:
+    with pytest.raises(ConfigError, match="--sample-every: expected a number of steps, 0 for none, got -1"):
+        Watch(look_every=-1)
+    assert dataclasses.replace(Watch(), look_every=3).look is None
