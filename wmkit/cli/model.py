@@ -46,6 +46,16 @@ PresetName = Literal["sana-wm-2.6b", "sana-wm-650m", "sana-wm-66m", "tiny"]
 verbs = typer.Typer()
 
 
+LauncherFlag = Annotated[
+    LauncherName | None, typer.Option(help="What starts them. [default: torchrun, with --ray-address ray]")
+]
+RayFlag = Annotated[str | None, typer.Option(metavar="auto|local|HOST:PORT", help="Ray cluster to train on.")]
+RefinerFlag = Annotated[
+    str, typer.Option(metavar="PATH|none", help="Second stage: a folder of diffusers' SanaWMLTX2Refiner.")
+]
+KeysFlag = Annotated[bool, typer.Option("--keys-overlay", help="Also a copy, X.keys.mp4, with the pressed keys drawn.")]
+
+
 @verbs.command()
 def train(
     recipe: Annotated[RecipeName, typer.Argument(metavar="RECIPE", help="What to train; see the README.")] = "tiny-cpu",
@@ -69,12 +79,8 @@ def train(
         typer.Option(metavar="STEPS", help="Videos of some training clips, into OUT/samples. [default: never]"),
     ] = 0,
     processes: Annotated[int, typer.Option(help="In all; under torchrun it says how many.")] = 1,
-    launcher: Annotated[
-        LauncherName | None, typer.Option(help="What starts them. [default: torchrun, with --ray-address ray]")
-    ] = None,
-    ray_address: Annotated[
-        str | None, typer.Option(metavar="auto|local|HOST:PORT", help="Ray cluster to train on.")
-    ] = None,
+    launcher: LauncherFlag = None,
+    ray_address: RayFlag = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count memory and time on --gpus alone.")] = False,
     gpus: Annotated[int, typer.Option(help="Of --dry-run.")] = 1,
     gpu: Annotated[GpuName, typer.Option(help="Of --dry-run.")] = "h100",
@@ -143,12 +149,8 @@ def sample(
     out: Annotated[Path, typer.Option(help="Video; its cameras and recipe are put beside it.")] = Path("sample.mp4"),
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
-    refiner: Annotated[
-        str, typer.Option(metavar="PATH|none", help="Second stage: a folder of diffusers' SanaWMLTX2Refiner.")
-    ] = "none",
-    keys_overlay: Annotated[
-        bool, typer.Option("--keys-overlay", help="Also a copy, X.keys.mp4, with the pressed keys drawn.")
-    ] = False,
+    refiner: RefinerFlag = "none",
+    keys_overlay: KeysFlag = False,
     repeat: Annotated[
         Path | None, typer.Option(metavar="SIDECAR", help="Make a sample again as its .json says, into --out.")
     ] = None,
