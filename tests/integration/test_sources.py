@@ -12,11 +12,13 @@ from tests.video_clips import read_number, write_clip
 from wmkit.annotate.progress import SilentProgress
 from wmkit.annotate.retry import retry_of
 from wmkit.annotate.run import RunOptions, RunSummary, run_annotate
+from wmkit.annotate.split import SplitConfig
 from wmkit.clip import Annotation
 from wmkit.corpus import Corpus
 from wmkit.corpus.refind import reopen_source
 from wmkit.executor import ExecutorOptions
 from wmkit.video import FrameSource
+from wmkit.video.encode import write_mp4
 
 FPS = 30
 
@@ -131,3 +133,43 @@ def test_patterns(tmp_path: Path) -> None:
         write_clip(tmp_path / name, range(20 + len(name) + ord(name[2])), (64, 48))
     run([str(tmp_path / "*" / "*.mp4")], tmp_path / "corpus")
     assert sorted(by_source(tmp_path / "corpus")) == ["x/a.mp4", "y/b.mp4"]
+
+
+def test_a_long_video_becomes_its_shots_and_no_part_is_longer_than_asked(tmp_path: Path) -> None:
+    """Two shots of 3 and 2 s at a part of at most 1.6 s: two parts each, every frame in one of them."""
+    rng, fps, size = np.random.default_rng(0), 10, (128, 96)
+    frames = []
+    for shot, count in enumerate((30, 20)):
+        photo = np.kron(rng.integers(0, 256, (16, 40, 3)), np.ones((8, 8, 1))).astype(np.uint8) // (1 + shot)
+        frames += [photo[:96, 2 * k : 2 * k + 128] for k in range(count)]
+    write_mp4(tmp_path / "film.mp4", iter(frames), fps, size)
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
+    corpus = tmp_path / "corpus"
+    workers = ExecutorOptions(kind="local", workers=1, timeout_s=60.0)
+    options = RunOptions(executor=workers, split=SplitConfig(clip_seconds=1.6))
+    told = Notes()
+    films = [tmp_path / "film.mp4", tmp_path / "broken.mp4"]
+    summary = run_annotate(films, corpus, dummy_config(), options, told)
+    assert (summary.sources, summary.clips, summary.failed, summary.frames) == (5, 5, 1, 50)
+    assert told.lines[-2:] == [
+        "videos to look through for cuts: 2",
+        "videos that could not be looked through, kept whole: 1",
+    ]
+    spans = sorted(annotation.clip.span_s for annotation in by_source(corpus).values())
+    assert [round(end - start, 6) for start, end in spans] == [1.5, 1.5, 1.0, 1.0]
+    assert spans[2][0] == pytest.approx(3.0), "the cut"
+
+    told = Notes()
+    again = run_annotate(films, corpus, dummy_config(), options, told)
+    assert (again.resumed, again.clips) == (5, 5)
+    assert "videos to look through for cuts: 1" in told.lines, "the broken one alone"
+
+
+class Notes(SilentProgress):
+    """Keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)

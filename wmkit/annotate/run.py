@@ -12,6 +12,7 @@ from wmkit.annotate.inputs import find_inputs
 from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
 from wmkit.annotate.progress import Progress
 from wmkit.annotate.sources import SourcePlan, plan_sources
+from wmkit.annotate.split import SplitConfig, split_found
 from wmkit.annotate.worker import AnnotateTask, annotate_item
 from wmkit.clock import monotonic_s
 from wmkit.corpus import Corpus, DeadLetter, LedgerRow, Status, config_hash_of_clip
@@ -33,6 +34,7 @@ class RunOptions:
     executor  workers, per-clip time limit, attempts.
     update    let this config replace another one of the same corpus.
     retry     attempt again what failed for good; else that stays as it ended.
+    split     videos into clips by cuts and length; None: a video is a clip.
     rehash    read every source's bytes again, also where path, size and time are those of an earlier run.
     rerun     arguments after `wmkit annotate PATH --out CORPUS` in the command of a dead letter.
     """
@@ -41,6 +43,7 @@ class RunOptions:
     update: bool = False
     retry: bool = False
     rehash: bool = False
+    split: SplitConfig | None = None
     rerun: tuple[str, ...] = ()
 
 
@@ -123,6 +126,10 @@ def run_annotate(
         progress.note(f"sources found: {len(discovery.clips)}; reading those that are new")
         plan = plan_sources(discovery.clips, corpus.sources(), rehash=options.rehash, beside=beside_hash(config))
         _check_decoder(plan, config)
+        if options.split is not None:
+            parts = split_found(discovery.clips, plan, corpus, options.split, options.executor, progress)
+            discovery = replace(discovery, clips=parts)
+            plan = plan_sources(parts, [*corpus.sources(), *plan.rows], beside=beside_hash(config))
         corpus.write_sources(plan.rows)
         run = _Run(corpus, plan, options, progress)
         interrupted = run.execute(config)

@@ -10,7 +10,7 @@ from wmkit.executor.limits import address_space
 from wmkit.video import ClipFile
 from wmkit.video.remote import local_copy
 
-__all__ = ["AnnotateTask", "annotate_item"]
+__all__ = ["FIRST_PASS_GIB", "AnnotateTask", "annotate_item"]
 
 FIRST_PASS_GIB = 8.0  # twice what sixteen references of 8192x8192 px in ten bits take
 

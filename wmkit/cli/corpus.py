@@ -74,6 +74,9 @@ def annotate(
     poses: Annotated[str | None, typer.Option(metavar="FILE|auto", help="Take the trajectory from a file.")] = None,
     pose_command: Annotated[str | None, typer.Option(metavar="CMD", help="Experimental: a program's poses.")] = None,
     pose_weights: Annotated[str | None, typer.Option(metavar="NAME", help="Fetched weights it is told of.")] = None,
+    clip_seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Videos cut, and parted at S at most.")
+    ] = None,
     executor: Annotated[ExecutorName, typer.Option(help="Ray actors, or plain processes.")] = "ray",
     ray_address: RayAddressFlag = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes. [default: one a core]")] = None,
@@ -90,14 +93,15 @@ def annotate(
 ) -> int:
     """Cameras, depth, scale and measured verdicts of every clip; run again to resume."""
     from wmkit.annotate.run import RunOptions
+    from wmkit.annotate.split import SplitConfig
 
     config = _config(context.params)
+    split = None if clip_seconds is None else SplitConfig(clip_seconds=clip_seconds, decoder=config.video.decoder)
     if dry_run:
         return _dry_run(paths, out, config, update, json_output)
     workforce, rerun = _workforce(context.params), _given_flags(context)
-    options = RunOptions(executor=workforce, update=update, retry=retry_failed, rehash=rehash, rerun=rerun)
-    summary = _run(paths, out, config, options, json_output)
-    return summary.exit_code(strict=strict)
+    options = RunOptions(executor=workforce, update=update, retry=retry_failed, rehash=rehash, split=split, rerun=rerun)
+    return _run(paths, out, config, options, json_output).exit_code(strict=strict)
 
 
 def _config(given: dict[str, Any]) -> "AnnotateConfig":

@@ -17,6 +17,7 @@ __all__ = [
     "LEDGER_SCHEMA",
     "OUTCOME",
     "SOURCES_SCHEMA",
+    "SPLIT_SCHEMA",
     "LedgerRow",
     "SourceRow",
     "Status",
@@ -62,6 +63,9 @@ LEDGER_SCHEMA = pa.schema(
 )
 OUTCOME = tuple(name for name in LEDGER_SCHEMA.names if name not in ("verdicts", "timings", "message"))
 
+SPLIT_SCHEMA = pa.schema(
+    [("content_hash", pa.string()), ("settings", pa.string()), ("begins_s", pa.list_(pa.float64()))]
+)
 SOURCES_SCHEMA = pa.schema(
     [
         ("path", pa.string()),

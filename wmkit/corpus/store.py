@@ -4,6 +4,7 @@
 
     corpus.json               schema version, conventions in words, config, config hash
     sources.parquet           one row a source: path, name, size, mtime, content hash, clip id
+    splits.parquet            where parts of long videos begin, by content; only with --clip-seconds
     ledger/part-*.parquet     append-only, atomic; one row per attempt; part-A-B holds the rows of parts A to B
     clips/<id[:2]>/<id>/      see `wmkit.corpus.clip_folder`
     dead-letter/<id>.json     one per failed clip, gone when a later attempt succeeds
@@ -44,6 +45,7 @@ from wmkit.corpus.ledger import (
     LEDGER_SCHEMA,
     OUTCOME,
     SOURCES_SCHEMA,
+    SPLIT_SCHEMA,
     LedgerRow,
     SourceRow,
     config_hash_of_clip,
@@ -292,6 +294,19 @@ class Corpus:
         """Replace the rows of these paths and keep the others. Only the holder of `lock` may."""
         merged = {row.path: row for row in (*self.sources(), *rows)}
         _write_table(self.path / "sources.parquet", source_table(list(merged.values())))
+
+    def splits(self, words: str) -> dict[str, tuple[float, ...]]:
+        """Content hash -> where parts of the video begin, seconds, of those looked at under these settings."""
+        path = self.path / "splits.parquet"
+        table = _read_table(path, SPLIT_SCHEMA) if path.exists() else SPLIT_SCHEMA.empty_table()
+        rows = zip(*(table[name].to_pylist() for name in ("content_hash", "settings", "begins_s")), strict=True)
+        return {key: tuple(starts) for key, settings, starts in rows if settings == words}
+
+    def write_splits(self, words: str, found: Mapping[str, Sequence[float]]) -> None:
+        """Add these to what is known under the same settings, forget those of others. Only the holder of `lock` may."""
+        merged = {**self.splits(words), **found}
+        columns = [sorted(merged), [words] * len(merged), [list(merged[key]) for key in sorted(merged)]]
+        _write_table(self.path / "splits.parquet", pa.table(columns, schema=SPLIT_SCHEMA))
 
     def write_dead_letter(self, letter: DeadLetter) -> None:
         """Record a clip that failed for good. An older annotation of it, of another config, goes with this."""

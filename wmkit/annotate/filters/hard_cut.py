@@ -12,7 +12,7 @@ from wmkit.video.frames import DecodeFacts
 from wmkit.video.picture import Picture
 from wmkit.video.still import shrunk
 
-__all__ = ["HardCutConfig"]
+__all__ = ["CutFinder", "HardCutConfig"]
 
 NAME, UNIT = "hard_cut", "cuts"
 WINDOW = 2  # PySceneDetect's own default: frames on either side that a cut must stand out from
@@ -36,7 +36,9 @@ class HardCutConfig:
         return _HardCut()
 
 
-class _HardCut:
+class CutFinder:
+    """Looks at every frame of a clip in order and knows where a picture begins that nothing before leads to."""
+
     def __init__(self) -> None:
         from scenedetect.detectors import AdaptiveDetector
 
@@ -46,6 +48,7 @@ class _HardCut:
         self.left: list[float] = []  # of each frame but the first
 
     def see(self, picture: Picture) -> None:
+        """Take in the next frame."""
         import cv2
         from scenedetect import FrameTimecode
 
@@ -58,10 +61,9 @@ class _HardCut:
         if before is not None:
             self.left.append(unexplained(before, self.before))
 
-    def verdict(self, facts: DecodeFacts) -> Verdict:
-        if len(self.left) < 2 * WINDOW:
-            return Verdict.unmeasured(NAME, UNIT, "too_few_frames")
-        return Verdict.measured(NAME, float(len({*self.content_cuts, *self._unled()})), UNIT)
+    def cuts(self) -> list[int] | None:
+        """First frames of new shots, in order; None of fewer than five frames."""
+        return sorted({*self.content_cuts, *self._unled()}) if len(self.left) >= 2 * WINDOW else None
 
     def _unled(self) -> list[int]:
         """Frames that no motion leads to from the frame before."""
@@ -71,3 +73,11 @@ class _HardCut:
             if left >= LEFT and left >= STANDS_OUT * float(np.mean(near)):
                 cuts.append(index + 1)
         return cuts
+
+
+class _HardCut(CutFinder):
+    def verdict(self, facts: DecodeFacts) -> Verdict:
+        cuts = self.cuts()
+        if cuts is None:
+            return Verdict.unmeasured(NAME, UNIT, "too_few_frames")
+        return Verdict.measured(NAME, float(len(cuts)), UNIT)
