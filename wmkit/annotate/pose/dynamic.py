@@ -18,7 +18,8 @@ __all__ = ["find_dynamic"]
 
 REFERENCE_PX = 800.0  # diagonal at which the distances below hold; others in proportion
 LIMIT_PX = 3.0  # error from which a track of four observations moves ...
-NOISE_LIMIT = 4.0  # ... or this often the median error of tracks that the map rests on, if more
+NOISE_LIMIT = 4.0  # ... or this often the median error of tracks that the map rests on, if more, ...
+MOST_PX = 4.0  # ... but no more: tracks that err more are no noise, their cameras are a compromise with what moves
 OLD = 10.0  # observations up to which the limit grows in proportion: long tracks slip without anything moving
 ERROR_QUANTILE = 0.8  # of a track's observations, that many lie closer
 MIN_LENGTH = 3
@@ -45,7 +46,7 @@ def find_dynamic(scene: Scene, tracks: Tracks, keyframes: NDArray[np.intp]) -> D
     error = _quantile(followed, still_error_px(scene, followed)) * shrink
     mapped = np.isfinite(scene.xyz[number, 0]) & (followed.count >= MIN_LENGTH)
     noise = float(np.median(error[mapped])) if mapped.any() else 0.0
-    limit = max(LIMIT_PX, NOISE_LIMIT * noise) * np.clip(followed.count / 4, 1.0, OLD / 4)
+    limit = min(max(LIMIT_PX, NOISE_LIMIT * noise), MOST_PX) * np.clip(followed.count / 4, 1.0, OLD / 4)
     moves = (error > limit) & (followed.count >= MIN_LENGTH)
     still = error <= limit
     velocity = _velocity(followed) * shrink

@@ -107,6 +107,18 @@ def test_what_moves_is_covered_and_the_rest_is_not() -> None:
         assert mask[row, column][~moving].mean() < 0.1
 
 
+def test_a_map_that_is_a_compromise_hides_nothing() -> None:
+    """Cameras halfway between two halves that part: both are in the map, both err alike, and that is no noise."""
+    scene = arc_scene(frames=FRAMES, points=600, noise_px=0.3)
+    start = scene.obs_frame == 0
+    right = np.isin(scene.obs_track, scene.obs_track[start][in_patch(scene.obs_xy[start])])
+    way = np.where(right, -2.5, 2.5)[:, None] * scene.obs_frame[:, None] * np.array((0.1, 1.0))
+    parting = replace(scene, obs_xy=scene.obs_xy + way)
+    inside = np.asarray(((parting.obs_xy > 0) & (parting.obs_xy < SIZE)).all(axis=1))
+    parting = parting.keep(inside)
+    assert find_dynamic(parting, tracks_of(parting), KEYFRAMES).mask.mean() > 0.3
+
+
 def test_lone_failures_of_tracking_are_no_movement() -> None:
     scene = arc_scene(frames=FRAMES, points=400, noise_px=0.3)
     rng = np.random.default_rng(0)
