@@ -181,8 +181,9 @@ def test_a_damaged_folder_is_annotated_again(inputs: Path, tmp_path: Path) -> No
     for part in (corpus.path / "ledger").iterdir():
         part.unlink()
     (corpus.folder(corpus.clip_ids()[0]) / "annotation.json").write_text("{")
-    assert annotate(inputs, tmp_path / "corpus").resumed == 2
+    assert annotate(inputs, tmp_path / "corpus").resumed == 3, "two by their folders, the failure by its dead letter"
     assert corpus.corpus_hash() == digest
+    assert [(row.code, row.attempt) for row in corpus.latest().values() if not row.done] == [("diverged", 1)]
 
 
 def test_an_unreadable_source_is_a_failed_clip(inputs: Path, tmp_path: Path) -> None:
