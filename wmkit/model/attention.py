@@ -33,6 +33,7 @@ from wmkit.model.ops.frame_gdn import (
     stream_read,
 )
 from wmkit.model.ops.frame_gdn.context_parallel import parallel_frame_gdn, parallel_read
+from wmkit.model.ops.frame_gdn.op import outside_autocast
 from wmkit.model.ops.token_gdn import token_gdn
 from wmkit.model.rope import rotate_pairs
 from wmkit.model.stream import Scope
@@ -240,9 +241,10 @@ def renormed(before: Float[Tensor, "B H T S D"], after: Float[Tensor, "B H T S D
 def _sum_read(q: Tensor, k: Tensor, v: Tensor, valid_BT: Tensor | None, chunks: ChunkLayout | None) -> Tensor:
     """q @ the sum of kᵀ v over all tokens of all valid frames up to the end of the chunk; at least float32."""
     seen = wide(k) if valid_BT is None else wide(k) * valid_BT[:, None, :, None, None]
-    sums_BHTDE = (seen.mT @ wide(v)).cumsum(dim=2)
     ends_T = [q.shape[2] - 1] * q.shape[2] if chunks is None else _chunk_ends(chunks)
-    return wide(q) @ sums_BHTDE[:, :, ends_T]
+    with outside_autocast(q):
+        sums_BHTDE = (seen.mT @ wide(v)).cumsum(dim=2)
+        return wide(q) @ sums_BHTDE[:, :, ends_T]
 
 
 def _chunk_ends(chunks: ChunkLayout) -> list[int]:

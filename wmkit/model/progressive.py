@@ -11,6 +11,7 @@ step does to the output at its first moment (measured by tests/unit/model/test_p
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +22,26 @@ from wmkit.model.dit import CameraDiT
 
 __all__ = ["adopt"]
 
+SHUT_BETA_BIAS = -10.0  # beta 4.5e-5: a frame erases as little, and the divisor is still far above its eps
+SHUT_DT_BIAS = -15.0  # 3e-7 of the state forgotten a frame
+
 
 @torch.no_grad()
-def adopt(model: CameraDiT, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+def adopt(
+    model: CameraDiT, weights: Mapping[str, Tensor], *, gates: Literal["stored", "shut"] = "stored"
+) -> tuple[str, ...]:
     """Put an earlier stage's weights into a fresh `model`; the names that stay at their initial values.
 
     New may be camera branches and nothing else; their queries, keys, values, norms and convolutions begin as copies of
     the main ones (released `init_cam_from_base`). Gone may be the key convolutions of blocks that are softmax now.
-    Raises ConfigError for any other difference of names or shapes.
+    `gates="shut"`, for the step from linear attention: gates that neither erase nor forget, in place of the stored,
+    released ones; see the module. Raises ConfigError for any other difference of names or shapes, and for shut gates
+    of a model that is not frame-wise GDN without a camera half: that half has no divisor to cancel beta.
     """
+    if gates == "shut" and (model.config.mixer != "frame-gdn" or model.config.camera_attention is not None):
+        raise ConfigError(
+            "stage: expected mixer frame-gdn and no camera_attention for shut gates; keep the stored ones"
+        )
     own = model.state_dict()
     new = sorted(set(own) - set(weights))
     gone = sorted(set(weights) - set(own))
@@ -44,7 +56,19 @@ def adopt(model: CameraDiT, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
     for prefix, module in model.named_modules():
         if isinstance(module, FrameAttention) and module.has_camera and f"{prefix}.q_proj_cam.weight" in new:
             _begin_camera_as_main(module)
+    if gates == "shut":
+        for module in model.modules():
+            if isinstance(module, FrameAttention) and not module.softmax:
+                _shut_gates(module)
     return tuple(new)
+
+
+def _shut_gates(attention: FrameAttention) -> None:
+    for linear, bias in ((attention.beta_proj, SHUT_BETA_BIAS), (attention.gate_proj, 0.0)):
+        nn.init.zeros_(linear.weight)
+        nn.init.constant_(linear.bias, bias)
+    nn.init.zeros_(attention.A_log)
+    nn.init.constant_(attention.dt_bias, SHUT_DT_BIAS)
 
 
 def _begin_camera_as_main(attention: FrameAttention) -> None:
