@@ -97,17 +97,16 @@ def main() -> int:
 
 def apart(arguments: list[str], part: str, limit_s: float | None) -> int | None:
     """This script in a process of its own, whose lines go where ours go: its exit code, None past its time limit."""
+    command = [sys.executable, __file__, *arguments]
     try:
-        command = [sys.executable, __file__, *arguments]
-        done = subprocess.run(
-            command, stderr=subprocess.PIPE, text=True, errors="replace", timeout=limit_s, check=False
-        )
+        done = subprocess.run(command, stderr=subprocess.PIPE, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired:
         say(figure=part, not_measured=f"the rest of it: stopped after {limit_s} s")
         return None
-    sys.stderr.write(done.stderr)
+    complaint = done.stderr.decode(errors="replace")
+    sys.stderr.write(complaint)
     if done.returncode not in (0, CHECK_FAILED):
-        last = (done.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
+        last = (complaint.strip().splitlines() or ["nothing on stderr"])[-1]
         say(figure=part, not_measured=f"the rest of it: exit code {done.returncode}, {last[:300]}")
     return done.returncode
 

@@ -185,7 +185,7 @@ def test_pickled_weights_are_left_alone(tmp_path: Path) -> None:
     for file in (tmp_path / "vae").glob("*.safetensors"):
         torch.save(module.state_dict(), file.with_suffix(".bin"))
         file.unlink()
-    with pytest.raises(InputError, match="wan: expected .* to be a folder of its weights"):
+    with pytest.raises(InputError, match=r"wan: expected .* to be a folder of its weights"):
         load_vae("wan", tmp_path)
     tokenizer = tiny_tokenizer()
     language_model = tiny_gemma(len(tokenizer))
@@ -193,7 +193,7 @@ def test_pickled_weights_are_left_alone(tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     torch.save(language_model.state_dict(), tmp_path / "pytorch_model.bin")
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="gemma-2: expected .* to be a folder of its weights"):
+    with pytest.raises(InputError, match=r"gemma-2: expected .* to be a folder of its weights"):
         load_gemma(tmp_path)
 
 
@@ -201,9 +201,7 @@ def test_pickled_weights_are_left_alone(tmp_path: Path) -> None:
 def test_a_missing_package_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # as Python marks what cannot be imported
     load: Any = load_vae if package == "diffusers" else lambda kind, source: load_gemma(source)
-    with pytest.raises(
-        InputError, match=rf"expected the package {package}, got: .*; run: pip install 'wmkit\[models\]'"
-    ):
+    with pytest.raises(InputError, match=rf"expected the package {package}, got: .*; run: pip install 'wmkit\[models"):
         load("wan", tmp_path)
 
 

@@ -82,10 +82,9 @@ class KeyReport:
 
     def counts(self) -> str:
         """As `2 missing, 0 unexpected, 1 of wrong shape`."""
-        counts = (
-            f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, {len(self.wrong_shape)} of wrong shape"
-        )
-        return f"{counts}, {len(self.wrong_type)} of wrong type" if self.wrong_type else counts
+        shape, kind = len(self.wrong_shape), len(self.wrong_type)
+        counts = f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, {shape} of wrong shape"
+        return counts + (f", {kind} of wrong type" if kind else "")
 
     def lines(self) -> list[str]:
         """One line a difference, each with what to think of it."""

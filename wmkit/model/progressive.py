@@ -39,9 +39,7 @@ def adopt(
     of a model that is not frame-wise GDN without a camera half: that half has no divisor to cancel beta.
     """
     if gates == "shut" and (model.config.mixer != "frame-gdn" or model.config.camera_attention is not None):
-        raise ConfigError(
-            "stage: expected mixer frame-gdn and no camera_attention for shut gates; keep the stored ones"
-        )
+        raise ConfigError("stage: expected mixer frame-gdn and no camera_attention for shut gates; keep the stored")
     own = model.state_dict()
     new = sorted(set(own) - set(weights))
     gone = sorted(set(weights) - set(own))

@@ -156,7 +156,7 @@ def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         raise SafetensorError(full)
 
     monkeypatch.setattr("safetensors.torch.save_file", fail)
-    with pytest.raises(InputError, match="expected to write there, got: .*No space left on device"):
+    with pytest.raises(InputError, match=r"expected to write there, got: .*No space left on device"):
         convert(tmp_path / "model.safetensors", tmp_path / "out", "wmkit", TINY)
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
