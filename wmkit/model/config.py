@@ -42,7 +42,7 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         whole = _is_whole(self.channels, 1) and _is_whole(self.tokens, 2)
-        if not whole or not _is_above(self.norm_scale, 0):
+        if not whole or not _is_above(self.norm_scale, 0.0):
             raise ConfigError(
                 f"model.text: expected whole channels >= 1 and tokens >= 2, and norm_scale > 0, got {self.channels!r}, "
                 f"{self.tokens!r} and {self.norm_scale!r}"
@@ -126,9 +126,9 @@ class ModelConfig:
         bad: dict[str, object] = {name: value for name, value in small.items() if not _is_whole(value, 1)}
         if not _is_whole(self.softmax_every, 0):
             bad["softmax_every"] = self.softmax_every
-        if not _is_above(self.mlp_ratio, 0):
+        if not _is_above(self.mlp_ratio, 0.0):
             bad["mlp_ratio"] = self.mlp_ratio
-        if not _is_above(self.rope_theta, 1):
+        if not _is_above(self.rope_theta, 1.0):
             bad["rope_theta"] = self.rope_theta
         if bad:
             raise ConfigError(f"model: expected whole positive sizes, mlp_ratio > 0 and rope_theta > 1, got {bad}")
