@@ -19,13 +19,14 @@ ABSENT = ("diffusers", "fla", "av", "pycolmap", "ray", "cv2", "kornia", "decord"
           "PIL", "rich", "polars", "matplotlib")  # fmt: skip
 HIDE = f"""
 import sys
+from importlib.machinery import PathFinder
 
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {ABSENT!r}:
-            raise ModuleNotFoundError("No module named " + repr(name), name=name)
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] in {ABSENT!r} else PathFinder.find_spec(name, path, target)
 
-sys.meta_path.insert(0, Hidden())
+sys.meta_path[:] = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]
 """
 
 

@@ -1,12 +1,15 @@
 """The whole model: names, initial state, gradients, cameras, and that it can learn."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from jaxtyping import TypeCheckError
 
+from tests.unit.house.source_tree import ROOT
 from tests.unit.model.tiny import (
     HEIGHT,
     STRIDE,
@@ -250,6 +253,28 @@ def test_autocast_rounds_no_camera_and_no_sum_over_tokens(mixer: str) -> None:
     assert all(torch.equal(one, other) for one, other in zip(cast, plain, strict=True))
     # Linear maps of bfloat16, 2^-9 each, some ten in a row.
     assert (half - whole).norm() / whole.norm() < 10 * 2**-9
+
+
+COMPILED = """
+import torch
+from tests.unit.model.tiny import moving_cameras, noisy_latent, open_last_layer, sigmas, stirred, tiny_model
+torch.set_num_threads(1)
+model = stirred(open_last_layer(tiny_model(depth=2, softmax_every=2)))
+inputs = noisy_latent(2, 3), sigmas(2, 3), moving_cameras(2, 5)
+compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+outputs = [call(*inputs) for call in (compiled, model)]
+for got, want in zip(*([out, *torch.autograd.grad(out.square().mean(), learnt)] for out in outputs), strict=True):
+    # float64: the same sums in another order.
+    assert ((got - want).abs().max() <= 1e-12 * want.abs().max()).item()
+print("one graph")
+"""
+
+
+def test_the_whole_model_compiles_into_one_graph() -> None:
+    """Several clips, GDN and softmax, both camera branches, all gradients; in a process without shape checks."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "one graph", done.stderr[-2000:]
 
 
 def test_symmetric_convolution_is_causal_plus_anticausal() -> None:
