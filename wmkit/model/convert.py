@@ -138,7 +138,7 @@ class Conversion:
 
 
 def convert(
-    source: Path, out: Path, to: Layout, config: ModelConfig | None = None, shard_bytes: float = 5e9
+    source: Path, out: Path, to: Layout, config: ModelConfig | None = None, shard_bytes: int | float = 5e9
 ) -> Conversion:
     """Write the checkpoint at `source` into the folder `out` in another layout, bit for bit.
 

@@ -61,7 +61,9 @@ class WeightsSource:
             return file.get_tensor(name)
 
 
-def write_shards(tensors: Iterator[tuple[str, Tensor]], folder: Path, stem: str, shard_bytes: float) -> list[Path]:
+def write_shards(
+    tensors: Iterator[tuple[str, Tensor]], folder: Path, stem: str, shard_bytes: int | float
+) -> list[Path]:
     """Write `stem.safetensors`, or numbered shards of at most `shard_bytes` and their index; one shard is in memory.
 
     `folder` must exist. Raises ConfigError unless `shard_bytes` is positive.
@@ -89,7 +91,7 @@ def write_shards(tensors: Iterator[tuple[str, Tensor]], folder: Path, stem: str,
     return [*files, index]
 
 
-def _parts(tensors: Iterator[tuple[str, Tensor]], shard_bytes: float) -> Iterator[dict[str, Tensor]]:
+def _parts(tensors: Iterator[tuple[str, Tensor]], shard_bytes: int | float) -> Iterator[dict[str, Tensor]]:
     part: dict[str, Tensor] = {}
     size = 0
     for name, tensor in tensors:
