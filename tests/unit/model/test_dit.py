@@ -228,15 +228,14 @@ def test_noise_levels_masks_and_cameras_must_fit() -> None:
         model(latent[:, :0], sigma[:, :0], None)
 
 
-@pytest.mark.parametrize("mixer", ["frame-gdn", "linear"])
-def test_autocast_rounds_no_camera_and_no_sum_over_tokens(mixer: str) -> None:
-    """Its matrix products are bfloat16: at 24 m, positions would be 0.1 m off. What they feed is as without it."""
+def test_autocast_rounds_no_camera_and_no_sum_over_tokens() -> None:
+    """Its matrix products are bfloat16: at 24 m, positions would be 0.1 m off. Cameras and sums are as without it."""
     cameras = moving_cameras(1, 5, dtype=torch.float32)
     poses = cameras.world_from_cam.clone()
     poses[:, :, 2, 3] += torch.linspace(0, 24, 5)
-    model = stirred(open_last_layer(tiny_model(mixer=mixer))).float()
-    latent, sigma = noisy_latent(1, 3).float(), sigmas(1, 3).float()
-    grid, q = model.grid(latent), torch.randn(1, 2, 3, 6, 16, generator=torch.Generator().manual_seed(0))
+    model = tiny_model().float()
+    grid = model.grid(noisy_latent(1, 3).float())
+    q = torch.randn(1, 2, 3, 6, 16, generator=torch.Generator().manual_seed(0))
 
     def fed() -> list[torch.Tensor]:
         _, maps = model._cameras(replace(cameras, world_from_cam=poses), grid, slice(None), torch.float32)
@@ -246,13 +245,10 @@ def test_autocast_rounds_no_camera_and_no_sum_over_tokens(mixer: str) -> None:
 
     with torch.no_grad():
         plain = fed()
-        whole = model(latent, sigma, replace(cameras, world_from_cam=poses))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             cast = fed()
-            half = model(latent, sigma, replace(cameras, world_from_cam=poses))
+            assert (q @ q.mT).dtype is torch.bfloat16
     assert all(torch.equal(one, other) for one, other in zip(cast, plain, strict=True))
-    # Linear maps of bfloat16, 2^-9 each, some ten in a row.
-    assert (half - whole).norm() / whole.norm() < 10 * 2**-9
 
 
 COMPILED = """
