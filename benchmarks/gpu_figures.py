@@ -6,14 +6,19 @@ Needs torch (2.11 or newer, CUDA), numpy, safetensors and jaxtyping, and Triton 
 and fla-core stand beside ours if they are installed. Nothing is estimated: what cannot be measured here is a line with
 `"not_measured"` and the reason. Times are medians of CUDA events after two passes that are not timed; memory is torch's
 own peak over what lay there before. Shapes are the released model's: 880 tokens a frame, 20 heads of 112 channels.
+Every part, and in the op's table every engine, runs in a process of its own with a time limit, all of them together 20
+minutes: a GPU that one of them left in disorder, or a crash, costs its own figures and is a line.
 `--dry-run` runs every line on the CPU with a tiny model: whether the script is whole, no figures.
 """
 
 import argparse
+import functools
 import gc
 import importlib.metadata
 import json
+import math
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -60,36 +65,60 @@ QUICK = Setup(**SIZE, op_frames=(3, 9), block_frames=9, model_frames=(9,))
 DRY = Setup(device="cpu", preset="tiny", rows=2, columns=3, op_frames=(3,), block_frames=3, model_frames=(3,))
 # Dense bfloat16 peak by the makers' data sheets, TFLOP/s (SXM where there are two).
 PEAK_TFLOPS = {"H100": 989.4, "H200": 989.4, "A100": 312.0, "B200": 2250.0}
-FAILURES = (WmkitError, RuntimeError, ImportError, TypeError, ValueError, AssertionError, torch.cuda.OutOfMemoryError)
+FAILURES = (WmkitError, RuntimeError, ImportError, TypeError, ValueError, AssertionError, AttributeError, LookupError,
+            OSError, subprocess.SubprocessError)  # fmt: skip
+CHECK_FAILED = 3  # a part's exit code; 1 is what Python ends with after an error that nobody caught
 
 
 def main() -> int:
-    """All figures; exit 2 without a GPU, 1 when a gradient check says no."""
+    """All figures; exit 2 without a GPU, 1 when a gradient check says no or a part was lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes: whether the script itself runs")
     parser.add_argument("--dry-run", action="store_true", help="every line on the CPU, no figures")
+    parser.add_argument("--part", nargs="*", default=list(PARTS), choices=PARTS, help="some of the parts alone")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # the one part, in this process
     options = parser.parse_args()
     setup = DRY if options.dry_run else QUICK if options.quick else FULL
     if setup.device == "cuda" and not torch.cuda.is_available():
         print("error: expected a CUDA GPU, found none; figures of a GPU are measured on one", file=sys.stderr)
         return 2
+    if options.here:
+        failed = [row for row in PARTS[options.part[0]].rows(setup) if say(**row).get("passes") is False]
+        return CHECK_FAILED if failed else 0
     start_s = time.monotonic()
-    say(figure="machine", dry_run=options.dry_run, **machine(setup))
-    wrong = [row for row in gradient_checks(setup) if say(**row)["passes"] is False]
-    for rows in (op_table(setup), blocks(setup), whole_model(setup)):
-        for row in rows:
-            say(**row)
-    say(figure="total", seconds=round(time.monotonic() - start_s, 1), failed_checks=len(wrong))
-    return 1 if wrong else 0
+    mode = ["--dry-run"] * options.dry_run + ["--quick"] * options.quick
+    limits = {part: None if options.dry_run else PARTS[part].limit_s for part in options.part}
+    codes = {part: apart([*mode, "--part", part, "--here"], part, limit_s) for part, limit_s in limits.items()}
+    lost = [part for part, code in codes.items() if code not in (0, CHECK_FAILED)]
+    failed = [part for part, code in codes.items() if code == CHECK_FAILED]
+    say(figure="total", seconds=round(time.monotonic() - start_s, 1), failed_checks=failed, lost_parts=lost)
+    return 1 if failed or lost else 0
+
+
+def apart(arguments: list[str], part: str, limit_s: float | None) -> int | None:
+    """This script in a process of its own, whose lines go where ours go: its exit code, None past its time limit."""
+    command = [sys.executable, __file__, *arguments]
+    try:
+        done = subprocess.run(command, stderr=subprocess.PIPE, timeout=limit_s, check=False)
+    except subprocess.TimeoutExpired:
+        say(figure=part, not_measured=f"the rest of it: stopped after {limit_s} s")
+        return None
+    complaint = done.stderr.decode(errors="replace")
+    sys.stderr.write(complaint)
+    if done.returncode not in (0, CHECK_FAILED):
+        last = (complaint.strip().splitlines() or ["nothing on stderr"])[-1]
+        say(figure=part, not_measured=f"the rest of it: exit code {done.returncode}, {last[:300]}")
+    return done.returncode
 
 
 def say(**row: Any) -> dict[str, Any]:
-    """One JSON line."""
-    print(json.dumps(row), flush=True)
+    """One JSON line; a number that is none is null."""
+    plain = {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in row.items()}
+    print(json.dumps(plain, allow_nan=False), flush=True)
     return row
 
 
-def machine(setup: Setup) -> dict[str, Any]:
+def machine(setup: Setup) -> Iterator[dict[str, Any]]:
     """What the figures belong to, with the matrix rate this GPU reaches."""
     on_gpu = setup.device == "cuda"
     side = 8192 if on_gpu else 64
@@ -102,7 +131,9 @@ def machine(setup: Setup) -> dict[str, Any]:
             packages[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             packages[package] = None
-    return {
+    yield {
+        "figure": "machine",
+        "dry_run": not on_gpu,
         "gpu": name,
         "memory_gb": round(torch.cuda.get_device_properties(0).total_memory / 1e9, 1) if on_gpu else None,
         "torch": torch.__version__,
@@ -146,8 +177,22 @@ def measured(setup: Setup, run: Callable[[], object], rounds: int, row: dict[str
     """`row` with its figures, or with why there are none."""
     try:
         return row | timed(setup, run, rounds)
-    except FAILURES as error:
-        return row | {"not_measured": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+    except failures() as error:
+        return row | {"not_measured": told(error)}
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What an engine may raise; Triton's errors are no RuntimeError. A broken package raises what it likes."""
+    try:
+        from triton.errors import TritonError  # pyright: ignore[reportMissingImports]
+    except FAILURES:
+        return FAILURES
+    return (*FAILURES, TritonError)
+
+
+def told(error: Exception) -> str:
+    """One line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def gdn_inputs(device: str, shape: tuple[int, int, int, int], dtype: torch.dtype) -> list[Tensor]:
@@ -189,38 +234,28 @@ def gradient_checks(setup: Setup) -> Iterator[dict[str, Any]]:
                 ]
                 got = [out := ours(leaves, backend), *torch.autograd.grad(out.float().square().sum(), leaves)]
                 errors = [((a.double() - b).abs().max() / b.abs().max()).item() for a, b in zip(got, want, strict=True)]
-                yield row | {"value": errors[0], "gradient": max(errors[1:]), "passes": max(errors) < limit}
-            except FAILURES as error:
-                yield row | {"not_measured": f"{type(error).__name__}: {str(error)[:300]}", "passes": None}
+                # A NaN is larger than nothing and smaller than nothing: each is asked, and the worst kept by hand.
+                worst = max(errors[1:], key=lambda error: math.inf if math.isnan(error) else error)
+                passes = all(error < limit for error in errors)
+                yield row | {"value": errors[0], "gradient": worst, "passes": passes}
+            except failures() as error:
+                yield row | {"not_measured": told(error), "passes": None}
 
 
-def op_table(setup: Setup) -> Iterator[dict[str, Any]]:
-    """Latency of the op by frames and dtype, beside diffusers, fla and softmax at the same tokens."""
-    config, S = setup.config, setup.tokens
+def op_table(setup: Setup, engine: str) -> Iterator[dict[str, Any]]:
+    """Latency of the op by frames and dtype, by one of the `ENGINES`, all at the same tokens."""
+    config, S, way = setup.config, setup.tokens, ENGINES[engine]
     H, D = config.heads, config.head_dim
+    size = {"figure": "op", "engine": engine, "S": S, "H": H, "D": D}
     for frames in setup.op_frames:
         for dtype in (torch.bfloat16, torch.float32):
             for backward in (False, True):
-                row = {
-                    "figure": "op",
-                    "T": frames,
-                    "S": S,
-                    "H": H,
-                    "D": D,
-                    "dtype": str(dtype)[6:],
-                    "backward": backward,
-                }
-                ways: list[tuple[str, Callable[[list[Tensor]], Tensor]]] = [
-                    (f"wmkit {backend}", lambda inputs, backend=backend: ours(inputs, backend))
-                    for backend in fast_backends()
-                ]
-                ways += [("diffusers torch", diffusers_gdn), ("fla chunk_gated_delta_rule", fla_gdn), ("sdpa", sdpa)]
-                for name, way in ways:
-                    # The other libraries' makers are asked inside `measured`: their absence is a line, too.
-                    inputs = [x.requires_grad_(backward) for x in gdn_inputs(setup.device, (H, frames, S, D), dtype)]
-                    rounds = 3 if name == "sdpa" and frames > 41 else 5
-                    yield measured(setup, passes(way, inputs, backward), rounds, row | {"engine": name})
-                    del inputs
+                row = size | {"T": frames, "dtype": str(dtype)[6:], "backward": backward}
+                # The other libraries' makers are asked inside `measured`: their absence is a line, too.
+                inputs = [x.requires_grad_(backward) for x in gdn_inputs(setup.device, (H, frames, S, D), dtype)]
+                rounds = 3 if engine == "sdpa" and frames > 41 else 5
+                yield measured(setup, passes(way, inputs, backward), rounds, row)
+                del inputs
 
 
 def passes(way: Callable[[list[Tensor]], Tensor], inputs: list[Tensor], backward: bool) -> Callable[[], object]:
@@ -344,6 +379,32 @@ def whole_model(setup: Setup) -> Iterator[dict[str, Any]]:
             row["percent_of_bf16_peak"] = None if peak is None else round(100 * tflops / peak, 1)
         yield row
         del model, inputs, run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Rows that belong together, made in one process of at most `limit_s` seconds."""
+
+    rows: Callable[[Setup], Iterator[dict[str, Any]]]
+    limit_s: float
+
+
+ENGINES: dict[str, Callable[[list[Tensor]], Tensor]] = {
+    **{f"wmkit {backend}": functools.partial(ours, backend=backend) for backend in fast_backends()},
+    "diffusers torch": diffusers_gdn,
+    "fla chunk_gated_delta_rule": fla_gdn,
+    "sdpa": sdpa,
+}
+PARTS: dict[str, Part] = {
+    "machine": Part(rows=machine, limit_s=60),
+    "gradients": Part(rows=gradient_checks, limit_s=180),
+    **{
+        f"op {engine}": Part(rows=functools.partial(op_table, engine=engine), limit_s=120 if engine == "sdpa" else 80)
+        for engine in ENGINES
+    },
+    "block": Part(rows=blocks, limit_s=140),
+    "forward": Part(rows=whole_model, limit_s=300),
+}
 
 
 if __name__ == "__main__":

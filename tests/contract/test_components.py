@@ -1,6 +1,7 @@
 """Latent codecs and text encoders: tiny random instances of the real classes, from folders, without a network."""
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -107,6 +108,8 @@ def test_a_config_that_promises_other_sizes_is_told() -> None:
     codec = DiffusersVae(kind="ltx2", module=module, component=licence_of("ltx2", "."))
     with pytest.raises(ConfigError, match=r"its config promises a latent of .* set spatial_compression_ratio"):
         codec.encode(video_of(codec))
+    with pytest.raises(ConfigError, match=r"its config promises a video of .* set spatial_compression_ratio"):
+        codec.decode(torch.zeros(1, 2, codec.spec().channels, 1, 1))
 
 
 def test_wan_is_normalised_by_its_config() -> None:
@@ -122,6 +125,47 @@ def test_nothing_is_fetched_unasked(tmp_path: Path) -> None:
             load()
     with pytest.raises(InputError, match="name a folder"):
         load_vae("wan", tmp_path)
+
+
+def test_loading_a_folder_opens_no_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_module("wan").save_pretrained(tmp_path / "vae")
+    tokenizer = tiny_tokenizer()
+    tiny_gemma(len(tokenizer)).save_pretrained(tmp_path / "text")
+    tokenizer.save_pretrained(tmp_path / "text")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    assert load_vae("wan", tmp_path).kind == "wan"
+    assert load_gemma(tmp_path / "text").channels == 32
+
+
+def test_pickled_weights_are_left_alone(tmp_path: Path) -> None:
+    module = tiny_module("wan")
+    module.save_pretrained(tmp_path / "vae")
+    for file in (tmp_path / "vae").glob("*.safetensors"):
+        torch.save(module.state_dict(), file.with_suffix(".bin"))
+        file.unlink()
+    with pytest.raises(InputError, match=r"wan: expected .* to be a folder of its weights"):
+        load_vae("wan", tmp_path)
+    tokenizer = tiny_tokenizer()
+    language_model = tiny_gemma(len(tokenizer))
+    language_model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    torch.save(language_model.state_dict(), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"gemma-2: expected .* to be a folder of its weights"):
+        load_gemma(tmp_path)
+
+
+@pytest.mark.parametrize("package", ["diffusers", "transformers"])
+def test_a_missing_package_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as Python marks what cannot be imported
+    load: Any = load_vae if package == "diffusers" else lambda kind, source: load_gemma(source)
+    with pytest.raises(InputError, match=rf"expected the package {package}, got: .*; run: pip install 'wmkit\[models"):
+        load("wan", tmp_path)
 
 
 @pytest.mark.usefixtures("without_shape_checks")

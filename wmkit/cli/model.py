@@ -240,7 +240,7 @@ def convert(
 
     with stdout_for(json_output):
         config = None if preset is None else preset_named(preset)
-        done = convert_weights(source, out, to, config, round(shard_gb * 1e9))
+        done = convert_weights(source, out, to, config, shard_gb * 1e9)
     tell(done.to_json(), done.lines(), json_output)
     return done.exit_code
 

@@ -33,6 +33,7 @@ from wmkit.model.ops.frame_gdn import (
     stream_read,
 )
 from wmkit.model.ops.frame_gdn.context_parallel import parallel_frame_gdn, parallel_read
+from wmkit.model.ops.frame_gdn.op import outside_autocast
 from wmkit.model.ops.token_gdn import token_gdn
 from wmkit.model.rope import rotate_pairs
 from wmkit.model.stream import Scope
@@ -154,12 +155,14 @@ class FrameAttention(nn.Module):
         A frame that is not valid writes nothing and forgets nothing: beta 0, decay 1.
         """
         beta_BTSH = wide(self.beta_proj(x_BTSC)).sigmoid()
-        rate_BTH = nnf.softplus(wide(self.gate_proj(x_BTSC.mean(dim=2))) + wide(self.dt_bias))
-        decay_BTH = torch.exp(-wide(self.A_log).exp() * rate_BTH)
+        raw_BTH = wide(self.gate_proj(x_BTSC.mean(dim=2))) + wide(self.dt_bias)
+        # Contiguous: torch.compile (2.13) takes softplus' gradient for contiguous, which that of a permutation is not.
+        rate_BHT = nnf.softplus(raw_BTH.permute(0, 2, 1).contiguous())
+        decay_BHT = torch.exp(-wide(self.A_log).exp()[:, None] * rate_BHT)
         if valid_BT is not None:
             beta_BTSH = beta_BTSH * valid_BT[:, :, None, None]
-            decay_BTH = torch.where(valid_BT[:, :, None], decay_BTH, 1.0)
-        return Gates(beta=beta_BTSH.permute(0, 3, 1, 2), decay=decay_BTH.permute(0, 2, 1))
+            decay_BHT = torch.where(valid_BT[:, None], decay_BHT, 1.0)
+        return Gates(beta=beta_BTSH.permute(0, 3, 1, 2), decay=decay_BHT)
 
     def _main(self, x_BTSC: Tensor, angles_TSP: Tensor, gates: Gates | None, scope: Scope) -> Tensor:
         q, k, v = self.qkv(x_BTSC).chunk(3, dim=-1)
@@ -240,9 +243,10 @@ def renormed(before: Float[Tensor, "B H T S D"], after: Float[Tensor, "B H T S D
 def _sum_read(q: Tensor, k: Tensor, v: Tensor, valid_BT: Tensor | None, chunks: ChunkLayout | None) -> Tensor:
     """q @ the sum of kᵀ v over all tokens of all valid frames up to the end of the chunk; at least float32."""
     seen = wide(k) if valid_BT is None else wide(k) * valid_BT[:, None, :, None, None]
-    sums_BHTDE = (seen.mT @ wide(v)).cumsum(dim=2)
     ends_T = [q.shape[2] - 1] * q.shape[2] if chunks is None else _chunk_ends(chunks)
-    return wide(q) @ sums_BHTDE[:, :, ends_T]
+    with outside_autocast(q):
+        sums_BHTDE = (seen.mT @ wide(v)).cumsum(dim=2)
+        return wide(q) @ sums_BHTDE[:, :, ends_T]
 
 
 def _chunk_ends(chunks: ChunkLayout) -> list[int]:

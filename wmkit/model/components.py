@@ -22,6 +22,7 @@ __all__ = [
     "licence_of",
     "load_components",
     "missing_component",
+    "missing_package",
     "write_components",
 ]
 
@@ -78,6 +79,12 @@ def missing_component(kind: str, source: str, reason: str) -> InputError:
         f"{kind}: expected {source} to be a folder of its weights, got: {' '.join(reason.split())[:200]}; name a "
         "folder, or allow the download with --download"
     )
+
+
+def missing_package(kind: str, package: str, error: ImportError) -> InputError:
+    """The one line for a library that is not on this machine, or cannot be imported there."""
+    reason = " ".join(str(error).split())[:200]
+    return InputError(f"{kind}: expected the package {package}, got: {reason}; run: pip install 'wmkit[models]'")
 
 
 def write_components(path: Path, components: Iterable[Component], note: Callable[[str], None] | None = None) -> None:

@@ -4,6 +4,7 @@ The defaults are the small instance that trains on a CPU; `wmkit.model.presets` 
 among them (arXiv 2605.15178).
 """
 
+import math
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal
 
@@ -31,7 +32,7 @@ class TextConfig:
     null_caption  whether the model owns `y_embedder.y_embedding` (tokens, channels), what no text is for it. The
                   released models encode an empty prompt instead; some of their files carry the tensor all the same.
 
-    Raises ConfigError when a number is out of range.
+    Raises ConfigError when a value is of another type or out of range.
     """
 
     channels: int = 2304
@@ -40,11 +41,14 @@ class TextConfig:
     null_caption: bool = False
 
     def __post_init__(self) -> None:
-        if self.channels < 1 or self.tokens < 2 or not self.norm_scale > 0:
+        whole = _is_whole(self.channels, 1) and _is_whole(self.tokens, 2)
+        if not whole or not _is_above(self.norm_scale, 0.0):
             raise ConfigError(
-                f"model.text: expected channels >= 1, tokens >= 2 and norm_scale > 0, got {self.channels}, "
-                f"{self.tokens} and {self.norm_scale}"
+                f"model.text: expected whole channels >= 1 and tokens >= 2, and norm_scale > 0, got {self.channels!r}, "
+                f"{self.tokens!r} and {self.norm_scale!r}"
             )
+        if not isinstance(self.null_caption, bool):
+            raise ConfigError(f"model.text: expected null_caption true or false, got {self.null_caption!r}")
 
 
 CHOICES = {
@@ -84,7 +88,7 @@ class ModelConfig:
                       from. A token of fewer channels than its latent cannot carry the noise that a velocity
                       contains, but it can carry the picture (arXiv 2511.13720): so "clean" for pixel latents.
 
-    Raises ConfigError when a number is out of range.
+    Raises ConfigError when a value is of another type or out of range.
     """
 
     latent_channels: int = 768
@@ -119,14 +123,20 @@ class ModelConfig:
                 "conv_kernel",
             )
         }
-        bad = {name: value for name, value in small.items() if value < 1}
-        if bad or self.softmax_every < 0 or self.mlp_ratio <= 0 or self.rope_theta <= 1:
-            raise ConfigError(f"model: expected positive sizes, got {bad or self}")
+        bad: dict[str, object] = {name: value for name, value in small.items() if not _is_whole(value, 1)}
+        if not _is_whole(self.softmax_every, 0):
+            bad["softmax_every"] = self.softmax_every
+        if not _is_above(self.mlp_ratio, 0.0):
+            bad["mlp_ratio"] = self.mlp_ratio
+        if not _is_above(self.rope_theta, 1.0):
+            bad["rope_theta"] = self.rope_theta
+        if bad:
+            raise ConfigError(f"model: expected whole positive sizes, mlp_ratio > 0 and rope_theta > 1, got {bad}")
         if self.width % self.heads or (self.width // self.heads) % 8:
             raise ConfigError(
                 f"model: expected heads of a multiple of 8 channels, got width {self.width} / {self.heads} heads"
             )
-        if self.frequency_channels % 2 or self.frequency_channels < 4:
+        if not _is_whole(self.frequency_channels, 4) or self.frequency_channels % 2:
             raise ConfigError(f"model: expected an even frequency_channels >= 4, got {self.frequency_channels}")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
@@ -172,6 +182,15 @@ class ModelConfig:
         return cls(**values)
 
 
+def _is_whole(value: object, least: int) -> bool:
+    """Whether it is an integer of at least that; true and 2.0 are none."""
+    return type(value) is int and value >= least
+
+
+def _is_above(value: object, limit: float) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value > limit
+
+
 def _text_from_dict(plain: Any) -> TextConfig:
     known = {field.name for field in fields(TextConfig)}
     if not isinstance(plain, dict) or set(plain) - known:
@@ -188,12 +207,14 @@ def _branch_to_dict(branch: object, kinds: dict[str, type]) -> dict[str, Any] | 
     raise ConfigError(f"model: {type(branch).__name__} has no name in JSON; the named ones are {sorted(kinds)}")
 
 
-def _branch_from_dict(plain: dict[str, Any] | None, kinds: dict[str, type]) -> Any:
+def _branch_from_dict(plain: Any, kinds: dict[str, type]) -> Any:
     if plain is None:
         return None
+    if not isinstance(plain, dict):
+        raise ConfigError(f'model: expected a camera branch {{"kind": NAME}} of {sorted(kinds)} or null, got {plain!r}')
     values = dict(plain)
     kind = values.pop("kind", None)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ConfigError(f"model: unknown camera branch {kind}; expected one of {sorted(kinds)} or null")
     config = kinds[kind]
     unknown = set(values) - {field.name for field in fields(config)}

@@ -40,6 +40,7 @@ STEMS: dict[Layout, str] = {
 TO_NVLABS = {"t_embedder.linear_1.": "t_embedder.mlp.0.", "t_embedder.linear_2.": "t_embedder.mlp.2."}
 UNREAD = {"pos_embed": "a table of positions that the model does not read",
           "y_embedder.y_embedding": "the null caption; set text.null_caption to keep it"}  # fmt: skip
+FLOATS = ("BF16", "F16", "F32", "F64")
 DIFFUSERS_CLASS = "SanaWMTransformer3DModel"
 # What our architecture is; a diffusers config that says otherwise is another one.
 DIFFUSERS_FIXED: dict[str, object] = {
@@ -62,23 +63,29 @@ DIFFUSERS_FIXED: dict[str, object] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyReport:
-    """How a checkpoint's tensors compare with a model's: one text a difference, sorted; `unread` is no fault."""
+    """How a checkpoint's tensors compare with a model's: one text a difference, sorted; `unread` is no fault.
+
+    `wrong_type`: integers and quantised floats, which are no parameters without what turns them into such.
+    """
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     wrong_shape: tuple[str, ...]
+    wrong_type: tuple[str, ...]
     unread: tuple[str, ...]
     tensors: int
     values: int
 
     @property
     def fits(self) -> bool:
-        """Whether every tensor of the model is there in its shape and nothing else is."""
-        return not (self.missing or self.unexpected or self.wrong_shape)
+        """Whether every tensor of the model is there in its shape, of floats, and nothing else is."""
+        return not (self.missing or self.unexpected or self.wrong_shape or self.wrong_type)
 
     def counts(self) -> str:
         """As `2 missing, 0 unexpected, 1 of wrong shape`."""
-        return f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, {len(self.wrong_shape)} of wrong shape"
+        shape, kind = len(self.wrong_shape), len(self.wrong_type)
+        counts = f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, {shape} of wrong shape"
+        return counts + (f", {kind} of wrong type" if kind else "")
 
     def lines(self) -> list[str]:
         """One line a difference, each with what to think of it."""
@@ -86,6 +93,7 @@ class KeyReport:
             *(f"missing: {text}" for text in self.missing),
             *(f"unexpected: {text}" for text in self.unexpected),
             *(f"wrong shape: {text}" for text in self.wrong_shape),
+            *(f"wrong type: {text}" for text in self.wrong_type),
             *(f"left out: {text}" for text in self.unread),
         ]
 
@@ -112,6 +120,7 @@ class Conversion:
             "missing": list(self.report.missing),
             "unexpected": list(self.report.unexpected),
             "wrong_shape": list(self.report.wrong_shape),
+            "wrong_type": list(self.report.wrong_type),
             "left_out": list(self.report.unread),
         }
 
@@ -130,14 +139,16 @@ class Conversion:
 
 
 def convert(
-    source: Path, out: Path, to: Layout, config: ModelConfig | None = None, shard_bytes: int = 5 * 10**9
+    source: Path, out: Path, to: Layout, config: ModelConfig | None = None, shard_bytes: int | float = 5e9
 ) -> Conversion:
     """Write the checkpoint at `source` into the folder `out` in another layout, bit for bit.
 
     `config` None: that of the config.json beside the weights, else InputError. Nothing is written unless every tensor
     fits; `out` appears by one rename, whole or not at all. Raises InputError for a source that is none and for an
-    `out` that exists; ConfigError for a config that `to` cannot say.
+    `out` that exists or cannot be written; ConfigError for a config that `to` cannot say and a shard of no bytes.
     """
+    from safetensors import SafetensorError
+
     if out.exists():
         raise InputError(f"{out}: expected a folder that does not exist yet; name another, or remove it")
     opened = _open(source, config)
@@ -155,15 +166,17 @@ def convert(
         if plain is not None:
             write_atomic(scratch / "config.json", (json.dumps(plain, indent=2) + "\n").encode())
         put_in_place(scratch, out)
-    except OSError as error:
-        raise InputError(f"{out}: expected to write there, got: {error.strerror}") from error
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{out}: expected to write there, got: {getattr(error, 'strerror', None) or error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return replace(done, files=tuple(out / file.name for file in files))
 
 
 def load_released(source: Path, config: ModelConfig | None = None) -> CameraDiT:
     """A model with the weights at `source`, of any layout, in evaluation mode; raises as `convert` does.
 
-    Weights that do not fit the config are an InputError.
+    Every tensor keeps the type it is stored in. Weights that do not fit the config are an InputError.
     """
     opened = _open(source, config)
     if not opened.report.fits:
@@ -189,6 +202,11 @@ def key_report(stored: Mapping[str, TensorSpec], config: ModelConfig, unread: tu
             f"{name}: expected {own[name]}, got {stored[name].shape}"
             for name in shared
             if own[name] != stored[name].shape
+        ),
+        wrong_type=tuple(
+            f"{name}: expected {', '.join(FLOATS)}, got {stored[name].dtype}"
+            for name in shared
+            if stored[name].dtype not in FLOATS
         ),
         unread=unread,
         tensors=len(stored),
@@ -219,16 +237,18 @@ def from_diffusers_config(plain: Mapping[str, Any]) -> ModelConfig:
         got = plain.get(key, value)
         if (list(got) if isinstance(got, tuple) else got) != value:
             raise ConfigError(f"config.json: expected {key} {value}, got {got}; this is another architecture")
-    width, head = plain.get("hidden_size", 2240), plain.get("linear_head_dim", 112)
-    heads = plain.get("num_attention_heads", 20)
+    width, head = _whole(plain, "hidden_size", 2240), _whole(plain, "linear_head_dim", 112)
+    heads = _whole(plain, "num_attention_heads", 20)
     if heads * head != width:
         raise ConfigError(f"config.json: expected {heads} heads of hidden_size / heads, got {head} of {width}")
-    depth = plain.get("num_layers", 20)
+    depth, rays = _whole(plain, "num_layers", 20), _whole(plain, "chunk_plucker_channels", 48)
+    if rays % 6:
+        raise ConfigError(f"config.json: expected chunk_plucker_channels of 6 a video frame, got {rays}")
     if plain.get("chunk_plucker_post_attn_blocks", 20) not in (-1, depth):
         raise ConfigError("config.json: expected Plücker mixing in every block, got fewer")
     return ModelConfig(
         latent_channels=plain.get("in_channels", 128),
-        latent_stride=plain.get("chunk_plucker_channels", 48) // 6,
+        latent_stride=rays // 6,
         latent_downscale=32,
         width=width,
         depth=depth,
@@ -242,6 +262,13 @@ def from_diffusers_config(plain: Mapping[str, Any]) -> ModelConfig:
         compat="sana-wm",
         prediction="velocity",
     )
+
+
+def _whole(plain: Mapping[str, Any], key: str, default: int) -> int:
+    value = plain.get(key, default)
+    if type(value) is not int:
+        raise ConfigError(f"config.json: expected {key} to be a whole number, got {value!r}; is the file damaged?")
+    return value
 
 
 def _diffusers_values(config: ModelConfig) -> dict[str, Any]:

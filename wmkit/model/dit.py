@@ -21,6 +21,7 @@ from wmkit.model.config import ModelConfig
 from wmkit.model.embed import TEXT_NORM_EPS, CaptionEmbed, CellEmbed, DeadCellEmbed, SigmaEmbed
 from wmkit.model.ops.frame_gdn import ChunkLayout
 from wmkit.model.ops.frame_gdn.context_parallel import FrameShards
+from wmkit.model.ops.frame_gdn.op import outside_autocast
 from wmkit.model.rays import CameraBatch, LatentGrid
 from wmkit.model.rope import rope_angles
 from wmkit.model.stream import BlockPast, Scope, StreamConfig, StreamState, Tape
@@ -92,8 +93,10 @@ class CameraDiT(nn.Module):
         would be without them. `chunks` None is bidirectional; otherwise a frame sees the past and its own chunk, as
         in the released chunk-causal model (`ChunkLayout.first_plus_one`). With `shards` every process of the group
         gives and gets the frames that it holds; `cameras` and `chunks` are those of the whole clip.
-        Raises InputError when the latent or the text does not fit the config, ConfigError when the cameras, the
-        chunks or the shards do not fit the latent, and where the config's mixer cannot do what is asked.
+        Under autocast cameras, rays and sums over tokens stay float32.
+        Raises InputError when the latent or the text does not fit the config, or the noise levels, the mask or the
+        number of camera clips the latent; ConfigError when the cameras' frames, the chunks or the shards do not fit
+        the latent, and where the config's mixer cannot do what is asked.
         """
         begin, frames = (0, latent.shape[1]) if shards is None else (shards.start, shards.total)
         grid = replace(self.grid(latent), frames=frames)
@@ -104,6 +107,10 @@ class CameraDiT(nn.Module):
         if chunks is not None and chunks.total != frames:
             raise ConfigError(f"chunks: expected {frames} latent frames in all, got {chunks.total}")
         if valid is not None:
+            if valid.shape != latent.shape[:2] or valid.dtype != torch.bool:
+                raise InputError(
+                    f"valid: expected a boolean {tuple(latent.shape[:2])}, got {valid.dtype} {tuple(valid.shape)}"
+                )
             latent = latent.masked_fill(~valid[:, :, None, None, None], 0.0)
         scopes = [Scope(valid=valid, chunks=chunks, shards=shards)] * len(self.blocks)
         return self._pass(latent, sigma, (cameras, grid, begin), text, scopes)
@@ -120,7 +127,8 @@ class CameraDiT(nn.Module):
         """Velocity of one chunk that follows `state` (None: the clip's first), and the state of the next chunk.
 
         `cameras` are those of the whole clip up to this chunk's end. With everything kept (`config` None), chunk after
-        chunk is `forward` with those chunks. Raises as `forward` does.
+        chunk is `forward` with those chunks; but for `compat="sana-wm"` and a first chunk of a single frame, whose
+        rays would be those of cameras to come (`rays.py`). Raises as `forward` does.
         """
         if self.config.mixer != "frame-gdn":
             raise ConfigError(f"stream: expected mixer frame-gdn, got {self.config.mixer}; it keeps no state")
@@ -142,6 +150,7 @@ class CameraDiT(nn.Module):
     ) -> Tensor:
         """Velocity of the latent's frames; `path` is cameras and grid of the clip, and the first of these frames."""
         cameras, grid, begin = path
+        _check_inputs(latent, sigma, cameras)
         frames = slice(begin, begin + latent.shape[1])
         x_BThwW = self.x_embedder(latent)
         t_BTW = self.t_embedder(sigma)
@@ -168,11 +177,16 @@ class CameraDiT(nn.Module):
     ) -> tuple[Tensor | None, TokenMaps | None]:
         """Embedded map (B, T, h, w, W) and attention maps of some frames, None where there is no such branch."""
         rays, maps, config = None, None, self.config
-        if cameras is not None and config.camera_map is not None and self.plucker_embedder is not None:
-            rays = self.plucker_embedder(config.camera_map.camera_map(cameras, grid)[:, frames].to(dtype))
-        if cameras is not None and config.camera_attention is not None:
-            maps = config.camera_attention.token_maps(cameras, grid, config.head_dim, config.rope_theta)
-            maps = maps.of(frames)
+        if cameras is None:
+            return None, None
+        with outside_autocast(cameras.world_from_cam):
+            if config.camera_map is not None:
+                rays = config.camera_map.camera_map(cameras, grid)[:, frames].to(dtype)
+            if config.camera_attention is not None:
+                maps = config.camera_attention.token_maps(cameras, grid, config.head_dim, config.rope_theta)
+                maps = maps.of(frames)
+        if rays is not None and self.plucker_embedder is not None:
+            rays = self.plucker_embedder(rays)
         return rays, maps
 
     def _caption(self, text: TextBatch | None, latent: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -194,6 +208,16 @@ class CameraDiT(nn.Module):
                 f"{text.states.shape[0]} of {text.states.shape[2]}"
             )
         return self.attention_y_norm(self.y_embedder(text.states.to(latent.dtype))), text.mask
+
+
+def _check_inputs(latent: Tensor, sigma: Tensor, cameras: CameraBatch | None) -> None:
+    B, T = latent.shape[:2]
+    if B < 1 or T < 1:
+        raise InputError(f"latent: expected at least one clip of one frame, got {tuple(latent.shape)}")
+    if sigma.shape != (B, T):
+        raise InputError(f"sigma: expected a noise level a frame, {(B, T)}, got {tuple(sigma.shape)}")
+    if cameras is not None and len(cameras.world_from_cam) != B:
+        raise InputError(f"cameras: expected those of {B} clips, got {len(cameras.world_from_cam)}")
 
 
 def _check_shards(config: ModelConfig, latent: Tensor, shards: FrameShards) -> None:

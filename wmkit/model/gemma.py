@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from wmkit.errors import ConfigError, InputError
-from wmkit.model.components import Component, check_source, licence_of, missing_component
+from wmkit.model.components import Component, check_source, licence_of, missing_component, missing_package
 from wmkit.model.text import TextBatch
 
 __all__ = ["INSTRUCTION", "GemmaText", "load_gemma"]
@@ -96,17 +96,22 @@ def load_gemma(
 ) -> GemmaText:
     """Gemma-2 and its tokenizer from the folder `source`; `note` is told the licence.
 
-    With `download` also the name of a repository; without, nothing is fetched. InputError where there are no weights.
+    With `download` also the name of a repository; without, nothing is fetched. safetensors alone are read. InputError
+    where there are no weights or no transformers.
     """
-    import transformers
-
     check_source("gemma-2", str(source), download)
+    try:
+        import transformers
+    except ImportError as error:
+        raise missing_package("gemma-2", "transformers", error) from error
     component = licence_of("gemma-2", str(source))
     if note is not None:
         note(component.line())
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=not download)
-        module: Any = transformers.Gemma2Model.from_pretrained(source, local_files_only=not download, dtype=dtype)
+        module: Any = transformers.Gemma2Model.from_pretrained(
+            source, local_files_only=not download, dtype=dtype, use_safetensors=True
+        )
     except (OSError, ValueError) as error:
         raise missing_component("gemma-2", str(source), str(error)) from error
     return GemmaText(

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wmkit.errors import ConfigError, InputError
-from wmkit.model.components import Component, VaeKind, check_source, licence_of, missing_component
+from wmkit.model.components import Component, VaeKind, check_source, licence_of, missing_component, missing_package
 from wmkit.model.latent import LatentSpec
 
 __all__ = ["VAE_KINDS", "DiffusersVae", "VaeKind", "load_vae"]
@@ -61,22 +61,34 @@ class DiffusersVae:
             latent = self.module.encode(given.transpose(1, 2)).latent_dist.mode().transpose(1, 2)
         rows, columns = video.shape[-2] // spec.downscale, video.shape[-1] // spec.downscale
         want = (len(video), spec.latent_frames(video.shape[1]), spec.channels, rows, columns)
-        if tuple(latent.shape) != want:
-            raise ConfigError(
-                f"{self.kind}: its config promises a latent of {want}, its tensors make {tuple(latent.shape)}; set "
-                "spatial_compression_ratio and temporal_compression_ratio (Wan: scale_factor_*) in its config.json"
-            )
+        self._check("latent", tuple(latent.shape), want)
         return latent
 
     @torch.no_grad()
     def decode(self, latent: Float[Tensor, "B T C h w"]) -> Float[Tensor, "B N 3 H W"]:
-        """Video, about [-1, 1] and not clamped; InputError for another number of channels."""
-        if latent.shape[2] != self.spec().channels:
-            raise InputError(f"latent: expected {self.spec().channels} channels, got {latent.shape[2]}")
+        """Video, about [-1, 1] and not clamped.
+
+        InputError for another number of channels, ConfigError when the config says other sizes than the tensors make.
+        """
+        spec = self.spec()
+        B, T, C, h, w = latent.shape
+        if spec.channels != C:
+            raise InputError(f"latent: expected {spec.channels} channels, got {C}")
         given = latent.to(self.module.dtype)
         if self.kind == "dc-ae":
-            return self.module.decode(given.flatten(0, 1)).sample.unflatten(0, latent.shape[:2])
-        return self.module.decode(given.transpose(1, 2)).sample.transpose(1, 2)
+            video = self.module.decode(given.flatten(0, 1)).sample.unflatten(0, (B, T))
+        else:
+            video = self.module.decode(given.transpose(1, 2)).sample.transpose(1, 2)
+        want = (B, 1 + spec.stride * (T - 1), 3, h * spec.downscale, w * spec.downscale)
+        self._check("video", tuple(video.shape), want)
+        return video
+
+    def _check(self, what: str, got: tuple[int, ...], want: tuple[int, ...]) -> None:
+        if got != want:
+            raise ConfigError(
+                f"{self.kind}: its config promises a {what} of {want}, its tensors make {got}; set "
+                "spatial_compression_ratio and temporal_compression_ratio (Wan: scale_factor_*) in its config.json"
+            )
 
     def normalise(self, latent: Float[Tensor, "B T C h w"], inverse: bool = False) -> Float[Tensor, "B T C h w"]:
         """(z - mean) scaling / std by channel, in float32; DC-AE has a scaling alone."""
@@ -107,22 +119,25 @@ def load_vae(
 ) -> DiffusersVae:
     """The VAE in the folder `source` (or its subfolder `vae`), in evaluation mode; `note` is told its licence.
 
-    With `download` also the name of a repository; without, nothing is fetched. Raises ConfigError for another kind,
-    InputError where there are no such weights.
+    With `download` also the name of a repository; without, nothing is fetched. safetensors alone are read. Raises
+    ConfigError for another kind, InputError where there are no such weights or no diffusers.
     """
     if kind not in VAE_KINDS:
         raise ConfigError(f"vae: expected one of {', '.join(VAE_KINDS)}, got {kind!r}")
-    import diffusers
-
     check_source(kind, str(source), download)
+    try:
+        import diffusers
+    except ImportError as error:
+        raise missing_package(kind, "diffusers", error) from error
     component = licence_of(kind, str(source))
     if note is not None:
         note(component.line())
     subfolder = "vae" if (Path(source) / "vae").is_dir() else None
     try:
         module = getattr(diffusers, VAE_KINDS[kind]).from_pretrained(
-            source, subfolder=subfolder, local_files_only=not download, torch_dtype=dtype, low_cpu_mem_usage=False
-        )
+            source, subfolder=subfolder, local_files_only=not download, torch_dtype=dtype, low_cpu_mem_usage=False,
+            use_safetensors=True,
+        )  # fmt: skip
     except (OSError, ValueError) as error:
         raise missing_component(kind, str(source), str(error)) from error
     return DiffusersVae(kind=kind, module=module.to(device).eval().requires_grad_(False), component=component)

@@ -62,14 +62,16 @@ class WeightsSource:
             return file.get_tensor(name)
 
 
-def write_shards(tensors: Iterator[tuple[str, Tensor]], folder: Path, stem: str, shard_bytes: int) -> list[Path]:
+def write_shards(
+    tensors: Iterator[tuple[str, Tensor]], folder: Path, stem: str, shard_bytes: int | float
+) -> list[Path]:
     """Write `stem.safetensors`, or numbered shards of at most `shard_bytes` and their index; one shard is in memory.
 
     `folder` must exist. Raises ConfigError unless `shard_bytes` is positive.
     """
     from safetensors.torch import save_file
 
-    if shard_bytes <= 0:
+    if not shard_bytes > 0:  # NaN is not
         raise ConfigError(f"shard size: expected more than 0 bytes, got {shard_bytes}")
     written: list[tuple[Path, list[str]]] = []
     total = 0
@@ -95,7 +97,7 @@ def write_shards(tensors: Iterator[tuple[str, Tensor]], folder: Path, stem: str,
     return [*files, index]
 
 
-def _parts(tensors: Iterator[tuple[str, Tensor]], shard_bytes: int) -> Iterator[dict[str, Tensor]]:
+def _parts(tensors: Iterator[tuple[str, Tensor]], shard_bytes: int | float) -> Iterator[dict[str, Tensor]]:
     part: dict[str, Tensor] = {}
     size = 0
     for name, tensor in tensors:
@@ -108,10 +110,7 @@ def _parts(tensors: Iterator[tuple[str, Tensor]], shard_bytes: int) -> Iterator[
 
 
 def _files_of(path: Path) -> list[Path]:
-    if path.suffix in PICKLED:
-        raise InputError(
-            f"{path}: expected safetensors, got a pickle, which can run code; ask its author for safetensors"
-        )
+    _refuse_pickle(path)
     if path.is_file():
         return _indexed(path) if path.name.endswith(".index.json") else [path]
     if not path.is_dir():
@@ -122,14 +121,26 @@ def _files_of(path: Path) -> list[Path]:
     if len(files) == 1 and not indices:
         return files
     found = len(indices) + len(files)
+    if not found:
+        for pickled in sorted(path.iterdir()):
+            _refuse_pickle(pickled)
     raise InputError(f"{path}: expected one .safetensors file or one index of shards, found {found}; name the file")
+
+
+def _refuse_pickle(path: Path) -> None:
+    if path.suffix in PICKLED:
+        raise InputError(
+            f"{path}: expected safetensors, got a pickle, which can run code; ask its author for safetensors"
+        )
 
 
 def _indexed(index: Path) -> list[Path]:
     places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise InputError(f"{index}: expected a weight_map of tensor names to files, found none")
-    files = [index.parent / str(name) for name in sorted(set(places.values()))]
+    files = [index.parent / name for name in sorted({str(name) for name in places.values()})]
+    for file in files:
+        _refuse_pickle(file)
     absent = [file.name for file in files if file.parent != index.parent or not file.is_file()]
     if absent:
         raise InputError(f"{index}: expected {len(files)} shards beside it, {absent[0]} is absent; fetch it again")

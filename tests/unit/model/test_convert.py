@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from wmkit.cli import main
@@ -121,6 +122,45 @@ def test_every_difference_has_its_line(tmp_path: Path, capsys: pytest.CaptureFix
         load_released(tmp_path / "model.safetensors", TINY)
 
 
+@pytest.mark.parametrize(("dtype", "name"), [(torch.int32, "I32"), (torch.float8_e4m3fn, "F8_E4M3")])
+def test_tensors_that_are_no_plain_floats_are_told(tmp_path: Path, dtype: torch.dtype, name: str) -> None:
+    """Quantised weights want their scales: read as they stand, they would be other numbers."""
+    tensors = tensors_of()
+    tensors["t_block.1.bias"] = tensors["t_block.1.bias"].to(dtype)
+    save_file(tensors, tmp_path / "model.safetensors")
+    done = convert(tmp_path / "model.safetensors", tmp_path / "out", "wmkit", TINY)
+    assert done.exit_code == 1
+    assert done.report.lines() == [f"wrong type: t_block.1.bias: expected BF16, F16, F32, F64, got {name}"]
+    assert done.lines()[-1].startswith("nothing written: 0 missing, 0 unexpected, 0 of wrong shape, 1 of wrong type")
+    with pytest.raises(InputError, match="1 of wrong type: wrong type: t_block"):
+        load_released(tmp_path / "model.safetensors", TINY)
+
+
+def test_half_floats_keep_their_type(tmp_path: Path) -> None:
+    tensors = {name: tensor.bfloat16() for name, tensor in tensors_of().items()}
+    save_file(tensors, tmp_path / "model.safetensors")
+    convert(tmp_path / "model.safetensors", tmp_path / "out", "wmkit", TINY)
+    again = load_released(tmp_path / "out").state_dict()
+    assert {tensor.dtype for tensor in again.values()} == {torch.bfloat16}
+    assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
+
+
+def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file(tensors_of(), tmp_path / "model.safetensors")
+    arguments = ["convert", str(tmp_path / "model.safetensors"), str(tmp_path / "out"), "--preset", "tiny"]
+    for size in ("0", "nan", "-1"):
+        assert main([*arguments, "--shard-gb", size]) == 2
+    full = "Error while serializing: I/O error: No space left on device (os error 28)"
+
+    def fail(*_: object, **__: object) -> None:
+        raise SafetensorError(full)
+
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    with pytest.raises(InputError, match=r"expected to write there, got: .*No space left on device"):
+        convert(tmp_path / "model.safetensors", tmp_path / "out", "wmkit", TINY)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
 def test_bits_survive_every_layout_and_shard_size(tmp_path: Path) -> None:
     tensors = tensors_of()
     save_file(tensors, tmp_path / "model.safetensors")
@@ -153,7 +193,8 @@ def test_command_line_writes_and_tells(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(arguments) == 0
     told = json.loads(capsys.readouterr().out)
     assert list(told) == [
-        "source", "found", "to", "files", "tensors", "values", "missing", "unexpected", "wrong_shape", "left_out",
+        "source", "found", "to", "files", "tensors", "values", "missing", "unexpected", "wrong_shape", "wrong_type",
+        "left_out",
     ]  # fmt: skip
     assert told["tensors"] == 190
     assert load_released(out).config == TINY, "the config is beside the weights now"
@@ -164,8 +205,11 @@ def test_command_line_writes_and_tells(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize("name", ["model.pt", "pytorch_model.bin", "x.ckpt"])
 def test_pickles_are_refused(tmp_path: Path, name: str) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / name)
-    with pytest.raises(InputError, match="expected safetensors, got a pickle"):
-        convert(tmp_path / name, tmp_path / "out", "wmkit", TINY)
+    index = tmp_path / f"{name}.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": name}}))
+    for source in (tmp_path / name, tmp_path, index):
+        with pytest.raises(InputError, match="expected safetensors, got a pickle"):
+            convert(source, tmp_path / "out", "wmkit", TINY)
 
 
 def test_bad_sources_are_named(tmp_path: Path) -> None:
@@ -189,6 +233,7 @@ def test_bad_sources_are_named(tmp_path: Path) -> None:
         WeightsSource.open(index)
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_other_architectures_are_refused() -> None:
     plain = diffusers_config(TINY)
     assert from_diffusers_config(plain) == replace(TINY, text=replace(TINY.text, tokens=300))  # type: ignore[type-var]
@@ -197,6 +242,10 @@ def test_other_architectures_are_refused() -> None:
         ({"patch_size": [1, 2, 2]}, "expected patch_size"),
         ({"linear_head_dim": 16}, "expected 2 heads"),
         ({"chunk_plucker_post_attn_blocks": 1}, "every block"),
+        ({"hidden_size": "64"}, "expected hidden_size to be a whole number, got '64'"),
+        ({"chunk_plucker_channels": None}, "expected chunk_plucker_channels to be a whole number"),
+        ({"chunk_plucker_channels": 50}, "6 a video frame, got 50"),
+        ({"mlp_ratio": float("nan")}, "mlp_ratio > 0"),
     ]:
         with pytest.raises(ConfigError, match=message):
             from_diffusers_config(plain | change)

@@ -1,11 +1,15 @@
 """The whole model: names, initial state, gradients, cameras, and that it can learn."""
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from jaxtyping import TypeCheckError
 
+from tests.unit.house.source_tree import ROOT
 from tests.unit.model.tiny import (
     HEIGHT,
     STRIDE,
@@ -20,7 +24,7 @@ from tests.unit.model.tiny import (
 )
 from wmkit.errors import ConfigError, InputError
 from wmkit.model import CameraBatch, CameraDiT, ModelConfig, PixelUnshuffle
-from wmkit.model.attention import FrameAttention, symmetric_conv
+from wmkit.model.attention import FrameAttention, linear_attention, symmetric_conv
 from wmkit.model.block import Block
 from wmkit.model.embed import sigma_embedding
 
@@ -206,6 +210,68 @@ def test_wrong_channels_and_frames_are_named() -> None:
         model(noisy_latent(B, T)[:, :, :5], sigmas(B, T), moving_cameras(B, FRAMES))
     with pytest.raises(ConfigError, match=f"expected {FRAMES} video frames"):
         model(noisy_latent(B, T), sigmas(B, T), moving_cameras(B, FRAMES + 1))
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_noise_levels_masks_and_cameras_must_fit() -> None:
+    model = tiny_model()
+    latent, sigma, cameras = noisy_latent(2, 3), sigmas(2, 3), moving_cameras(2, 5)
+    for bad in (sigma[:, :2], sigma[:1], sigma[:, 0]):
+        with pytest.raises(InputError, match=r"sigma: expected a noise level a frame, \(2, 3\)"):
+            model(latent, bad, cameras)
+    for mask in (torch.ones(2, 2).bool(), torch.ones(2, 3)):
+        with pytest.raises(InputError, match=r"valid: expected a boolean \(2, 3\)"):
+            model(latent, sigma, cameras, valid=mask)
+    with pytest.raises(InputError, match="expected those of 2 clips, got 3"):
+        model(latent, sigma, moving_cameras(3, 5))
+    with pytest.raises(InputError, match="at least one clip of one frame"):
+        model(latent[:, :0], sigma[:, :0], None)
+
+
+def test_autocast_rounds_no_camera_and_no_sum_over_tokens() -> None:
+    """Its matrix products are bfloat16: at 24 m, positions would be 0.1 m off. Cameras and sums are as without it."""
+    cameras = moving_cameras(1, 5, dtype=torch.float32)
+    poses = cameras.world_from_cam.clone()
+    poses[:, :, 2, 3] += torch.linspace(0, 24, 5)
+    model = tiny_model().float()
+    grid = model.grid(noisy_latent(1, 3).float())
+    q = torch.randn(1, 2, 3, 6, 16, generator=torch.Generator().manual_seed(0))
+
+    def fed() -> list[torch.Tensor]:
+        _, maps = model._cameras(replace(cameras, world_from_cam=poses), grid, slice(None), torch.float32)
+        assert maps is not None
+        linear = linear_attention((q, q.relu()), (q.relu(), q.relu()), q)
+        return [maps.query, maps.key, maps.output, maps.on_query(q), maps.on_key(q), maps.on_output(q), linear]
+
+    with torch.no_grad():
+        plain = fed()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            cast = fed()
+            assert (q @ q.mT).dtype is torch.bfloat16
+    assert all(torch.equal(one, other) for one, other in zip(cast, plain, strict=True))
+
+
+COMPILED = """
+import torch
+from tests.unit.model.tiny import moving_cameras, noisy_latent, open_last_layer, sigmas, stirred, tiny_model
+torch.set_num_threads(1)
+model = stirred(open_last_layer(tiny_model(depth=2, softmax_every=2)))
+inputs = noisy_latent(2, 3), sigmas(2, 3), moving_cameras(2, 5)
+compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+outputs = [call(*inputs) for call in (compiled, model)]
+grads = [torch.autograd.grad(out.square().mean(), learnt, materialize_grads=True) for out in outputs]
+for got, want in zip((outputs[0], *grads[0]), (outputs[1], *grads[1]), strict=True):
+    # float64: the same sums in another order.
+    assert ((got - want).abs().max() <= 1e-12 * want.abs().max()).item()
+print("one graph")
+"""
+
+
+def test_the_whole_model_compiles_into_one_graph() -> None:
+    """Several clips, GDN and softmax, both camera branches, all gradients; in a process without shape checks."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "one graph", done.stderr[-2000:]
 
 
 def test_symmetric_convolution_is_causal_plus_anticausal() -> None:

@@ -69,6 +69,39 @@ def test_kernels_that_fail_their_check_are_named_once_and_left(monkeypatch: pyte
         paths._checked.cache_clear()
 
 
+def test_kernels_that_cannot_be_made_are_left_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No C compiler, too little shared memory, a package that cannot be imported: a reason, and `scan`."""
+
+    class TritonError(Exception):
+        """Triton's own errors are no RuntimeError."""
+
+    raised: list[Exception] = [
+        RuntimeError("Failed to find C compiler"),
+        subprocess.CalledProcessError(1, "gcc"),
+        TritonError("out of resource: shared memory, Required: 131072"),
+    ]
+
+    def self_check(device: torch.device) -> str | None:
+        raise raised[device.index]
+
+    path, errors = types.SimpleNamespace(self_check=self_check), types.SimpleNamespace(TritonError=TritonError)
+    monkeypatch.setitem(sys.modules, "triton.errors", errors)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "triton", types.SimpleNamespace(errors=errors))  # type: ignore[arg-type]
+    monkeypatch.setattr(paths, "find_spec", lambda name: object())
+    paths._checked.cache_clear()
+    try:
+        with monkeypatch.context() as patched:
+            patched.setitem(sys.modules, "wmkit.model.ops.frame_gdn.triton_path", path)  # type: ignore[arg-type]
+            for device, words in enumerate(("Failed to find C", "CalledProcessError", "out of resource")):
+                with pytest.warns(UserWarning, match=f"not used on cuda:{device}: .*{words}"):
+                    assert not paths._checked(device)
+        monkeypatch.setitem(sys.modules, "wmkit.model.ops.frame_gdn.triton_path", None)  # as if it failed to import
+        with pytest.warns(UserWarning, match="not used on cuda:3: ModuleNotFoundError"):
+            assert not paths._checked(3)
+    finally:
+        paths._checked.cache_clear()
+
+
 def test_a_forced_backend_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(paths, "find_spec", lambda name: None)

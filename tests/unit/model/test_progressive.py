@@ -76,6 +76,35 @@ def test_without_forgetting_and_erasing_it_is_the_same_output() -> None:
     assert relative(output(gdn), output(linear)) < 1e-3
 
 
+@pytest.mark.parametrize("head_dim", [16, 112])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_shut_gates_keep_the_output_of_linear_attention(head_dim: int, dtype: torch.dtype) -> None:
+    sizes = {"width": 2 * head_dim, "heads": 2}
+    linear = trained_linear(**sizes)
+    want = output(linear)
+    gdn = build(1, softmax_every=0, **sizes)
+    assert adopt(gdn, linear.state_dict(), gates="shut") == ()
+    with torch.no_grad():
+        latent, cameras = noisy_latent(B, T, size=(4, 6)), moving_cameras(B, 1 + STRIDE * (T - 1), dtype=dtype)
+        got = gdn.to(dtype)(latent.to(dtype), sigmas(B, T).to(dtype), cameras)
+    change = relative(got.double(), want)
+    print(f"linear -> GDN with shut gates, heads of {head_dim}, {dtype}: {change:.1e}")
+    # Five frames, beta of one key direction of D erased and 3e-7 forgotten in each, as above with open gates.
+    assert change < 5 * (4.5e-5 / head_dim + 3e-7)
+    assert change > 0
+
+
+def test_shut_gates_are_for_that_step_alone() -> None:
+    weights = trained_linear().state_dict()
+    for changes in ({"mixer": "linear"}, {"camera_attention": UcpeConfig()}):
+        with pytest.raises(ConfigError, match="expected mixer frame-gdn and no camera_attention for shut gates"):
+            adopt(build(1, softmax_every=0, **changes), weights, gates="shut")
+    hybrid = build(1, softmax_every=4)
+    adopt(hybrid, weights, gates="shut")
+    biases = [hybrid.state_dict()[f"blocks.{layer}.attn.beta_proj.bias"][0].item() for layer in range(4)]
+    assert biases == [-10.0, -10.0, -10.0, 5.0], "softmax blocks read no gates"
+
+
 def test_hybrid_keeps_every_weight_and_changes_the_rule() -> None:
     gdn = build(1, softmax_every=0)
     adopt(gdn, trained_linear().state_dict())

@@ -232,6 +232,17 @@ def test_presets_survive_json_and_are_the_sizes_they_say() -> None:
         ({"mixer": "mamba"}, "expected mixer frame-gdn or linear or token-gdn"),
         ({"text": {"chanels": 3}}, "model.text: expected null or an object"),
         ({"text": {"tokens": 1}}, "tokens >= 2"),
+        ({"text": {"channels": "a"}}, "got 'a'"),
+        ({"text": {"norm_scale": float("nan")}}, "norm_scale > 0"),
+        ({"text": {"null_caption": 3}}, "null_caption true or false"),
+        ({"width": "128"}, "got {'width': '128'}"),
+        ({"depth": True}, "got {'depth': True}"),
+        ({"heads": None}, "got {'heads': None}"),
+        ({"softmax_every": 2.5}, "got {'softmax_every': 2.5}"),
+        ({"mlp_ratio": float("nan")}, "got {'mlp_ratio': nan}"),
+        ({"rope_theta": float("inf")}, "got {'rope_theta': inf}"),
+        ({"camera_map": "plucker"}, "expected a camera branch"),
+        ({"camera_map": {"kind": ["plucker"]}}, "unknown camera branch"),
     ],
 )
 def test_bad_settings_are_named(plain: dict[str, object], message: str) -> None:

@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from tests.unit.model.tiny import HEIGHT, STRIDE, WIDTH, moving_cameras, noisy_latent, sigmas, stirred, tiny_model
+from tests.unit.model.tiny import (
+    HEIGHT,
+    STRIDE,
+    WIDTH,
+    moving_cameras,
+    noisy_latent,
+    open_last_layer,
+    sigmas,
+    stirred,
+    tiny_model,
+)
 from wmkit.errors import ConfigError
 from wmkit.model import CameraBatch, CameraDiT
 from wmkit.model.config import TextConfig
@@ -60,6 +70,21 @@ def test_chunk_after_chunk_is_one_shot(softmax_every: int, compat: str) -> None:
     # float64; the same sums, split at the chunks' borders.
     torch.testing.assert_close(parts, whole, rtol=1e-10, atol=1e-10)
     assert [state.frames for state in states] == [4, 7, 8, 11]
+
+
+def test_a_first_chunk_of_one_frame_cannot_see_the_released_rays_to_come() -> None:
+    """Our packing streams from any first chunk; the released one takes latent frame 0's rays from its future."""
+    latent, sigma, differs = noisy_latent(B, 4), sigmas(B, 4), {}
+    layout = ChunkLayout(frames=(1, 3))
+    for compat in ("none", "sana-wm"):
+        model = stirred(open_last_layer(tiny_model(compat=compat)))
+        with torch.no_grad():
+            whole = model(latent, sigma, cameras_until(4), chunks=layout)
+            one, past = model.stream(latent[:, :1], sigma[:, :1], cameras_until(1))
+            rest, _ = model.stream(latent[:, 1:], sigma[:, 1:], cameras_until(4), None, past)
+        differs[compat] = (torch.cat([one, rest], dim=1) - whole).abs().max() / whole.abs().max()
+    assert differs["none"] < 1e-10
+    assert differs["sana-wm"] > 1e-4
 
 
 def test_denoising_steps_start_from_the_same_past() -> None:

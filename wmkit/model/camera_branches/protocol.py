@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wmkit.model.ops.frame_gdn.op import outside_autocast
 from wmkit.model.rays import CameraBatch, LatentGrid
 from wmkit.model.rope import rotate_pairs
 
@@ -76,8 +77,9 @@ class MapBranch(Protocol):
 
 def _apply(x_BHTSD: Tensor, matrix_BTS44: Tensor, angles_TSP: Tensor) -> Tensor:
     geometric, rotary = x_BHTSD.chunk(2, dim=-1)
-    # In the wider of the two dtypes: metres in bfloat16 are good to a part in 256 alone.
+    # In the wider of the two dtypes, also under autocast: metres in bfloat16 are good to a part in 256 alone.
     dtype = torch.promote_types(x_BHTSD.dtype, matrix_BTS44.dtype)
     groups_BHTSG4 = geometric.unflatten(-1, (-1, 4)).to(dtype)
-    mapped = groups_BHTSG4 @ matrix_BTS44[:, None].mT.to(dtype)
+    with outside_autocast(x_BHTSD):
+        mapped = groups_BHTSG4 @ matrix_BTS44[:, None].mT.to(dtype)
     return torch.cat([mapped.flatten(-2).to(x_BHTSD.dtype), rotate_pairs(rotary, angles_TSP)], dim=-1)

@@ -8,6 +8,7 @@ triton    kernels for NVIDIA GPUs, float32 and half precision
 """
 
 import functools
+import subprocess
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,15 +96,32 @@ def _kernels_pass(device: int) -> bool:
 
 @functools.cache
 def _checked(device: int) -> bool:
-    """Whether the kernels agree with `scan` on this device, asked once a process: compilers have had wrong ones."""
+    """Whether the kernels run and agree with `scan` on this device, asked once a process.
+
+    Compilers have had wrong ones; and where there is no C compiler, or a GPU has too little shared memory, there are
+    none. Whatever it is, it is told once, and `scan` does the work.
+    """
     if find_spec("triton") is None:
         return False
-    from wmkit.model.ops.frame_gdn.triton_path import self_check
+    try:
+        from wmkit.model.ops.frame_gdn.triton_path import self_check
 
-    problem = self_check(torch.device("cuda", device))
+        problem = self_check(torch.device("cuda", device))
+    except _kernel_errors() as error:
+        problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     if problem is not None:
         warnings.warn(f"frame_gdn: the Triton kernels are not used on cuda:{device}: {problem}", stacklevel=2)
     return problem is None
+
+
+def _kernel_errors() -> tuple[type[Exception], ...]:
+    """What importing, compiling and launching kernels may raise."""
+    errors = (ImportError, OSError, RuntimeError, subprocess.SubprocessError)
+    try:
+        from triton.errors import TritonError  # pyright: ignore[reportMissingImports]
+    except errors:
+        return errors
+    return (*errors, TritonError)
 
 
 def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
