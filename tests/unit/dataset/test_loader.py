@@ -174,7 +174,7 @@ def test_an_open_tar_is_its_samples_alone(sound_shards: Path) -> None:
     assert first.shard != last.shard
     with opened(sound_shards, first) as place:
         assert read_part(place, first, "json") == read_part(sound_shards, first, "json")
-        with pytest.raises(ValueError, match="expected a sample of train-000000.tar"):
+        with pytest.raises(ValueError, match=r"expected a sample of train-000000\.tar"):
             read_part(place, last, "json")
     with pytest.raises(CorruptShardError, match=r"got a closed tar"):
         read_part(place, first, "json")
