@@ -20,7 +20,7 @@ import numpy as np
 from wmkit.dataset.loader import StreamingShards
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.order import BlockShuffle
-from wmkit.dataset.schema import Sample, open_shards, part_bytes, read_part
+from wmkit.dataset.schema import Sample, open_shards, opened, part_bytes, read_part
 from wmkit.errors import CorruptShardError, InputError
 
 __all__ = ["LoaderBench", "LoaderBenchOptions", "bare_pread", "bench_loader", "checked_parts", "webdataset_bytes"]
@@ -128,11 +128,12 @@ def checked_parts(folder: Path, samples: Sequence[Sample], *, check: bool) -> in
     total = 0
     for draw in range(len(samples)):
         sample = samples[shuffle.sample(draw)]
-        for part in sample.parts:
-            data, wrong = part_bytes(folder, sample, part, check=check)
-            if wrong is not None:
-                raise CorruptShardError(f"{folder / sample.shard}: sample {sample.key}: {wrong}; run wmkit repair")
-            total += len(data)
+        with opened(folder, sample) as place:
+            for part in sample.parts:
+                data, wrong = part_bytes(place, sample, part, check=check)
+                if wrong is not None:
+                    raise CorruptShardError(f"{folder / sample.shard}: sample {sample.key}: {wrong}; run wmkit repair")
+                total += len(data)
     return total
 
 

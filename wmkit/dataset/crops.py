@@ -22,7 +22,7 @@ from wmkit.dataset.latents import (
 )
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.remote_shards import RemoteShards
-from wmkit.dataset.schema import VAL, Sample, ShardsFolder, open_shards, read_part
+from wmkit.dataset.schema import VAL, Folder, Sample, ShardsFolder, open_shards, opened, read_part
 from wmkit.errors import CorruptShardError, InputError
 
 __all__ = ["Crop", "Crops"]
@@ -99,14 +99,19 @@ class Crops:
 
         CorruptShardError naming shard and sample when bytes differ from what the index promises.
         """
-        config, sample = self._config, self.samples[number]
+        sample = self.samples[number]
+        with opened(self._folder, sample) as place:
+            return self._read(place, sample, draw)
+
+    def _read(self, place: Folder, sample: Sample, draw: int) -> Crop:
+        config = self._config
         check = config.checks(draw)
         places = self._places(sample)
         window = int(rng_for(config.seed, sample.key, f"crop {draw}").integers(len(places)))
         start = int(places[window])
         rows = slice(start, start + _reach(config), config.stride)
-        poses = load_array(self._folder, sample, "trajectory.npy", (sample.frames, 4, 4), check=check)[rows]
-        cameras = load_array(self._folder, sample, "intrinsics.npy", (sample.frames, 4), check=check)[rows]
+        poses = load_array(place, sample, "trajectory.npy", (sample.frames, 4, 4), check=check)[rows]
+        cameras = load_array(place, sample, "intrinsics.npy", (sample.frames, 4), check=check)[rows]
         if not np.isfinite(poses).all():
             raise CorruptShardError(f"{sample.shard}: expected poses where the index says so of sample {sample.key}")
         relative = invert_rigid(poses[:1]) @ poses
@@ -114,15 +119,15 @@ class Crops:
         latent = None
         if self._latents is not None:
             count = 1 + (config.frames - 1) // self._latents.stride
-            latent = read_latent(self._folder, sample, self._latents, window, count, check=check)
+            latent = read_latent(place, sample, self._latents, window, count, check=check)
         return Crop(
             sample=sample,
-            video=self._video(sample, start, check),
+            video=self._video(place, sample, start, check),
             world_from_cam=relative,
             intrinsics=fit_cameras(cameras, (sample.width, sample.height), (config.width, config.height)),
-            caption=self._caption(sample, check) if config.captions else "",
+            caption=_caption(place, sample, check) if config.captions else "",
             latent=latent,
-            text=None if self._texts is None else read_text(self._folder, sample, self._texts, check=check),
+            text=None if self._texts is None else read_text(place, sample, self._texts, check=check),
         )
 
     def _places(self, sample: Sample) -> NDArray[np.int64]:
@@ -133,19 +138,20 @@ class Crops:
         long = windows and windows[0].frames >= self._config.frames
         return np.array([window.start for window in windows] if long else [], dtype=np.int64)
 
-    def _video(self, sample: Sample, start: int, check: bool) -> NDArray[np.float32]:
+    def _video(self, place: Folder, sample: Sample, start: int, check: bool) -> NDArray[np.float32]:
         config = self._config
         if config.picture == "latent":
             return np.zeros((0, 3, config.height, config.width), dtype=np.float32)
-        rgb = decode_frames(self._folder, sample, start, config.frames, config.stride, check=check)
+        rgb = decode_frames(place, sample, start, config.frames, config.stride, check=check)
         return as_video(fit_frames(rgb, np.zeros((0, 4)), config.width, config.height)[0])
 
-    def _caption(self, sample: Sample, check: bool) -> str:
-        try:
-            caption = json.loads(read_part(self._folder, sample, "json", check=check)).get("caption")
-        except (ValueError, AttributeError) as error:
-            raise CorruptShardError(f"{sample.shard}: expected {sample.key}.json to be JSON, got {error}") from None
-        return caption if isinstance(caption, str) else ""
+
+def _caption(place: Folder, sample: Sample, check: bool) -> str:
+    try:
+        caption = json.loads(read_part(place, sample, "json", check=check)).get("caption")
+    except (ValueError, AttributeError) as error:
+        raise CorruptShardError(f"{sample.shard}: expected {sample.key}.json to be JSON, got {error}") from None
+    return caption if isinstance(caption, str) else ""
 
 
 def _added(

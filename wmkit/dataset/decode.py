@@ -1,12 +1,15 @@
 """A sample's parts as arrays: checked cameras, decoded frames, frames made to fit a size with their cameras."""
 
 import io
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
 from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -46,7 +49,8 @@ def decode_frames(
     `check`: the mp4's bytes are held against the index first.
     """
     data = read_part(folder, sample, "mp4", check=check)
-    rgb: list[NDArray[np.uint8]] = []
+    rgb = np.empty((count, sample.height, sample.width, 3), dtype=np.uint8)
+    found = 0
     try:
         with av.open(io.BytesIO(data), "r", format="mp4") as container:
             stream = container.streams.video[0]
@@ -55,28 +59,42 @@ def decode_frames(
             shown = every[start : start + (count - 1) * stride + 1 : stride]
             if len(shown) == count:
                 first = max(i for i, (pts, packet) in enumerate(timed) if packet.is_keyframe and pts <= shown[0])
-                rgb = _decoded([packet for _, packet in timed[first:]], stream, shown)
+                found = _decode_into(rgb, [packet for _, packet in timed[first:]], stream, shown)
     except (FFmpegError, IndexError, ValueError) as error:
         raise CorruptShardError(f"{sample.shard}: expected {sample.key}.mp4 to decode, got {error}") from None
-    if len(rgb) != count or rgb[0].shape != (sample.height, sample.width, 3):
-        size = f"{rgb[0].shape[1]}x{rgb[0].shape[0]} px" if rgb else "no picture"
+    if found != count:
         raise CorruptShardError(
             f"{sample.shard}: expected {sample.frames} frames of {sample.width}x{sample.height} px in {sample.key}.mp4"
-            f", got {len(rgb)} of frames {start} to {start + (count - 1) * stride}, {size}"
+            f", got {found} of frames {start} to {start + (count - 1) * stride}"
         )
-    return np.stack(rgb)
+    return rgb
 
 
-def _decoded(packets: list[Packet], stream: VideoStream, shown: list[int]) -> list[NDArray[np.uint8]]:
-    """RGB of the frames of these increasing pts; `packets` begin with a keyframe."""
-    rgb, wanted = [], set(shown)
+def _decode_into(rgb: NDArray[np.uint8], packets: list[Packet], stream: VideoStream, shown: list[int]) -> int:
+    """Fill `rgb` with the frames of these increasing pts; how many there were. `packets` begin with a keyframe.
+
+    ValueError for a frame of another size.
+    """
+    # One for all frames: a frame's own would be made, and its tables with it, for each.
+    reformatter, wanted, found = VideoReformatter(), set(shown), 0
     for packet in (*packets, None):  # None flushes the decoder
         for frame in stream.codec_context.decode(packet):
             if frame.pts in wanted:
-                rgb.append(frame.to_ndarray(format="rgb24"))
+                _copy_rgb(rgb[found], reformatter.reformat(frame, format="rgb24"))
+                found += 1
                 if frame.pts == shown[-1]:
-                    return rgb
-    return rgb
+                    return found
+    return found
+
+
+def _copy_rgb(row: NDArray[np.uint8], frame: VideoFrame) -> None:
+    """The pixels of an rgb24 frame into (height, width, 3), without the copy that `to_ndarray` makes before."""
+    height, width, _ = row.shape
+    if (frame.height, frame.width) != (height, width):
+        raise ValueError(f"a frame of {frame.width}x{frame.height} px")
+    plane: Any = frame.planes[0]  # a buffer, which its type does not say
+    lines = np.frombuffer(plane, dtype=np.uint8).reshape(height, plane.line_size)
+    row[...] = lines[:, : 3 * width].reshape(height, width, 3)
 
 
 def fit_frames(rgb: NDArray[np.uint8], cameras: Array, width: int, height: int) -> tuple[NDArray[np.uint8], Array]:

@@ -17,6 +17,7 @@
     building.json        only while shards are being built, or after a build was killed
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -46,15 +47,18 @@ __all__ = [
     "SHARDS_NAME",
     "VAL",
     "Folder",
+    "OpenTar",
     "Part",
     "Sample",
     "Shard",
     "ShardsFolder",
+    "Shelf",
     "checksum",
     "head_sha256",
     "head_shards",
     "index_bytes",
     "open_shards",
+    "opened",
     "part_bytes",
     "read_head",
     "read_index",
@@ -144,15 +148,65 @@ class Shard:
     samples: int
 
 
-Folder = Path | RemoteShards
+class OpenTar:
+    """A local folder as the tar of one sample, open while its parts are read: `with OpenTar(folder, sample) as place`.
+
+    A tar is opened for every sample, so that one that was repaired meanwhile is seen.
+    """
+
+    __slots__ = ("_descriptor", "_folder", "_name", "_wrong")
+
+    def __init__(self, folder: Path, sample: Sample) -> None:
+        """Nothing is opened yet."""
+        self._folder, self._name, self._descriptor, self._wrong = folder, sample.shard, -1, "a closed tar"
+
+    def __enter__(self) -> "OpenTar":
+        """Opens the tar; why it cannot be opened is told by `pread`."""
+        try:
+            self._descriptor = os.open(f"{self._folder}/{self._name}", os.O_RDONLY)
+        except OSError as error:
+            self._wrong = os.strerror(error.errno or 0)
+        return self
+
+    def __exit__(self, *of: object) -> None:
+        """Closes it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __truediv__(self, name: str) -> Path:
+        """The path of a file of the folder."""
+        return self._folder / name
+
+    def pread(self, sample: Sample, part: Part) -> tuple[bytes, str | None]:
+        """A part's bytes, and what went wrong, None when nothing did; ValueError for a sample of another tar."""
+        if sample.shard != self._name:
+            raise ValueError(f"expected a sample of {self._name}, got one of {sample.shard}")
+        if self._descriptor < 0:
+            return b"", self._wrong
+        try:
+            return os.pread(self._descriptor, part.size, part.offset), None
+        except OSError as error:
+            return b"", os.strerror(error.errno or 0)
+
+
+Shelf = Path | RemoteShards
 """Where shards lie: a folder on this machine, or one behind a URL."""
+
+Folder = Shelf | OpenTar
+"""Where parts are read: the same, or the open tar of their sample."""
+
+
+def opened(folder: Shelf, sample: Sample) -> contextlib.AbstractContextManager[Folder]:
+    """Where to read all parts of one sample from: `with opened(folder, sample) as place`."""
+    return contextlib.nullcontext(folder) if isinstance(folder, RemoteShards) else OpenTar(folder, sample)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShardsFolder:
     """An opened shards folder: `head` is shards.json, the samples are in the order of the shards."""
 
-    path: Folder
+    path: Shelf
     head: Mapping[str, Any]
     shards: tuple[Shard, ...]
     samples: tuple[Sample, ...]
@@ -183,7 +237,7 @@ def index_bytes(samples: Sequence[Sample]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def read_head(path: Folder) -> dict[str, Any]:
+def read_head(path: Shelf) -> dict[str, Any]:
     """shards.json of the folder `path`.
 
     InputError when it is no shards folder, ConfigError for another schema version, CorruptShardError when damaged.
@@ -206,7 +260,7 @@ def read_head(path: Folder) -> dict[str, Any]:
     return head
 
 
-def head_sha256(path: Folder) -> str:
+def head_sha256(path: Shelf) -> str:
     """Identity of a shards folder: the sha256 of its head, which vouches for the index and every shard by theirs."""
     data = path.read(SHARDS_NAME) if isinstance(path, RemoteShards) else (path / SHARDS_NAME).read_bytes()
     return hashlib.sha256(data).hexdigest()
@@ -230,7 +284,7 @@ def open_shards(path: Path | str) -> ShardsFolder:
     return ShardsFolder(path=folder, head=head, shards=shards, samples=read_index(folder, head))
 
 
-def _size(folder: Folder, name: str) -> int | None:
+def _size(folder: Shelf, name: str) -> int | None:
     if isinstance(folder, RemoteShards):
         return folder.size(name)
     return (folder / name).stat().st_size if (folder / name).is_file() else None
@@ -243,18 +297,11 @@ def part_bytes(
 
     Without `check` nothing but its length is. `alone`: no other part of the sample will be wanted soon.
     """
-    if isinstance(folder, RemoteShards):
-        read = folder.part_alone if alone else folder.pread
-        return _checked(part, *read(sample, part), check=check)
-    try:
-        descriptor = os.open(os.path.join(folder, sample.shard), os.O_RDONLY)
-        try:
-            data = os.pread(descriptor, part.size, part.offset)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        return b"", f"expected .{part.name}, got {error.strerror}"
-    return _checked(part, data, None, check=check)
+    if isinstance(folder, Path):
+        with OpenTar(folder, sample) as place:
+            return _checked(part, *place.pread(sample, part), check=check)
+    read = folder.part_alone if alone and isinstance(folder, RemoteShards) else folder.pread
+    return _checked(part, *read(sample, part), check=check)
 
 
 def _checked(part: Part, data: bytes, wrong: str | None, *, check: bool) -> tuple[bytes, str | None]:
@@ -278,7 +325,7 @@ def read_part(folder: Folder, sample: Sample, name: str, *, check: bool = True, 
     return data
 
 
-def head_shards(path: Folder, head: Mapping[str, Any]) -> tuple[Shard, ...]:
+def head_shards(path: Shelf, head: Mapping[str, Any]) -> tuple[Shard, ...]:
     """The shards that the head of the folder `path` lists; CorruptShardError when it lists none it could mean."""
     try:
         shards = tuple(
@@ -293,7 +340,7 @@ def head_shards(path: Folder, head: Mapping[str, Any]) -> tuple[Shard, ...]:
     return shards
 
 
-def read_index(folder: Folder, head: Mapping[str, Any]) -> tuple[Sample, ...]:
+def read_index(folder: Shelf, head: Mapping[str, Any]) -> tuple[Sample, ...]:
     """The rows of the index in `folder`; CorruptShardError when it is not the one that `head` vouches for."""
     path = folder / INDEX_NAME
     try:

@@ -28,7 +28,7 @@ from wmkit.dataset.latents import (
     text_bytes,
     windows_of,
 )
-from wmkit.dataset.schema import Folder, Part, Sample, Shard, open_shards, read_part
+from wmkit.dataset.schema import Folder, Part, Sample, Shard, Shelf, open_shards, opened, read_part
 from wmkit.dataset.tar import ShardFile
 from wmkit.dataset.writer import add_parts
 from wmkit.errors import ClipError, WmkitError
@@ -87,7 +87,7 @@ def read_note(out: Path, name: str) -> tuple[Shard, dict[str, tuple[Part, ...]]]
 
 
 @lru_cache(maxsize=1)
-def _opened(source: str) -> tuple[Folder, Mapping[str, list[Sample]]]:
+def _opened(source: str) -> tuple[Shelf, Mapping[str, list[Sample]]]:
     folder = open_shards(source)
     held = defaultdict[str, list[Sample]](list)
     for sample in folder.samples:
@@ -103,7 +103,7 @@ def _loaded(vae: CodecChoice, text: TextChoice | None, device: str) -> tuple[Lat
 def _write(
     task: EncodeTask,
     name: str,
-    folder: Folder,
+    folder: Shelf,
     samples: Sequence[Sample],
     codec: LatentCodec,
     encoder: TextEncoder | None,
@@ -112,8 +112,9 @@ def _write(
     file, written = ShardFile(path), []
     try:
         for sample in samples:
-            parts = {part.name: read_part(folder, sample, part.name) for part in sample.parts}
-            parts |= _added(task, folder, sample, parts, codec, encoder)
+            with opened(folder, sample) as place:
+                parts = {part.name: read_part(place, sample, part.name) for part in sample.parts}
+                parts |= _added(task, place, sample, parts, codec, encoder)
             written.append((sample.key, add_parts(file, sample.key, parts)))
         shard = file.close(len(samples))
     finally:

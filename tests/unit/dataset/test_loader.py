@@ -18,7 +18,7 @@ from wmkit.dataset.batch import Batch
 from wmkit.dataset.decode import decode_frames, fit_frames
 from wmkit.dataset.loader import StreamingShards
 from wmkit.dataset.loader_config import LoaderConfig
-from wmkit.dataset.schema import open_shards, read_part
+from wmkit.dataset.schema import open_shards, opened, read_part
 from wmkit.dataset.writer import BuildOptions, build_shards
 from wmkit.errors import CorruptShardError, InputError
 
@@ -157,6 +157,27 @@ def test_a_crop_from_the_middle_is_the_full_decode_cut(video: Literal["encode", 
         full = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     for start in range(38):
         np.testing.assert_array_equal(decode_frames(shards, sample, start, 3), full[start : start + 3])
+
+
+@pytest.mark.parametrize("size", [(50, 34), (66, 48)])
+def test_rows_that_a_decoder_pads_are_pyavs(size: tuple[int, int], tmp_path: Path) -> None:
+    """Widths whose rows of RGB end off the decoder's alignment."""
+    shards = make_shards(tmp_path, clips=1, frames=4, size=size)
+    (sample,) = open_shards(shards).samples
+    with av.open(io.BytesIO(read_part(shards, sample, "mp4")), "r") as container:
+        full = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    np.testing.assert_array_equal(decode_frames(shards, sample, 0, 4), full)
+
+
+def test_an_open_tar_is_its_samples_alone(sound_shards: Path) -> None:
+    first, *_, last = open_shards(sound_shards).samples
+    assert first.shard != last.shard
+    with opened(sound_shards, first) as place:
+        assert read_part(place, first, "json") == read_part(sound_shards, first, "json")
+        with pytest.raises(ValueError, match=r"expected a sample of train-000000\.tar"):
+            read_part(place, last, "json")
+    with pytest.raises(CorruptShardError, match=r"got a closed tar"):
+        read_part(place, first, "json")
 
 
 def test_samples_that_give_no_crop_are_counted(tmp_path: Path, sound_shards: Path) -> None:
