@@ -1,8 +1,8 @@
 """Losses of the first steps of every tiny recipe: `python -m tests.golden.loss_curves` writes loss_curves.json anew.
 
-A change that is not meant to alter training leaves them as they are; one that is says so in the CHANGELOG, with the new
-file beside it. Every stage begins with weights that are drawn, not trained: the last layer and the camera branches would
-be zero otherwise, and half of the code would not count.
+A change that is not meant to alter training leaves them as they are; one that is says so in the CHANGELOG, with the
+new file beside it. Every stage begins with weights that are drawn, not trained: the last layer and the camera branches
+would be zero otherwise, and half of the code would not count.
 """
 
 import json
