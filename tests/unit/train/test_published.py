@@ -42,7 +42,7 @@ def test_figures_are_the_published_ones(stage: str) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_model_builds(name: str) -> None:
-    """On the meta device: no weights, every layer. Cameras are 0.5 billion of 2.66; softmax blocks lose a convolution."""
+    """On the meta device: no weights, every layer. Cameras are 0.5 billion of 2.66."""
     config = recipe(name)
     with torch.device("meta"):
         model = CameraDiT(config.model)
