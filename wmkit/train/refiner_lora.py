@@ -34,10 +34,10 @@ LORA_MODULES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraSettings:
-    """`rank` of every adapter, published: 384; `alpha` over rank scales what it adds, None: by 1."""
+    """`rank` of every adapter, published: 384; `alpha` over rank scales what it adds, None: by 1, as is our reading."""
 
     rank: int = 384
-    alpha: float | None = None
+    alpha: int | None = None
 
     def __post_init__(self) -> None:
         if self.rank < 1 or (self.alpha is not None and not self.alpha > 0):
@@ -153,10 +153,10 @@ def _attention(
     q = rotated(attn.norm_q(attn.to_q(hidden_states)), query_rotary_emb)
     k = rotated(attn.norm_k(attn.to_k(hidden_states)), query_rotary_emb)
     q, k, v = (x.unflatten(2, (attn.heads, -1)).transpose(1, 2) for x in (q, k, attn.to_v(hidden_states)))
-    own_q, own_k, own_v = (x[:, :, :references] for x in (q, k, v))
-    own = nnf.scaled_dot_product_attention(own_q, own_k, own_v)
-    rest = nnf.scaled_dot_product_attention(q[:, :, references:], k, v)
-    out = torch.cat([own, rest], dim=2).transpose(1, 2).flatten(2)
+    n = references
+    own = nnf.scaled_dot_product_attention(q[:, :, :n], k[:, :, :n], v[:, :, :n])
+    others = nnf.scaled_dot_product_attention(q[:, :, n:], k, v)
+    out = torch.cat([own, others], dim=2).transpose(1, 2).flatten(2)
     if attn.to_gate_logits is not None:
         gates = 2 * torch.sigmoid(attn.to_gate_logits(hidden_states))
         out = (out.unflatten(2, (attn.heads, -1)) * gates.unsqueeze(-1)).flatten(2)

@@ -42,12 +42,14 @@ def test_figures_are_the_published_ones(stage: str) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_model_builds(name: str) -> None:
-    """On the meta device: no weights, every layer. 2.66 billion parameters with cameras, 2.16 before them."""
+    """On the meta device: no weights, every layer. Cameras are 0.5 billion of 2.66."""
     config = recipe(name)
     with torch.device("meta"):
         model = CameraDiT(config.model)
-    cameras = config.model.camera_map is not None
-    assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6) == (2662 if cameras else 2160)
+    millions = 2662 if config.model.camera_map is not None else 2159
+    assert int(sum(parameter.numel() for parameter in model.parameters()) / 1e5) / 10 == pytest.approx(
+        millions, abs=0.6
+    )
 
 
 def test_a_stage_that_learns_of_another_model_takes_more() -> None:
