@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from wmkit.errors import ConfigError, InputError
@@ -36,12 +37,10 @@ class EventProgress:
 
     def __init__(self, folder: Path, inner: TrainProgress) -> None:
         """InputError where the package tensorboard is not installed."""
-        try:
-            from torch.utils.tensorboard.writer import SummaryWriter
-        except ImportError as error:
-            raise InputError(
-                "--tensorboard: expected the package tensorboard; run: pip install 'wmkit[tensorboard]'"
-            ) from error
+        if find_spec("tensorboard") is None:
+            raise InputError("--tensorboard: expected the package tensorboard; run: pip install 'wmkit[tensorboard]'")
+        from torch.utils.tensorboard.writer import SummaryWriter
+
         self._open = lambda first: SummaryWriter(str(folder), purge_step=first)
         self._inner, self._writer, self._pace = inner, None, Pace(0, 0)
 
