@@ -248,8 +248,7 @@ class _Held:
             tall = video[:SHEET_ROWS].clamp(-1, 1).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
             large = ((tall + 1) * 127.5).round().byte().numpy().repeat(SHEET_TIMES, 0).repeat(SHEET_TIMES, 1)
             columns += [large, np.full((len(large), SHEET_TIMES, 3), 255, dtype=np.uint8)]
-        bgr = cv2.cvtColor(np.concatenate(columns[:-1], axis=1), cv2.COLOR_RGB2BGR)
-        return cv2.imencode(".png", bgr)[1].tobytes()
+        return cv2.imencode(".png", cv2.cvtColor(np.concatenate(columns[:-1], axis=1), cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _loss(model: CameraDiT, x0: Tensor, cameras: CameraBatch, seed: int) -> float:

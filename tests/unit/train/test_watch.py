@@ -1,6 +1,5 @@
 """What a run shows while it goes changes none of its weights: event files, videos of training clips."""
 
-import builtins
 import dataclasses
 from pathlib import Path
 
@@ -42,14 +41,7 @@ def test_every_step_is_an_event_and_a_resumed_run_goes_on(tmp_path: Path) -> Non
 
 
 def test_without_the_package_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = builtins.__import__
-
-    def refuse(name: str, *rest, **named):
-        if "tensorboard" in name:
-            raise ImportError(name)
-        return plain(name, *rest, **named)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setattr("wmkit.train.watch.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'wmkit\[tensorboard\]'"):
         EventProgress(tmp_path, SilentProgress())
 
