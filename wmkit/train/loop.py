@@ -104,14 +104,12 @@ def train(
                 row = _step(step, batch, trained, config, team, teacher)
                 if mean is not None:
                     mean.add(model, config.optimizer.ema_decay_at(step))
+                saves = row.step % config.save_every == 0 or row.step == config.steps
                 if log is not None:
-                    log.add(row)
+                    log.add(row, durable=saves)
                 losses.append(row.loss)
-                if row.step % config.save_every == 0 or row.step == config.steps:
-                    if log is not None:
-                        log.sync()
-                    state = RunState(step=row.step, data=data)
-                    checkpoint = save_checkpoint(out, trained, config, state, team)
+                if saves:
+                    checkpoint = save_checkpoint(out, trained, config, RunState(step=row.step, data=data), team)
                 progress.advance(row.step, row.loss)
         finally:
             if log is not None:
