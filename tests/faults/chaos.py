@@ -62,7 +62,7 @@ class Chaos:
         """A run to its end, which nobody disturbs."""
         process = self.start(out, retry=retry)
         stdout, stderr = process.communicate()
-        if process.returncode != 0:
+        if process.returncode not in ((0,) if retry else (0, 1)):  # 1: a full disk failed every clip, until the retry
             raise AssertionError(f"an undisturbed run ended with {process.returncode}:\n{stderr[-3000:]}")
         return json.loads(stdout.splitlines()[-1])
 

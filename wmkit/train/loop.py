@@ -120,13 +120,20 @@ def train(
                 row = dataclasses.replace(row, wait_s=wait_s, peak_gib=peak_memory_gib(team.device))
                 if mean is not None:
                     mean.add(model, config.optimizer.ema_decay_at(step))
+                saves = row.step % config.save_every == 0 or row.step == config.steps
                 if log is not None:
-                    log.add(row)
+                    log.add(row, durable=saves)
                 losses.append(row.loss)
+<<<<<<< HEAD
                 if row.step % config.save_every == 0 or row.step == config.steps:
                     checkpoint = _saved(out, trained, config, RunState(step=row.step, data=data), team, log)
                 watch.progress.advance(row.step, row)
                 watch.show(row.step, trained)
+=======
+                if saves:
+                    checkpoint = save_checkpoint(out, trained, config, RunState(step=row.step, data=data), team)
+                progress.advance(row.step, row.loss)
+>>>>>>> d-faults
         finally:
             if log is not None:
                 log.close()

@@ -50,13 +50,11 @@ class MetricsLog:
         self._path = path
         self._file = path.open("a", encoding="utf-8", buffering=1)  # a line is on disk when its step is done
 
-    def add(self, row: StepMetrics) -> None:
-        """One more step."""
+    def add(self, row: StepMetrics, *, durable: bool = False) -> None:
+        """One more step. `durable` waits for the disk: before a checkpoint, after which none so far is done again."""
         self._file.write(_line(row))
-
-    def sync(self) -> None:
-        """Wait until the disk has every step so far: before a checkpoint, after which none of them is done again."""
-        sync_file(self._path)
+        if durable:
+            sync_file(self._path)
 
     def close(self) -> None:
         """No more steps."""
