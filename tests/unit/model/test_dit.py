@@ -269,6 +269,7 @@ print("one graph")
 """
 
 
+@pytest.mark.timeout(300)
 def test_the_whole_model_compiles_into_one_graph() -> None:
     """Several clips, GDN and softmax, both camera branches, all gradients; in a process without shape checks."""
     done = subprocess.run([sys.executable, "-c", COMPILED], cwd=ROOT, capture_output=True, text=True, check=False)
