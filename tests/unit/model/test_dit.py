@@ -261,13 +261,15 @@ compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
 learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
 outputs = [call(*inputs) for call in (compiled, model)]
 grads = [torch.autograd.grad(out.square().mean(), learnt, materialize_grads=True) for out in outputs]
+largest = max(x.abs().max() for x in (outputs[1], *grads[1]))
 for got, want in zip((outputs[0], *grads[0]), (outputs[1], *grads[1]), strict=True):
-    # float64: the same sums in another order.
-    assert ((got - want).abs().max() <= 1e-12 * want.abs().max()).item()
+    # float64: the same sums in another order, of terms as large as the largest gradient.
+    assert ((got - want).abs().max() <= 1e-12 * largest).item()
 print("one graph")
 """
 
 
+@pytest.mark.timeout(300)
 def test_the_whole_model_compiles_into_one_graph() -> None:
     """Several clips, GDN and softmax, both camera branches, all gradients; in a process without shape checks."""
     done = subprocess.run([sys.executable, "-c", COMPILED], cwd=ROOT, capture_output=True, text=True, check=False)
