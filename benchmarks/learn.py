@@ -1,6 +1,6 @@
 """`make learn`: does a model trained through the whole line use its cameras? Prints the table; exit 1 if it does not.
 
-`python benchmarks/learn.py [--out DIR] [--set KEY=VALUE]...`. Some ten minutes on two idle cores; a second call with
+`python benchmarks/learn.py [--out DIR] [--set KEY=VALUE]...`. Minutes on idle cores; a second call with
 the same DIR goes on where the first one stopped. `--ablate` also trains with each camera branch alone (both are the
 default), with none, and by the token-wise rule, on the same shards: reported, not judged.
 """
