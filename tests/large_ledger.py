@@ -34,10 +34,10 @@ def write_large_corpus(
     rng = np.random.default_rng(0)
     fate = rng.random(clips)
     status = np.where(fate < 0.02, str(Status.FAILED), np.where(fate < 0.12, str(Status.NO_TRAJECTORY), str(Status.OK)))
-    ids = ids or [f"{number:032x}" for number in range(clips)]
+    names = list(ids or (f"{number:032x}" for number in range(clips)))
     sources = [f"{GROUPS[number % 3]}/{number:06d}.mp4" for number in range(clips)]
     for number, rows in enumerate(np.array_split(np.arange(clips), parts)):
-        table = _part(rng, [ids[r] for r in rows], [sources[r] for r in rows], status[rows], filters)
+        table = _part(rng, [names[r] for r in rows], [sources[r] for r in rows], status[rows], filters)
         place = table.schema.get_field_index("config_hash")
         table = table.set_column(place, LEDGER_SCHEMA.field(place), pa.array([config_hash] * len(table)))
         pq.write_table(table, folder / "ledger" / f"part-{number:06d}.parquet")
@@ -46,8 +46,8 @@ def write_large_corpus(
         "name": sources,
         "size_bytes": np.full(clips, 10**7),
         "mtime_ns": np.zeros(clips, dtype=np.int64),
-        "content_hash": ids,
-        "clip_id": ids,
+        "content_hash": names,
+        "clip_id": names,
         "given": [""] * clips,
     }
     pq.write_table(pa.table(columns, schema=SOURCES_SCHEMA), folder / "sources.parquet")

@@ -124,16 +124,10 @@ def train(
                 if log is not None:
                     log.add(row, durable=saves)
                 losses.append(row.loss)
-<<<<<<< HEAD
-                if row.step % config.save_every == 0 or row.step == config.steps:
-                    checkpoint = _saved(out, trained, config, RunState(step=row.step, data=data), team, log)
-                watch.progress.advance(row.step, row)
-                watch.show(row.step, trained)
-=======
                 if saves:
                     checkpoint = save_checkpoint(out, trained, config, RunState(step=row.step, data=data), team)
-                progress.advance(row.step, row.loss)
->>>>>>> d-faults
+                watch.progress.advance(row.step, row)
+                watch.show(row.step, trained)
         finally:
             if log is not None:
                 log.close()
@@ -148,15 +142,6 @@ def train(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         checkpoint=checkpoint,
     )
-
-
-def _saved(
-    out: Path, trained: Trained, config: TrainConfig, state: RunState, team: Team, log: MetricsLog | None
-) -> Path:
-    """The checkpoint's folder; the steps before it are on disk first."""
-    if log is not None:
-        log.sync()
-    return save_checkpoint(out, trained, config, state, team)
 
 
 def _untrained(config: TrainConfig, start: Start | None, teacher: CameraDiT | None, team: Team) -> Trained:
