@@ -47,10 +47,15 @@ def main() -> int:
     parser.add_argument("--update", action="store_true")
     parser.add_argument("--step", type=float, default=1.0, help="of the dummy's camera: another config")
     parser.add_argument("--slow-s", type=float, default=0.3)
+    parser.add_argument("--check-s", type=float, default=0.0, help="between looks at Ray's raylet")
     parser.add_argument("--footage", action="store_true", help="the footage filters, for real clips")
     arguments = parser.parse_args()
     if arguments.die_at:
         die_at(arguments.die_at, Path(arguments.out))
+    if arguments.check_s:
+        import wmkit.executor.ray
+
+        wmkit.executor.ray.CHECK_S = arguments.check_s
     workers = ExecutorOptions(
         kind=arguments.executor, workers=2, timeout_s=arguments.timeout_s, max_attempts=arguments.attempts
     )

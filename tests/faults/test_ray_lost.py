@@ -19,12 +19,12 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]  # Ray alone takes a
 
 ROOT = Path(__file__).parents[2]
 CLIPS = [f"slow_{number}" for number in range(16)]
-ATTEMPT_S = "2"
+ATTEMPT_S, CHECK_S = "2", "0.2"  # actors that live on without a raylet finish clips: it must be missed between two
 
 
 def command(inputs: Path, out: Path, executor: str) -> list[str]:
     words = [sys.executable, "-m", "tests.faults.driver", str(inputs), str(out)]
-    return [*words, "--executor", executor, "--slow-s", ATTEMPT_S]
+    return [*words, "--executor", executor, "--slow-s", ATTEMPT_S, "--check-s", CHECK_S]
 
 
 def finish(inputs: Path, out: Path) -> dict[str, object]:

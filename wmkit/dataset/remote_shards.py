@@ -160,6 +160,7 @@ def _keep(cache: FileCache, place: Path, data: bytes) -> None:
         held = cache.adopt(part, place)
         if held is not None:
             held.close()
+        cache.make_room(0)  # threads that read ahead find room together, and then take it one after the other
     except OSError:
         return
     finally:

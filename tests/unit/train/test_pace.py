@@ -42,7 +42,7 @@ def test_a_share_of_the_peak_is_told_where_the_peak_is_known() -> None:
 
 def test_waiting_is_a_share_of_the_time(monkeypatch) -> None:
     now_s = [100.0]
-    monkeypatch.setattr("wmkit.train.pace.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("wmkit.train.pace.monotonic_s", lambda: now_s[0])
     pace = Pace(10, 0, StepWork(tokens=8, flop=None))
     now_s[0] += 4.0
     pace.add(1, row(1, wait_s=0.5))
