@@ -78,11 +78,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 def fsync_folder(path: Path) -> None:
     """Make the names inside a folder durable: a rename is only safe on disk after its folder was synced."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_file(path)
 
 
 def sync_file(path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.clip import Annotation
-from wmkit.formats.maps import enlarged, write_array_map, write_depth_png, write_mask_png
+from wmkit.formats.maps import DEEPEST, enlarged, write_array_map, write_depth_png, write_mask_png
 from wmkit.formats.nerfstudio import FrameMaps
 from wmkit.formats.rerun import RerunRecording
 from wmkit.formats.track import CameraTrack
@@ -77,7 +77,7 @@ def write_nerfstudio_maps(annotation: Annotation, track: CameraTrack, target: Pa
         write_depth_png(target / "depth" / "none.png", np.zeros(size[::-1], np.float32), NERFSTUDIO_STEP)
     if masks and len(masks) < len(names):
         write_mask_png(target / "masks" / "all.png", np.ones(size[::-1], np.bool_))
-    left_out = [(f"depth of {beyond} pixels", f"beyond {65535 * NERFSTUDIO_STEP:.3f} units")] if beyond else []
+    left_out = [(f"depth of {beyond} pixels", f"beyond {DEEPEST * NERFSTUDIO_STEP:.3f} units")] if beyond else []
     maps = FrameMaps(
         depth=tuple(depth.get(frame, "depth/none.png") for frame in names) if depth else (),
         mask=tuple(masks.get(frame, "masks/all.png") for frame in names) if masks else (),

@@ -28,11 +28,7 @@ def pose(
     json_output: JsonFlag = False,
 ) -> int:
     """Score the annotator's cameras against references it is not shown."""
-    from wmkit.executor.heap import keep_freed_memory
-    from wmkit.executor.task import THREAD_ENV
-
-    os.environ.update(THREAD_ENV)  # as in a worker, before any library starts threads: the cost is an annotator's
-    keep_freed_memory()
+    _as_in_a_worker()
     from wmkit.bench.pose import BenchOptions, bench_pose
 
     options = BenchOptions(peer=peer, limits=limits, out=out)
@@ -54,11 +50,7 @@ def bench_depth_maps(
     json_output: JsonFlag = False,
 ) -> int:
     """Score depth maps, by the annotator's own cameras, against measured or exact depth."""
-    from wmkit.executor.heap import keep_freed_memory
-    from wmkit.executor.task import THREAD_ENV
-
-    os.environ.update(THREAD_ENV)  # as in a worker, before any library starts threads: the cost is an annotator's
-    keep_freed_memory()
+    _as_in_a_worker()
     from wmkit.bench.depth import DepthBenchOptions, bench_depth
 
     options = DepthBenchOptions(max_side=max_side, worlds=worlds, limits=limits, out=out)
@@ -206,3 +198,12 @@ def bench_filters_verb(
     report = FiltersReport(rows=tuple(rows), thresholds=limits)
     tell(report.to_json(), report.lines(), json_output)
     return report.exit_code
+
+
+def _as_in_a_worker() -> None:
+    """Before any library starts threads: what is measured is an annotator's cost."""
+    from wmkit.executor.heap import keep_freed_memory
+    from wmkit.executor.task import THREAD_ENV
+
+    os.environ.update(THREAD_ENV)
+    keep_freed_memory()

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.errors import InputError
+from wmkit.formats.text import write_bytes
 
-__all__ = ["enlarged", "write_array_map", "write_depth_png", "write_mask_png"]
+__all__ = ["DEEPEST", "enlarged", "write_array_map", "write_depth_png", "write_mask_png"]
 
 DEEPEST = 65535  # steps of a 16-bit picture
 
@@ -39,18 +39,10 @@ def write_mask_png(path: Path, used: NDArray[np.bool_]) -> None:
 def write_array_map(path: Path, z: NDArray[np.float32]) -> None:
     """Depth (h, w), 0 where unknown, as COLMAP's dense maps are: `width&height&1&`, then float32 row by row."""
     height, width = z.shape
-    _write(path, f"{width}&{height}&1&".encode() + np.ascontiguousarray(z, dtype="<f4").tobytes())
+    write_bytes(path, f"{width}&{height}&1&".encode() + np.ascontiguousarray(z, dtype="<f4").tobytes())
 
 
 def _write_png(path: Path, picture: NDArray) -> None:
     import cv2
 
-    _write(path, cv2.imencode(".png", picture)[1].tobytes())
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    except OSError as error:
-        raise InputError(f"{path}: expected a writable path, got: {error.strerror}") from error
+    write_bytes(path, cv2.imencode(".png", picture)[1].tobytes())

@@ -8,7 +8,7 @@ import numpy as np
 from wmkit.camera import Array
 from wmkit.errors import InputError
 
-__all__ = ["number", "numbers", "parse_numbers", "read_lines", "read_table", "write_lines"]
+__all__ = ["number", "numbers", "parse_numbers", "read_lines", "read_table", "write_bytes", "write_lines"]
 
 
 def number(value: float) -> str:
@@ -23,9 +23,14 @@ def numbers(values: Iterable[float]) -> str:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write UTF-8 lines with \\n endings, making parent folders; InputError when that is not possible."""
+    write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, making parent folders; InputError when that is not possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+        path.write_bytes(data)
     except OSError as error:
         raise InputError(f"{path}: expected a writable path, got: {error.strerror or error}") from error
 

@@ -21,7 +21,7 @@ from wmkit.clip import DepthMap, DynamicMask
 from wmkit.errors import InputError
 from wmkit.formats.exr import exr_bytes
 from wmkit.formats.maps import enlarged
-from wmkit.formats.text import read_lines, write_lines
+from wmkit.formats.text import read_lines, write_bytes, write_lines
 from wmkit.formats.track import CameraTrack, naming_file, nearest_rotation, rigid_matrices
 
 __all__ = ["read_vipe", "rgb_path", "write_vipe", "write_vipe_depth", "write_vipe_mask"]
@@ -105,11 +105,7 @@ def read_vipe(base: Path, name: str, width: int, height: int) -> CameraTrack:
 def _write_npz(path: Path, data: NDArray, inds: NDArray[np.int64]) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, data=data, inds=inds)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(buffer.getvalue())
-    except OSError as error:
-        raise InputError(f"{path}: expected a writable path, got: {error.strerror}") from error
+    write_bytes(path, buffer.getvalue())
 
 
 def _read_npz(path: Path, dimensions: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

