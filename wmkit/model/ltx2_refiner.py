@@ -19,7 +19,15 @@ from torch import Tensor
 
 from wmkit.errors import ConfigError, InputError
 from wmkit.model.components import Component, licence_of
-from wmkit.model.refiner import REFINE_SIGMAS, SINK_FRAMES, RefineTask, frames_of, refine_noise, refined_block
+from wmkit.model.refiner import (
+    REFINE_SIGMAS,
+    SINK_FRAMES,
+    RefineTask,
+    frames_of,
+    refine_noise,
+    refined_block,
+    step_counter,
+)
 
 __all__ = ["Ltx2Refiner", "Ltx2RefinerConfig", "load_ltx2_refiner", "of_tokens", "tokens_of"]
 
@@ -82,14 +90,8 @@ class Ltx2Refiner:
         total = latent.shape[1]
         size = self.config.block_frames or total - SINK_FRAMES
         starts = range(SINK_FRAMES, total, size)
-        steps, done = len(starts) * (len(REFINE_SIGMAS) - 1), 0
+        after_step = step_counter(progress, len(starts) * (len(REFINE_SIGMAS) - 1))
         window = _Window(transformer, self._caption(task, latent), task.fps, latent)
-
-        def after_step() -> None:
-            nonlocal done
-            done += 1
-            if progress is not None:
-                progress(done, steps)
 
         refined = [latent[:, :SINK_FRAMES]]
         for start in starts:

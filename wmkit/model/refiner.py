@@ -10,7 +10,7 @@ Shapes: B batch, T latent frames, C latent channels, h w latent rows and columns
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -34,6 +34,7 @@ __all__ = [
     "frames_of",
     "refine_noise",
     "refined_block",
+    "step_counter",
 ]
 
 REFINE_SIGMAS = (0.909375, 0.725, 0.421875, 0.0)
@@ -120,7 +121,6 @@ class DitRefiner:
         noise = refine_noise(task.latent, task.seed) if noise is None else noise
         text = None if self.text is None else self.text.encode([task.caption] * len(sink)).to(sink.device)
         chunks = ChunkLayout(frames=(SINK_FRAMES, rest.shape[1]))
-        done = 0
 
         def velocity(latent: Tensor, sigma: float) -> Tensor:
             levels = latent.new_full(task.latent.shape[:2], sigma)
@@ -128,12 +128,7 @@ class DitRefiner:
             whole = torch.cat([sink, latent], dim=1)
             return self.model(whole, levels, task.cameras, text, None, chunks)[:, SINK_FRAMES:]
 
-        def after_step() -> None:
-            nonlocal done
-            done += 1
-            if progress is not None:
-                progress(done, len(REFINE_SIGMAS) - 1)
-
+        after_step = step_counter(progress, len(REFINE_SIGMAS) - 1)
         refined = refined_block(rest, frames_of(noise, rest.shape[1]), velocity, after_step)
         return torch.cat([sink, refined], dim=1)
 
@@ -157,6 +152,18 @@ def refined_block(
         latent = (latent.float() + (next_sigma - sigma) * velocity(latent, sigma).float()).to(block)
         after_step()
     return latent
+
+
+def step_counter(progress: Callable[[int, int], None] | None, steps: int) -> Callable[[], None]:
+    """What is called after each of so many steps, and tells `progress(done, steps)`."""
+    done = count(1)
+
+    def after_step() -> None:
+        number = next(done)
+        if progress is not None:
+            progress(number, steps)
+
+    return after_step
 
 
 def frames_of(noise: Iterator[Tensor], count: int) -> Float[Tensor, "B t C h w"]:

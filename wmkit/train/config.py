@@ -226,9 +226,8 @@ class TrainConfig:
         _positive("", {"steps": self.steps, "save_every": self.save_every, "keep": self.keep, "threads": self.threads})
         if self.seed < 0:
             raise ConfigError(f"seed: expected a number of at least 0, got {self.seed}")
-        stages = [name for name in ("distill", "refine", "dmd") if getattr(self, name) is not None]
-        if len(stages) > 1:
-            raise ConfigError(f"{' and '.join(stages)}: expected one of them at most; set the others to null")
+        if len(self._taught) > 1:
+            raise ConfigError(f"{' and '.join(self._taught)}: expected one of them at most; set the others to null")
         model, data = self.model, self.data
         if (data.frames - 1) % model.latent_stride:
             raise ConfigError(
@@ -244,6 +243,15 @@ class TrainConfig:
                 f"model.latent_channels: expected {self.codec.channels}, which latent_stride {model.latent_stride} and "
                 f"latent_downscale {model.latent_downscale} make, got {model.latent_channels}"
             )
+
+    @property
+    def _taught(self) -> list[str]:
+        return [name for name in ("distill", "refine", "dmd") if getattr(self, name) is not None]
+
+    @property
+    def learns_from_models(self) -> bool:
+        """Whether a step asks other models too: a teacher, a first stage, scores."""
+        return bool(self._taught)
 
     @property
     def codec(self) -> PixelUnshuffle:

@@ -162,16 +162,17 @@ def _untrained(config: TrainConfig, start: Start | None, teacher: CameraDiT | No
 
 def _teacher(config: TrainConfig, start: Start | None, team: Team) -> CameraDiT | None:
     """The frozen model that is learnt from besides the data, None where there is none."""
-    if config.distill is None and config.refine is None and config.dmd is None:
+    if not config.learns_from_models:
         return None
     if start is None:
         raise ConfigError(f"{config.recipe}: expected a run to begin with, got none; name it with --start")
-    if config.dmd is not None and start.teacher is None:
+    weights = start.weights if config.dmd is None else start.teacher
+    if weights is None:
         raise ConfigError(f"{config.recipe}: expected a run to learn from, got none; name it with --teacher")
     if team.size > 1:
         raise ConfigError(f"{config.recipe}: expected one process, got {team.size}; leave --processes out")
     teacher = build_model(config.model, config.seed)
-    adopt(teacher, start.weights if config.dmd is None or start.teacher is None else start.teacher)
+    adopt(teacher, weights)
     return teacher.to(team.device).eval().requires_grad_(False)
 
 

@@ -34,7 +34,7 @@ def step_work(config: TrainConfig, device: torch.device, processes: int = 1) -> 
     """The work of a step of this run, counted on the meta device; `device` is that of each process."""
     grid = recipe_grid(config)
     flop = None
-    if config.distill is None:
+    if not config.learns_from_models:
         flop = 3 * config.data.batch_size * sum(part.flop for part in count_work(config.model, grid))
     return StepWork(
         tokens=config.data.batch_size * grid.tokens,
