@@ -109,6 +109,12 @@ def test_the_verb_decodes_nothing(
         cli.main([*command[:4], str(tmp_path / "other"), *SETTINGS, "--set", "data.latents=false"])
 
 
+def test_videos_are_made_of_precomputed_shards(stored: Callable[..., Path], tmp_path: Path) -> None:
+    command = ["train", "--data", str(stored()), "--out", str(tmp_path / "run"), *SETTINGS, "--sample-every", "3"]
+    assert cli.main(command) == 0
+    assert [path.name for path in (tmp_path / "run" / "samples").iterdir()] == ["step-000003.mp4"]
+
+
 @pytest.mark.parametrize(
     ("changes", "settings", "line"),
     [

@@ -203,7 +203,7 @@ def _step(
     if teacher is None:
         part = _flow_part(step, x0, seen, model, config, team)
     elif config.refine is not None:
-        part = refine_loss(model, teacher, batch.video.to(team.device), seen, config, step)
+        part = refine_loss(model, teacher, batch.video.to(team.device), x0, seen, config, step)
     elif trained.critic is not None:
         turn, updated = student_turn(config, step), trained.critic
         with torch.set_grad_enabled(turn):

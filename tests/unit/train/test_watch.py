@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from tests.train_doubles import FACTS, batch_of, small_config
+from wmkit.dataset.batch import TextStates
 from wmkit.errors import ConfigError, InputError
+from wmkit.train.condition import clean_latents
 from wmkit.train.loop import TrainResult, train
 from wmkit.train.progress import SilentProgress
 from wmkit.train.sample_videos import sample_videos
@@ -59,6 +61,26 @@ def test_videos_are_made_now_and_then_and_change_nothing(tmp_path: Path, more: t
     view = open_source(identify(found), VideoConfig()).view
     # 24 x 16 px, eight times: two columns, two clips; five frames.
     assert (view.width, view.height, len(view)) == (2 * 24 * 8, 2 * 16 * 8, 5)
+
+
+def test_what_is_precomputed_is_shown_as_what_is_decoded(tmp_path: Path) -> None:
+    """Pixel-unshuffle in float32 loses nothing, and neither do hashed words: the same file, to the byte."""
+    config = small_config("steps=1", 'model.text={"channels": 8, "tokens": 4}')
+    decoded, encoder = batch_of(0), config.text_encoder
+    assert encoder is not None
+    words, none = encoder.encode(list(decoded.captions)), encoder.encode([""] * 2)
+    stored = dataclasses.replace(
+        decoded,
+        video=decoded.video[:, :0],
+        latent=clean_latents(decoded, config, torch.device("cpu")),
+        captions=(),
+        text=TextStates(states=words.states, mask=words.mask, empty_states=none.states, empty_mask=none.mask),
+    )
+    for name, batch in (("decoded", decoded), ("stored", stored)):
+        watch = Watch(look=sample_videos(tmp_path / name, config, batch), look_every=1)
+        train(config, batch_of, FACTS, tmp_path / f"run-{name}", watch=watch)
+    files = [(tmp_path / name / "step-000001.mp4").read_bytes() for name in ("decoded", "stored")]
+    assert files[0] == files[1]
 
 
 def test_what_is_shown_is_the_running_mean(tmp_path: Path) -> None:
