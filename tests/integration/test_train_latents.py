@@ -179,6 +179,7 @@ def test_shards_behind_a_url_give_the_same_run(
                 assert cli.main(["train", "--data", place, "--out", str(out), *SETTINGS]) == 0
             ranges = [asked for method, path, asked in served.requests if method == "GET" and path.endswith(".tar")]
             assert None not in ranges, "never a whole tar"
+            assert sum(path.endswith("index.parquet") for method, path, _ in served.requests if method == "GET") == 1
             # Two samples whole, and of each its trajectory alone, for how fast its camera moves.
             assert len(set(ranges)) == len(ranges) == 4
         here, there = (find_checkpoint(tmp_path / name / far) for far in ("False", "True"))
