@@ -21,7 +21,8 @@ from wmkit.train.parallel import Team, joined
 from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.recipes import recipe
 from wmkit.train.sample_videos import sample_videos
-from wmkit.train.watch import EventProgress, Watch
+from wmkit.train.step_logs import EventFiles, WandbRun
+from wmkit.train.watch import LoggedProgress, Watch
 
 __all__ = ["TrainOptions", "TrainSummary", "run_train", "train_on"]
 
@@ -34,6 +35,7 @@ class TrainOptions:
     teacher       likewise of the one that a self-forced student is held against.
     workers       processes that make batches; 0: a thread of this one does. Changes no byte.
     tensorboard   write event files into OUT/events.
+    wandb         project of Weights & Biases to log into; None: none.
     sample_every  steps from one OUT/samples/step-000100.mp4 to the next; 0: none. See `wmkit.train.sample_videos`.
     """
 
@@ -46,6 +48,7 @@ class TrainOptions:
     resume: bool = False
     workers: int = 0
     tensorboard: bool = False
+    wandb: str | None = None
     sample_every: int = 0
 
 
@@ -195,7 +198,9 @@ def _watch(
     options: TrainOptions, config: TrainConfig, loader: StreamingShards, progress: TrainProgress, team: Team
 ) -> Watch:
     if options.tensorboard and team.leads:
-        progress = EventProgress(options.out / "events", progress)
+        progress = LoggedProgress(EventFiles(options.out / "events"), progress)
+    if options.wandb is not None and team.leads:
+        progress = LoggedProgress(WandbRun(options.wandb, options.out, config.to_json()), progress)
     if not options.sample_every:
         return Watch(progress=progress)
     if team.size > 1:
