@@ -8,6 +8,7 @@ from torch import Tensor
 
 from wmkit.model.config import ModelConfig
 from wmkit.train.checkpoint import DataFacts
+from wmkit.train.condition import StoredText
 from wmkit.train.config import DataConfig, OptimizerConfig, TrainConfig
 from wmkit.train.loop import TrainResult, train
 
@@ -26,7 +27,7 @@ class DrawnBatch:
     keys: tuple[str, ...] = ("a", "b")
     captions: tuple[str, ...] = ("a red room", "a street")
     latent: Tensor | None = None
-    text: None = None
+    text: StoredText | None = None
 
 
 def small_config(*settings: str) -> TrainConfig:

@@ -8,7 +8,7 @@ import json
 import os
 import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "sync_file",
     "take_away",
     "write_atomic",
+    "write_pieces",
     "write_synced",
 ]
 
@@ -72,6 +73,16 @@ def write_synced(path: Path, data: bytes) -> None:
     """Write a new file and wait until the disk has it."""
     with open(path, "wb") as file:
         file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_pieces(path: Path, pieces: Iterable[tuple[int, bytes | memoryview]]) -> None:
+    """Put bytes at their places in a file that is there, and wait until the disk has them."""
+    with open(path, "r+b") as file:
+        for place, data in pieces:
+            file.seek(place)
+            file.write(data)
         file.flush()
         os.fsync(file.fileno())
 

@@ -33,6 +33,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "point",
     [
         "step:5",  # steps 3 to 5 are lost and done again
+        "writing:step-000004",  # a step after it, while it is half written
         "before:step-000004",  # the folder is written but not in place
         "after:step-000004",  # it is, but `latest` names the one before
         "after:latest",  # at the first checkpoint, before anything was removed

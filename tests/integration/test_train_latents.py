@@ -109,6 +109,12 @@ def test_the_verb_decodes_nothing(
         cli.main([*command[:4], str(tmp_path / "other"), *SETTINGS, "--set", "data.latents=false"])
 
 
+def test_videos_are_made_of_precomputed_shards(stored: Callable[..., Path], tmp_path: Path) -> None:
+    command = ["train", "--data", str(stored()), "--out", str(tmp_path / "run"), *SETTINGS, "--sample-every", "3"]
+    assert cli.main(command) == 0
+    assert [path.name for path in (tmp_path / "run" / "samples").iterdir()] == ["step-000003.mp4"]
+
+
 @pytest.mark.parametrize(
     ("changes", "settings", "line"),
     [
@@ -173,6 +179,7 @@ def test_shards_behind_a_url_give_the_same_run(
                 assert cli.main(["train", "--data", place, "--out", str(out), *SETTINGS]) == 0
             ranges = [asked for method, path, asked in served.requests if method == "GET" and path.endswith(".tar")]
             assert None not in ranges, "never a whole tar"
+            assert sum(path.endswith("index.parquet") for method, path, _ in served.requests if method == "GET") == 1
             # Two samples whole, and of each its trajectory alone, for how fast its camera moves.
             assert len(set(ranges)) == len(ranges) == 4
         here, there = (find_checkpoint(tmp_path / name / far) for far in ("False", "True"))

@@ -95,7 +95,7 @@ def bench_loader(shards: Path, options: LoaderBenchOptions = LoaderBenchOptions(
         batch_size=options.batch_size,
         steps=options.steps,
     )
-    stream = StreamingShards(shards, config)
+    stream = StreamingShards(folder, config)
     tars = [str(shards / name) for name in sorted({sample.shard for sample in folder.samples})]
     readers: dict[str, Callable[[], int]] = {
         "ours, integrity full": lambda: checked_parts(shards, folder.samples, check=True),

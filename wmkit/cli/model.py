@@ -74,6 +74,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Insist that there is a run to go on with.")] = False,
     workers: Annotated[int, typer.Option(help="Processes that make batches. [default: a thread]")] = 0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write event files into OUT/events.")] = False,
+    wandb: Annotated[str | None, typer.Option(metavar="PROJECT", help="Log into Weights & Biases, too.")] = None,
     sample_every: Annotated[
         int,
         typer.Option(metavar="STEPS", help="Videos of some training clips, into OUT/samples. [default: never]"),
@@ -105,6 +106,7 @@ def train(
         resume=resume,
         workers=workers,
         tensorboard=tensorboard,
+        wandb=wandb,
         sample_every=sample_every,
     )
     if by == "torchrun":

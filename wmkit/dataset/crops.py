@@ -55,17 +55,19 @@ class Crops:
 
     __slots__ = ("_config", "_folder", "_latents", "_texts", "samples", "skipped")
 
-    def __init__(self, shards: Path | str, config: LoaderConfig) -> None:
-        """Opens head and index; InputError when no sample gives a crop, else what `open_shards` raises."""
-        folder = open_shards(shards)
+    def __init__(self, shards: Path | str | ShardsFolder, config: LoaderConfig) -> None:
+        """Of an opened folder, else head and index are read; InputError when no sample gives a crop, and what
+        `open_shards` raises.
+        """
+        folder = shards if isinstance(shards, ShardsFolder) else open_shards(shards)
         self._config, self._folder = config, folder.path
-        self._latents, self._texts = _added(shards, folder, config)
+        self._latents, self._texts = _added(folder, config)
         there = {sample.split for sample in folder.samples}
         wanted = there - {VAL} if config.split is None else there & {config.split}
         samples = [sample for sample in folder.samples if sample.split in wanted]
         if not samples:
             got = ", ".join(sorted(there)) or "none"
-            raise InputError(f"{shards}: expected samples of split {config.split or 'train'}, got {got}")
+            raise InputError(f"{folder.path}: expected samples of split {config.split or 'train'}, got {got}")
         self.samples = tuple(sample for sample in samples if len(self._places(sample)))
         short = sum(1 for sample in samples if sample.frames < _reach(config))
         unposed = len(samples) - len(self.samples) - short
@@ -74,9 +76,14 @@ class Crops:
             apart = "consecutive posed frames" if config.stride == 1 else f"posed frames {config.stride} apart"
             apart += "" if self._latents is None else " in a window that was encoded"
             raise InputError(
-                f"{shards}: expected a sample with {config.frames} {apart}, got none of "
+                f"{folder.path}: expected a sample with {config.frames} {apart}, got none of "
                 f"{len(samples)} ({short} too short); ask for fewer frames"
             )
+
+    @property
+    def remote(self) -> bool:
+        """Whether the samples lie behind a URL."""
+        return isinstance(self._folder, RemoteShards)
 
     @property
     def nbytes(self) -> int:
@@ -154,13 +161,11 @@ def _caption(place: Folder, sample: Sample, check: bool) -> str:
     return caption if isinstance(caption, str) else ""
 
 
-def _added(
-    shards: Path | str, folder: ShardsFolder, config: LoaderConfig
-) -> tuple[LatentFacts | None, TextFacts | None]:
+def _added(folder: ShardsFolder, config: LoaderConfig) -> tuple[LatentFacts | None, TextFacts | None]:
     """What of the precomputed parts is to be read; InputError when it is not there, or not as asked for."""
     if config.picture == "video" and not config.texts:
         return None, None
-    made = precomputed(folder.head)
+    shards, made = folder.path, precomputed(folder.head)
     if made is None or (config.texts and made.texts is None):
         flag = "" if made is None else " with --text"
         raise InputError(f"{shards}: expected latents and texts in the shards, got none; run wmkit precompute{flag}")

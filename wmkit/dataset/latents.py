@@ -37,10 +37,12 @@ __all__ = [
     "added_damage",
     "covers",
     "latent_bytes",
+    "latents_told",
     "precomputed",
     "read_latent",
     "read_text",
     "text_bytes",
+    "texts_told",
     "windows_of",
 ]
 
@@ -51,6 +53,16 @@ CONVENTIONS = {
     "it; covers (W, T, 2): first and last frame of the mp4 behind each latent frame, every frame_stride-th of them",
     TEXT: "states (n, C) of the caption's tokens, mask (L,) 1 at their places; empty_*: the same of an empty caption",
 }
+
+
+def latents_told(codec: str, channels: int, stride: int, downscale: int) -> str:
+    """Latents for people, as `ltx2 (128 channels, 8 frames, 32 px)`; equal texts are latents of one kind."""
+    return f"{codec} ({channels} channels, {stride} frames, {downscale} px)"
+
+
+def texts_told(encoder: str, channels: int, tokens: int) -> str:
+    """Text states likewise, as `gemma-2 (2304 channels, 300 tokens)`."""
+    return f"{encoder} ({channels} channels, {tokens} tokens)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +109,8 @@ class LatentFacts:
 
     @property
     def spec(self) -> str:
-        """As `ltx2 (128 channels, 8 frames, 32 px)`: what a model has to have been made for."""
-        return f"{self.codec} ({self.channels} channels, {self.stride} frames, {self.downscale} px)"
+        """What a model has to have been made for; see `latents_told`."""
+        return latents_told(self.codec, self.channels, self.stride, self.downscale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +126,8 @@ class TextFacts:
 
     @property
     def spec(self) -> str:
-        """As `gemma-2 (2304 channels, 300 tokens)`."""
-        return f"{self.encoder} ({self.channels} channels, {self.tokens} tokens)"
+        """See `texts_told`."""
+        return texts_told(self.encoder, self.channels, self.tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ from wmkit.dataset.crops import Crop, Crops
 from wmkit.dataset.latents import TextRows
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.order import BlockShuffle, Mixture, Segment
+from wmkit.dataset.schema import ShardsFolder
 from wmkit.errors import ConfigError, CorruptShardError, InputError
-from wmkit.video.reference import is_url
 
 __all__ = ["StreamingShards"]
 
@@ -48,14 +48,14 @@ class StreamingShards(IterableDataset[Batch]):
 
     def __init__(
         self,
-        shards: Path | str | Sequence[Path | str],
+        shards: Path | str | ShardsFolder | Sequence[Path | str | ShardsFolder],
         config: LoaderConfig,
         *,
         weights: Sequence[int] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Opens the heads and indexes of the folders, each a path or a URL that fsspec knows.
+        """Opens the heads and indexes of the folders, each a path or a URL that fsspec knows, or opened already.
 
         weights           draws of each folder in every sum(weights); None is one of each.
         rank, world_size  of this process; each has batch_size / world_size crops of every step, give or take one.
@@ -64,7 +64,7 @@ class StreamingShards(IterableDataset[Batch]):
         in a step; else what `open_shards` raises.
         """
         super().__init__()
-        folders = [shards] if isinstance(shards, Path | str) else list(shards)
+        folders = [shards] if isinstance(shards, Path | str | ShardsFolder) else list(shards)
         weights = [1] * len(folders) if weights is None else list(weights)
         if not folders or len(weights) != len(folders):
             raise InputError(f"weights: expected one for each of {len(folders)} folders, got {weights}")
@@ -75,7 +75,7 @@ class StreamingShards(IterableDataset[Batch]):
         self._config = config
         self._share = range(rank * config.batch_size // world_size, (rank + 1) * config.batch_size // world_size)
         self._crops = tuple(Crops(folder, config) for folder in folders)
-        self._remote = any(isinstance(folder, str) and is_url(folder) for folder in folders)
+        self._remote = any(crops.remote for crops in self._crops)
         self.samples = tuple(len(crops.samples) for crops in self._crops)
         self.skipped: Mapping[str, int] = {
             reason: sum(crops.skipped[reason] for crops in self._crops) for reason in self._crops[0].skipped

@@ -8,24 +8,20 @@
                                 state.json              step, what the data was, versions
     RUN/latest                                          name of the newest complete checkpoint, one line
 
-The same step of equal runs has the same bytes: neither time nor host is in them.
+The same step of equal runs has the same bytes: neither time nor host is in them. `wmkit.train.saving` writes them.
 """
 
 import contextlib
 import hashlib
-import json
-import shutil
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
-from wmkit.atomic import fsync_folder, put_in_place, write_atomic, write_synced
 from wmkit.errors import ConfigError, InputError
 from wmkit.json_object import read_json
 from wmkit.model.config import ModelConfig
@@ -33,11 +29,17 @@ from wmkit.model.dit import CameraDiT
 from wmkit.train.config import TrainConfig
 from wmkit.train.draws import generator_for
 from wmkit.train.ema import RunningMean
-from wmkit.train.parallel import ALONE, Team, sharded_as, whole
+from wmkit.train.parallel import sharded_as
 
 __all__ = [
+    "CONFIG",
+    "CRITIC",
+    "CRITIC_OPTIMIZER",
+    "EMA",
     "LATEST",
     "MODEL_NAME",
+    "OPTIMIZER",
+    "STATE",
     "DataFacts",
     "MotionFacts",
     "RunState",
@@ -46,11 +48,12 @@ __all__ = [
     "earlier_checkpoints",
     "find_checkpoint",
     "load_model",
+    "moments_of",
     "read_config",
     "read_state",
     "restore",
-    "save_checkpoint",
     "start_weights",
+    "step_of",
 ]
 
 MODEL_NAME, OPTIMIZER, CONFIG, STATE = "model.safetensors", "optimizer.safetensors", "config.json", "state.json"
@@ -127,53 +130,6 @@ def build_model(config: ModelConfig, seed: int) -> CameraDiT:
         return CameraDiT(config)
 
 
-def save_checkpoint(run: Path, trained: Trained, config: TrainConfig, state: RunState, team: Team = ALONE) -> Path:
-    """Write one checkpoint, point `latest` at it, and remove those beyond `config.keep`; returns its folder.
-
-    Every process of the team has to call; the first one writes.
-    """
-    tensors = {MODEL_NAME: trained.model.state_dict(), OPTIMIZER: _moments(trained.model, trained.optimizer)}
-    if trained.mean is not None:
-        tensors[EMA] = trained.mean.tensors
-    if trained.critic is not None:
-        tensors[CRITIC] = trained.critic.model.state_dict()
-        tensors[CRITIC_OPTIMIZER] = _moments(trained.critic.model, trained.critic.optimizer)
-    gathered = {name: _gathered(held, team) for name, held in tensors.items()}
-    folder = run / "checkpoints" / f"step-{state.step:06d}"
-    if team.leads:
-        files = {name: save(held) for name, held in gathered.items()}
-        files |= {CONFIG: _json_bytes(config.to_json()), STATE: _json_bytes(state.to_json())}
-        _write(run, folder, files, config.keep)
-    return folder
-
-
-def _gathered(tensors: Mapping[str, Tensor], team: Team) -> dict[str, Tensor]:
-    """Whole tensors on the CPU of the process that writes, one after the other; nothing on the others."""
-    found = {}
-    for name, tensor in tensors.items():
-        full = whole(tensor.detach())
-        if team.leads:
-            found[name] = full.cpu().contiguous()
-    return found
-
-
-def _write(run: Path, folder: Path, files: Mapping[str, bytes], keep: int) -> None:
-    scratch = folder.with_name(f".{folder.name}.tmp")
-    for stale in folder.parent.glob(".step-*.tmp"):  # of a run that was killed while it wrote
-        shutil.rmtree(stale)
-    scratch.mkdir(parents=True)
-    for name, data in files.items():
-        write_synced(scratch / name, data)
-    fsync_folder(scratch)
-    if folder.exists():  # a run killed between this rename and `latest` does the step again, to the same bytes
-        shutil.rmtree(folder)
-    put_in_place(scratch, folder)
-    write_atomic(run / LATEST, f"{folder.name}\n".encode())
-    for old in sorted(folder.parent.glob("step-*"), key=_step_of)[:-keep]:
-        if old != folder:
-            shutil.rmtree(old)
-
-
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint folder that `path` means: itself, or the latest of a run; InputError when there is none."""
     if (path / MODEL_NAME).is_file():
@@ -195,7 +151,7 @@ def earlier_checkpoints(run: Path) -> list[Path]:
     """The run's other checkpoints, the newest first: what is left where the latest one is damaged."""
     pointer = run / LATEST
     latest = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
-    folders = sorted((run / "checkpoints").glob("step-*"), key=_step_of, reverse=True)
+    folders = sorted((run / "checkpoints").glob("step-*"), key=step_of, reverse=True)
     return [folder for folder in folders if folder.name != latest]
 
 
@@ -286,7 +242,8 @@ def _held(parameter: Tensor, moment: Tensor) -> Tensor:
     return sharded_as(parameter, moment) if moment.ndim else moment
 
 
-def _moments(model: CameraDiT, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def moments_of(model: CameraDiT, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's state by the names of the parameters: `exp_avg.NAME`, `exp_avg_sq.NAME`, `step.NAME`."""
     found = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -330,9 +287,6 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: expected whole safetensors, got: {error}; use another checkpoint") from error
 
 
-def _step_of(folder: Path) -> int:
+def step_of(folder: Path) -> int:
+    """Of a checkpoint's folder, by its name."""
     return int(folder.name.removeprefix("step-"))
-
-
-def _json_bytes(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

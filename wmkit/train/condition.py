@@ -12,7 +12,7 @@ from wmkit.model.text import TextBatch
 from wmkit.train.config import TrainConfig
 from wmkit.train.draws import uniform
 
-__all__ = ["ClipBatch", "Conditions", "StoredText", "cameras_of", "clean_latents", "conditions"]
+__all__ = ["ClipBatch", "Conditions", "StoredText", "cameras_of", "clean_latents", "conditions", "text_of"]
 
 
 class StoredText(Protocol):
@@ -119,13 +119,13 @@ def conditions(batch: ClipBatch, config: TrainConfig, step: int, slots: range | 
     if config.model.text is not None:
         places = slots or range(len(batch.keys))
         kept = [uniform(config.seed, step, slot, "text") >= drop.text_dropout for slot in places]
-        text = _text(batch, config, kept)
+        text = text_of(batch, config, kept)
     without = uniform(config.seed, step, 0, "cameras") < drop.camera_dropout
     return Conditions(cameras=None if without else cameras_of(batch), text=text)
 
 
-def _text(batch: ClipBatch, config: TrainConfig, kept: Sequence[bool]) -> TextBatch | None:
-    """The captions that are kept, and empty ones."""
+def text_of(batch: ClipBatch, config: TrainConfig, kept: Sequence[bool]) -> TextBatch | None:
+    """The captions that are kept, and empty ones; None without an encoder where they were not encoded before."""
     stored, encoder = batch.text, None if batch.text is not None else config.text_encoder
     if stored is not None:
         keep = torch.tensor(kept, device=stored.mask.device)[:, None]

@@ -50,6 +50,7 @@ def launch(options: TrainOptions, processes: int, json_output: bool) -> int:
     arguments += [word for flag, run in runs.items() if run is not None for word in (flag, str(run))]
     arguments += ["--workers", str(options.workers)] if options.workers else []
     arguments += ["--sample-every", str(options.sample_every)] if options.sample_every else []
+    arguments += ["--wandb", options.wandb] if options.wandb is not None else []
     flags = {"--resume": options.resume, "--tensorboard": options.tensorboard, "--json": json_output}
     arguments += [flag for flag, wanted in flags.items() if wanted]
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]

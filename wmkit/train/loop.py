@@ -33,7 +33,6 @@ from wmkit.train.checkpoint import (
     read_config,
     read_state,
     restore,
-    save_checkpoint,
 )
 from wmkit.train.condition import ClipBatch, Conditions, clean_latents, conditions
 from wmkit.train.config import OptimizerConfig, TrainConfig
@@ -45,6 +44,7 @@ from wmkit.train.objective import flow_loss, noised
 from wmkit.train.pace import peak_memory_gib, step_work
 from wmkit.train.parallel import ALONE, Team, spread, whole
 from wmkit.train.refine import refine_loss
+from wmkit.train.saving import Saving
 from wmkit.train.threads import cpu_threads
 from wmkit.train.watch import Watch
 
@@ -103,19 +103,24 @@ def train(
     """
     start_s = monotonic_s()
     _make_folder(out)
-    with _alone(out) if team.leads else contextlib.nullcontext(), cpu_threads(config.threads):
+    with (
+        _alone(out) if team.leads else contextlib.nullcontext(),
+        cpu_threads(config.threads),
+        Saving(out, config, team) as saving,
+    ):
         goes_on = resume or (out / LATEST).exists()
         teacher = _teacher(config, start, team)
         trained = _untrained(config, None if goes_on else start, teacher, team)
         model, mean = trained.model, trained.mean
         done = _begin(out, config, data, trained, watch.progress.note) if goes_on else 0
-        log = MetricsLog(out / "metrics.jsonl", done) if team.leads else None
         losses: list[float] = []
         checkpoint = find_checkpoint(out) if done else out
         model.train()
         watch.progress.start(config.steps, done, step_work(config, team.device, team.size))
+        log = MetricsLog(out / "metrics.jsonl", done) if team.leads else None
         try:
             for step, batch, wait_s in _ahead(batches, range(done, config.steps)):
+                saving.check()
                 row = _step(step, batch, trained, config, team, teacher)
                 row = dataclasses.replace(row, wait_s=wait_s, peak_gib=peak_memory_gib(team.device))
                 if mean is not None:
@@ -125,7 +130,7 @@ def train(
                     log.add(row, durable=saves)
                 losses.append(row.loss)
                 if saves:
-                    checkpoint = save_checkpoint(out, trained, config, RunState(step=row.step, data=data), team)
+                    checkpoint = saving.begin(trained, RunState(step=row.step, data=data))
                 watch.progress.advance(row.step, row)
                 watch.show(row.step, trained)
         finally:
@@ -203,7 +208,7 @@ def _step(
     if teacher is None:
         part = _flow_part(step, x0, seen, model, config, team)
     elif config.refine is not None:
-        part = refine_loss(model, teacher, batch.video.to(team.device), seen, config, step)
+        part = refine_loss(model, teacher, batch.video.to(team.device), x0, seen, config, step)
     elif trained.critic is not None:
         turn, updated = student_turn(config, step), trained.critic
         with torch.set_grad_enabled(turn):

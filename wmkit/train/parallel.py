@@ -76,6 +76,16 @@ class Team:
         """Whether this process writes what a run leaves behind."""
         return self.rank == 0
 
+    def beside(self) -> dist.ProcessGroup | None:
+        """A new group of all processes, on the CPU, for what they say to one another while steps go on; every process
+        has to ask. None for one that is alone.
+        """
+        if self.size == 1:
+            return None
+        group = dist.new_group(backend="gloo")
+        assert isinstance(group, dist.ProcessGroup)  # every process is in it
+        return group
+
     def summed(self, value: Tensor) -> Tensor:
         """The sum of `value` over all processes, without gradients."""
         value = value.detach().clone()

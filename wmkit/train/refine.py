@@ -76,16 +76,19 @@ def refine_loss(
     refiner: CameraDiT,
     stage1: CameraDiT,
     video: Float[Tensor, "B N 3 H W"],
+    high: Float[Tensor, "B T C h w"],
     seen: Conditions,
     config: TrainConfig,
     step: int,
 ) -> Float[Tensor, ""]:
-    """Mean squared error of the velocity over every frame but the given first. ValueError without `config.refine`."""
+    """Mean squared error of the velocity over every frame but the given first; `high` are the video's own latents.
+
+    ValueError without `config.refine`.
+    """
     refine = config.refine
     if refine is None:
         raise ValueError("refine_loss: expected a config that refines")
-    codec, slots = config.codec, range(len(video))
-    high = codec.normalise(codec.encode(video))
+    slots = range(len(video))
     low = _worse(stage1, video, high, seen, config, refine, step)
     noise = normal(config.seed, step, "noise", slots, tuple(high.shape[1:])).to(high)
     sigma = truncated_sigma(config.objective, refine.sigma_start, config.seed, step, slots)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wmkit.camera import ScaleKind
-from wmkit.dataset.latents import precomputed
+from wmkit.dataset.latents import latents_told, precomputed, texts_told
 from wmkit.dataset.loader import StreamingShards
 from wmkit.dataset.loader_config import LoaderConfig
-from wmkit.dataset.schema import head_sha256, open_shards
+from wmkit.dataset.schema import ShardsFolder, head_sha256, open_shards
 from wmkit.dataset.workers import BatchWorkers
 from wmkit.errors import ConfigError, InputError
 from wmkit.train.checkpoint import DataFacts, start_weights
@@ -21,7 +21,8 @@ from wmkit.train.parallel import Team, joined
 from wmkit.train.progress import SilentProgress, TrainProgress
 from wmkit.train.recipes import recipe
 from wmkit.train.sample_videos import sample_videos
-from wmkit.train.watch import EventProgress, Watch
+from wmkit.train.step_logs import EventFiles, WandbRun
+from wmkit.train.watch import LoggedProgress, Watch
 
 __all__ = ["TrainOptions", "TrainSummary", "run_train", "train_on"]
 
@@ -34,6 +35,7 @@ class TrainOptions:
     teacher       likewise of the one that a self-forced student is held against.
     workers       processes that make batches; 0: a thread of this one does. Changes no byte.
     tensorboard   write event files into OUT/events.
+    wandb         project of Weights & Biases to log into; None: none.
     sample_every  steps from one OUT/samples/step-000100.mp4 to the next; 0: none. See `wmkit.train.sample_videos`.
     """
 
@@ -46,6 +48,7 @@ class TrainOptions:
     resume: bool = False
     workers: int = 0
     tensorboard: bool = False
+    wandb: str | None = None
     sample_every: int = 0
 
 
@@ -121,9 +124,10 @@ def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, 
         start = Start(weights=weights, teacher=teacher)
     data, (group, groups) = config.data, team.group
     team.slots(data.batch_size)  # says it when there are too few
-    stored = _stored(options.data, config)
+    folder = open_shards(options.data)
+    stored = _stored(folder, config)
     loader = StreamingShards(
-        options.data,
+        folder,
         LoaderConfig(
             frames=data.frames,
             height=data.height,
@@ -137,7 +141,7 @@ def _train(options: TrainOptions, config: TrainConfig, progress: TrainProgress, 
         rank=group,
         world_size=groups,
     )
-    facts = _facts(options.data, data.metric)
+    facts = _facts(folder, data.metric)
     skipped = {reason: count for reason, count in loader.skipped.items() if count}
     progress.note(_units(facts, skipped, data.frames))
     if stored.told:
@@ -163,12 +167,12 @@ class _Stored(NamedTuple):
     told: str
 
 
-def _stored(shards: Path | str, config: TrainConfig) -> _Stored:
+def _stored(folder: ShardsFolder, config: TrainConfig) -> _Stored:
     """Latents and text states where there are any; InputError when they are not what the model is made for."""
-    data, model = config.data, config.model
+    shards, data, model = folder.path, config.data, config.model
     decodes = not data.latents or config.refine is not None  # a refiner is also shown the frames made coarse
-    made = None if decodes else precomputed(open_shards(shards).head)
-    wanted = f"{data.vae} ({model.latent_channels} channels, {model.latent_stride} frames, {model.latent_downscale} px)"
+    made = None if decodes else precomputed(folder.head)
+    wanted = latents_told(data.vae, model.latent_channels, model.latent_stride, model.latent_downscale)
     if made is None:
         if data.vae != "pixel-unshuffle":
             raise InputError(f"{shards}: expected latents of {wanted}, got none; run wmkit precompute with that VAE")
@@ -181,7 +185,7 @@ def _stored(shards: Path | str, config: TrainConfig) -> _Stored:
     told = f"latents of {made.latents.spec} from the shards: no frame is decoded"
     if model.text is None or made.texts is None:
         return _Stored(latents=True, texts=False, told=told)
-    asked = f"{config.condition.encoder} ({model.text.channels} channels, {model.text.tokens} tokens)"
+    asked = texts_told(config.condition.encoder, model.text.channels, model.text.tokens)
     if made.texts.spec != asked:
         raise InputError(
             f"{shards}: expected text states of {asked}, got {made.texts.spec}; precompute with that --text, or decode "
@@ -194,7 +198,9 @@ def _watch(
     options: TrainOptions, config: TrainConfig, loader: StreamingShards, progress: TrainProgress, team: Team
 ) -> Watch:
     if options.tensorboard and team.leads:
-        progress = EventProgress(options.out / "events", progress)
+        progress = LoggedProgress(EventFiles(options.out / "events"), progress)
+    if options.wandb is not None and team.leads:
+        progress = LoggedProgress(WandbRun(options.wandb, options.out, config.to_json()), progress)
     if not options.sample_every:
         return Watch(progress=progress)
     if team.size > 1:
@@ -203,13 +209,12 @@ def _watch(
     return Watch(progress=progress, look=look, look_every=options.sample_every)
 
 
-def _facts(shards: Path | str, metric_only: bool) -> DataFacts:
-    folder = open_shards(shards)
+def _facts(folder: ShardsFolder, metric_only: bool) -> DataFacts:
     kinds = [sample.scale for sample in folder.samples]
     metric = sum(kind is ScaleKind.METRIC for kind in kinds)
     if metric_only and metric < len(kinds):
         raise InputError(
-            f"{shards}: expected samples in metres, got {len(kinds) - metric} of {len(kinds)} up to scale; build "
+            f"{folder.path}: expected samples in metres, got {len(kinds) - metric} of {len(kinds)} up to scale; build "
             "shards with --scale metric, or train with --set data.metric=false"
         )
     return DataFacts(

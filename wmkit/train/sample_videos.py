@@ -11,8 +11,9 @@ from torch import Tensor
 from wmkit.model.chunk_sampler import sample_chunks
 from wmkit.model.rays import CameraBatch
 from wmkit.model.sampler import Prompt, SamplerConfig, sample_latents
+from wmkit.model.text import TextBatch
 from wmkit.train.checkpoint import Trained
-from wmkit.train.condition import ClipBatch, cameras_of
+from wmkit.train.condition import ClipBatch, cameras_of, clean_latents, text_of
 from wmkit.train.config import TrainConfig
 from wmkit.video.encode import write_mp4
 
@@ -27,30 +28,31 @@ def sample_videos(out: Path, config: TrainConfig, batch: ClipBatch) -> Callable[
     cameras and the caption. Small pictures are enlarged. A pure function of weights, config and batch.
     """
     shown = slice(0, SHOWN_CLIPS)
-    true, every = batch.video[shown], cameras_of(batch)
+    codec, every = config.codec, cameras_of(batch)
+    clean = clean_latents(batch, config, torch.device("cpu"))[shown]
+    true = batch.video[shown] if batch.latent is None else codec.decode(codec.normalise(clean, inverse=True))
     cameras = CameraBatch(
         world_from_cam=every.world_from_cam[shown],
         intrinsics=every.intrinsics[shown],
         width=every.width,
         height=every.height,
     )
-    encoder = config.text_encoder
-    captions = list(batch.captions or ("",) * len(batch.keys))[shown]
-    prompt = Prompt() if encoder is None else Prompt(text=encoder.encode(captions))
-    steps = SHOWN_STEPS if config.distill is None else config.distill.student_steps
+    text = None if config.model.text is None else text_of(batch, config, [True] * len(batch.keys))
+    prompt = Prompt() if text is None else Prompt(text=TextBatch(states=text.states[shown], mask=text.mask[shown]))
+    student = config.distill or config.dmd
+    steps = SHOWN_STEPS if student is None else student.student_steps
     sampler = SamplerConfig(steps=steps, shift=config.objective.shift, seed=config.seed)
     out.mkdir(parents=True, exist_ok=True)
 
     def look(step: int, trained: Trained) -> None:
-        codec, model = config.codec, trained.model
-        device = next(model.parameters()).device
-        x0 = codec.normalise(codec.encode(true.to(device)))
+        model = trained.model
+        x0 = clean.to(next(model.parameters()).device)
         chunks, mode = config.chunks(x0.shape[1]), model.training
         with torch.no_grad(), trained.averaged():
             model.eval()
             try:
-                first, seen = x0[:, :1], cameras.to(device)
-                text = prompt if prompt.text is None else Prompt(text=prompt.text.to(device))
+                first, seen = x0[:, :1], cameras.to(x0.device)
+                text = prompt if prompt.text is None else Prompt(text=prompt.text.to(x0.device))
                 if chunks is None:
                     latent = sample_latents(model, first, seen, sampler, text)
                 else:

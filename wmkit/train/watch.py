@@ -1,17 +1,16 @@
-"""Who is told of a run while it goes: progress, TensorBoard's event files, and who looks at the model now and then."""
+"""Who is told of a run while it goes: progress, logs of its figures, and who looks at the model now and then."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.util import find_spec
-from pathlib import Path
 
-from wmkit.errors import ConfigError, InputError
+from wmkit.errors import ConfigError
 from wmkit.train.checkpoint import Trained
 from wmkit.train.metrics_log import StepMetrics
 from wmkit.train.pace import Pace, StepWork
 from wmkit.train.progress import SilentProgress, TrainProgress
+from wmkit.train.step_logs import StepLog
 
-__all__ = ["EventProgress", "Watch"]
+__all__ = ["LoggedProgress", "Watch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,42 +31,35 @@ class Watch:
             self.look(step, trained)
 
 
-class EventProgress:
-    """Another progress, and event files of every step beside it; a resumed run's repeated steps hide the first ones."""
+class LoggedProgress:
+    """Another progress, and every step's figures into a log beside it."""
 
-    def __init__(self, folder: Path, inner: TrainProgress) -> None:
-        """InputError where the package tensorboard is not installed."""
-        if find_spec("tensorboard") is None:
-            raise InputError("--tensorboard: expected the package tensorboard; run: pip install 'wmkit[tensorboard]'")
-        from torch.utils.tensorboard.writer import SummaryWriter
-
-        self._open = lambda first: SummaryWriter(str(folder), purge_step=first)
-        self._inner, self._writer, self._pace = inner, None, Pace(0, 0)
+    def __init__(self, log: StepLog, inner: TrainProgress) -> None:
+        self._log, self._inner, self._pace = log, inner, Pace(0, 0)
 
     def note(self, text: str) -> None:
         """As the other progress does."""
         self._inner.note(text)
 
     def start(self, steps: int, done: int, work: StepWork | None = None) -> None:
-        """Opens a file."""
-        self._writer, self._pace = self._open(done + 1), Pace(steps, done, work)
+        """Opens the log; raises what that raises."""
+        self._log.open(done + 1)
         self._inner.start(steps, done, work)
+        self._pace = Pace(steps, done, work)
 
     def advance(self, done: int, row: StepMetrics | None) -> None:
         """Loss, gradient norm and learning rate of the step; rates since the start; memory."""
         self._inner.advance(done, row)
         self._pace.add(done, row)
-        if row is None or self._writer is None:
+        if row is None:
             return
         values = {"loss": row.loss, "grad_norm": row.grad_norm, "lr": row.lr, "seconds": row.seconds}
         values |= {f"pace/{name}": value for name, value in self._pace.rates().items()}
         if row.peak_gib is not None:
             values["pace/peak_gib"] = row.peak_gib
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, done)
+        self._log.add(values, done)
 
     def stop(self) -> None:
-        """Closes the file."""
-        if self._writer is not None:
-            self._writer.close()
+        """Closes the log."""
+        self._log.close()
         self._inner.stop()

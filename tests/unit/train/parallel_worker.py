@@ -1,5 +1,6 @@
 """One process of the parallel training test, started by torchrun: python -m ... FOLDER CP RECOMPUTE."""
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import distributed as dist
 
+from tests.unit.house.source_tree import ROOT
 from tests.unit.model.tiny import STRIDE, moving_cameras, noisy_latent, sigmas, stirred, tiny_model
 from wmkit.train.parallel import ParallelConfig, Team, joined, spread, whole
 
@@ -34,6 +36,14 @@ def trained(team: Team, config: ParallelConfig) -> dict[str, torch.Tensor]:
         optimizer.step()
         found |= {f"loss {step}": team.summed(loss), f"norm {step}": whole(norm).detach()}
     return found | {name: whole(value).detach() for name, value in model.state_dict().items()}
+
+
+def torchrun(module: str, processes: int, *arguments: str) -> None:
+    """Run a module's main as so many processes; AssertionError with what they complained of."""
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [*run, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def main(folder: Path, cp: int, recompute: bool) -> None:

@@ -50,6 +50,7 @@ def test_every_option_reaches_the_processes(monkeypatch: pytest.MonkeyPatch) -> 
         start=Path("before"),
         resume=True,
         tensorboard=True,
+        wandb="rooms",
         sample_every=5,
     )
     assert launch(options, 4, json_output=True) == 3
@@ -58,7 +59,7 @@ def test_every_option_reaches_the_processes(monkeypatch: pytest.MonkeyPatch) -> 
     assert command[command.index("--nproc-per-node") + 1] == "4"
     assert command[command.index("wmkit") + 1 :] == [
         "train", "tiny-cpu-gdn", "--data", "s", "--out", "r", "--set", "steps=2", "--set", "seed=1",
-        "--start", "before", "--sample-every", "5", "--resume", "--tensorboard", "--json",
+        "--start", "before", "--sample-every", "5", "--wandb", "rooms", "--resume", "--tensorboard", "--json",
     ]  # fmt: skip
 
 

@@ -1,14 +1,11 @@
 """Training on several processes under torchrun, gloo on the CPU: the steps of one process."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.unit.house.source_tree import ROOT
-from tests.unit.train.parallel_worker import trained
+from tests.unit.train.parallel_worker import torchrun, trained
 from wmkit.errors import ConfigError
 from wmkit.train.parallel import ParallelConfig, Team, joined, share
 
@@ -20,10 +17,7 @@ TOLERANCE = 1e-9
     ("processes", "cp", "how"), [(2, 1, "keep"), (2, 2, "recompute"), (3, 1, "keep"), (4, 2, "keep")]
 )
 def test_a_team_takes_the_steps_of_one(processes: int, cp: int, how: str, tmp_path: Path) -> None:
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [*run, "-m", "tests.unit.train.parallel_worker", str(tmp_path), str(cp), how]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    torchrun("tests.unit.train.parallel_worker", processes, str(tmp_path), str(cp), how)
     alone = trained(Team(), ParallelConfig())
     for rank in range(processes):
         found = torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)

@@ -11,7 +11,7 @@ from tests.train_doubles import batch_of, small_config
 from wmkit.errors import ConfigError
 from wmkit.model.refiner import REFINE_SIGMAS, DitRefiner, Refiner, RefineTask
 from wmkit.train.checkpoint import build_model
-from wmkit.train.condition import cameras_of, conditions
+from wmkit.train.condition import cameras_of, clean_latents, conditions
 from wmkit.train.config import ObjectiveConfig, TrainConfig
 from wmkit.train.objective import sample_sigma
 from wmkit.train.refine import degraded, refine_loss, truncated_flow, truncated_sigma
@@ -78,7 +78,8 @@ def test_what_is_to_be_refined_is_the_first_stage_s_or_coarse() -> None:
         for seed in (1, 2):
             stage1 = build_model(config.model, seed).eval()
             torch.nn.init.normal_(stage1.final_layer.linear.weight, generator=torch.Generator().manual_seed(seed))
-            losses[share, seed] = refine_loss(model, stage1, batch.video, seen, config, 0).item()
+            high = clean_latents(batch, config, torch.device("cpu"))
+            losses[share, seed] = refine_loss(model, stage1, batch.video, high, seen, config, 0).item()
     assert losses[1.0, 1] == losses[1.0, 2]
     assert losses[0.0, 1] != losses[0.0, 2]
 
