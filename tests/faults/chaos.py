@@ -112,6 +112,7 @@ class Chaos:
         second = self.start(out)
         second.process.wait(LONGEST_S)
         stderr = second.said()[1]
+        shutil.rmtree(second.folder)
         if first.alive and "is writing this corpus" not in stderr:
             locked = (out / ".lock").exists() and (out / ".lock").read_text()
             if locked and f"pid {first.process.pid} " in locked:
