@@ -12,24 +12,19 @@ from pathlib import Path
 from typing import Any
 
 
-def by_energon(shards: Path) -> Iterator[dict[str, Any]]:
-    """Samples as `energon prepare` and energon's own loader give them, undecoded."""
+def prepare_energon(shards: Path) -> None:
+    """`energon prepare`, which asks nothing and writes its own index beside the tars."""
     import subprocess
 
-    from megatron.energon import Cooker, DefaultTaskEncoder, WorkerConfig, get_loader, get_train_dataset, stateless  # pyright: ignore[reportMissingImports]
+    flags = ["--non-interactive", "--force-overwrite", "--no-progress", "--num-workers", "1"]
+    flags += ["--sample-type", "CrudeWebdataset", "--split-parts", r"train:train-.*\.tar"]
+    command = [sys.executable, "-m", "megatron.energon.cli.main"]  # its script may be off the PATH
+    subprocess.run([*command, "prepare", str(shards), *flags], check=True, stdout=sys.stderr)
 
-    energon = Path(sys.executable).with_name("energon")
-    flags = [
-        "--non-interactive",
-        "--force-overwrite",
-        "--no-progress",
-        "--num-workers",
-        "1",
-        "--sample-type",
-        "CrudeWebdataset",
-    ]
-    command = [str(energon), "prepare", str(shards), *flags, "--split-parts", r"train:train-.*\.tar"]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+
+def energon_samples(shards: Path) -> Iterator[dict[str, Any]]:
+    """Samples of a prepared folder as energon's own loader gives them, undecoded."""
+    from megatron.energon import Cooker, DefaultTaskEncoder, WorkerConfig, get_loader, get_train_dataset, stateless  # pyright: ignore[reportMissingImports]
 
     @stateless
     def as_it_is(sample: Any) -> Any:
@@ -49,6 +44,12 @@ def by_energon(shards: Path) -> Iterator[dict[str, Any]]:
         repeat=False,
     )
     yield from get_loader(dataset)
+
+
+def by_energon(shards: Path) -> Iterator[dict[str, Any]]:
+    """Prepared, and then read."""
+    prepare_energon(shards)
+    yield from energon_samples(shards)
 
 
 def by_datasets(shards: Path) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 A name is on disk once its folder was synced, bytes once their file was: what is here returns when both are.
 """
 
+import errno
 import io
 import json
 import os
@@ -20,6 +21,7 @@ __all__ = [
     "json_bytes",
     "make_folder",
     "move_away",
+    "no_room",
     "npy_bytes",
     "npz_bytes",
     "put_in_place",
@@ -35,6 +37,14 @@ __all__ = [
 HEADER_LOCK = threading.Lock()
 """Held while numpy reads an array in a program with threads: numpy parses the header with `ast`, and CPython 3.11
 raises "AST constructor recursion depth mismatch" when two threads do so at once (python/cpython#106905)."""
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # the disk, the user's quota, the process' own limit
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Whether this is the disk saying that it is full: nothing is wrong with what was to be written."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 def json_bytes(value: object) -> bytes:

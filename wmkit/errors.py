@@ -8,6 +8,7 @@
     ├── ClipError(stage, code)      one clip could not be used: recorded, the run goes on
     ├── FetchError                  a download failed                                   exit 1
     ├── WorkersLostError            what runs the workers died under a run              exit 1
+    ├── DiskFullError               no room under a run, which no clip is to blame for  exit 1
     └── CorruptShardError           a shard's bytes are not what its index says         exit 1
 
 Anything else that escapes is a bug and stops the run. A message says what was expected, what came and what to
@@ -18,6 +19,7 @@ __all__ = [
     "ClipError",
     "ConfigError",
     "CorruptShardError",
+    "DiskFullError",
     "FetchError",
     "InputError",
     "WmkitError",
@@ -53,6 +55,12 @@ class FetchError(WmkitError):
 
 class WorkersLostError(WmkitError):
     """What starts and watches all workers is gone: the run ends, and the same command goes on where it stands."""
+
+    exit_code = 1
+
+
+class DiskFullError(WmkitError):
+    """The disk has no room: the run ends before every clip fails for it, and the same command goes on."""
 
     exit_code = 1
 

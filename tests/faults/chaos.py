@@ -1,17 +1,16 @@
-"""`python -m tests.faults.chaos [--faults N] [--clips M | --real FOLDER] [--executor ...]`: runs killed at random.
+"""`python -m tests.faults.chaos [--faults N] [--clips M | --real PATH...] [--executor local|ray|both]`.
 
-One fault after the other hits a run of the same command: the driver is killed, one of its descendants (a worker; with
-Ray also an actor, the raylet, its store), the disk is full (RLIMIT_FSIZE) and free again, a second driver is started
-beside it. A run that reaches its end is retried once where clips failed, as a user would, and its corpus must be that
-of a run that nobody disturbed, byte for byte; then a new corpus is begun. Clips that kill and clips that are bad are
-among them; with `--real` the clips are those below that folder, through the footage filters.
+Runs of one command are hit at random moments. In a run that goes on, a worker is killed, the decoder hangs or
+crashes, the disk is full for a while (RLIMIT_FSIZE) or the wall clock is set; then the driver is killed, at times
+beside a second one, and the same command runs again. With Ray: an actor or its worker, the driver, the raylet. A corpus
+that is whole is run once more with --retry, as a user would where clips failed, and has to be that of a run that nobody
+disturbed, byte for byte; then its shards are built, under faults too, and have to be the undisturbed ones, byte for
+byte. Then a new corpus is begun.
 """
 
 import argparse
 import json
-import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -19,102 +18,110 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.dummy import write_clips
+from tests.faults.chaos_clips import MadeClips, RealClips, Work, build
+from tests.faults.chaos_kinds import BUILD, ENDS, HANG_TIMEOUT_S, INNER, Running, strike
 from wmkit.corpus import Corpus
+from wmkit.dataset.output import file_sha256
 
-ROOT = Path(__file__).parents[2]
-KINDS = ("driver", "descendant", "disk", "two_drivers")
-MIN_FILE_BYTES, MAX_FILE_BYTES = 600, 12_000  # between the smallest file of a clip and the ledger's parts
+__all__ = ["Chaos", "chaos", "kinds_of", "told"]
+
+RUN_KINDS = tuple(kind for kinds in (INNER, ENDS) for names in kinds.values() for kind in names)
+MOST_RUNS, BUILDS = 12, 2  # disturbed runs of a corpus, and builds of its shards
+
+LONGEST_S = 1200.0  # that an undisturbed run may take before it counts as hanging
+TIMEOUT_S = 600.0  # a clip's, where nothing hangs
 
 
 @dataclass
 class Chaos:
-    """One session of faults. `hits` counts them by kind, `equal` the corpora that ended as the undisturbed one."""
+    """One session of faults. `queue` holds those to come, `hits` counts those that hit by kind, `equal` the corpora
+    that ended as the undisturbed one."""
 
     folder: Path
-    clips: int
-    executor: str
+    work: Work
     rng: random.Random
-    real: Path | None = None
+    queue: list[str]
     hits: Counter[str] = field(default_factory=Counter)
+    late: int = 0
     equal: int = 0
+    clips: int = 0
     run_s: float = 0.0
+    build_s: float = 0.0
+    shards: dict[str, str] = field(default_factory=dict)
 
-    def command(self, out: Path, *, retry: bool = False) -> list[str]:
-        words = [sys.executable, "-m", "tests.faults.driver", str(self.folder / "in"), str(out)]
-        words += ["--footage", "--timeout-s", "600"] if self.real is not None else []
-        return [*words, "--executor", self.executor, *(["--retry"] if retry else [])]
-
-    def start(self, out: Path, *, retry: bool = False, file_bytes: int | None = None) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            self.command(out, retry=retry), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        if file_bytes is not None:  # before it has imported anything, and its workers inherit it
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-        return process
-
-    def finish(self, out: Path, *, retry: bool = False) -> dict[str, Any]:
-        """A run to its end, which nobody disturbs."""
-        process = self.start(out, retry=retry)
-        stdout, stderr = process.communicate()
-        if process.returncode not in ((0,) if retry else (0, 1)):  # 1: a full disk failed every clip, until the retry
-            raise AssertionError(f"an undisturbed run ended with {process.returncode}:\n{stderr[-3000:]}")
-        return json.loads(stdout.splitlines()[-1])
+    def start(
+        self, out: Path, executor: str = "local", timeout_s: float = TIMEOUT_S, *, retry: bool = False
+    ) -> Running:
+        return Running.start(self.work.annotate(self.folder / "in", out, executor, timeout_s, retry=retry))
 
     def prepare(self) -> None:
-        if self.real is not None:
-            shutil.copytree(self.real, self.folder / "in")
-        else:
-            self.write()
+        """The run that nobody disturbs, and its shards."""
+        self.work.prepare(self.folder / "in", self.rng)
         start_s = time.monotonic()
-        summary = self.finish(self.folder / "undisturbed")
-        self.run_s, self.clips = time.monotonic() - start_s, summary["clips"]
+        self.clips = finish(self.start(self.folder / "undisturbed"))["clips"]
+        self.run_s = time.monotonic() - start_s
+        finish(Running.start(build(self.folder / "undisturbed", self.folder / "shards")))
+        self.build_s = time.monotonic() - start_s - self.run_s
+        self.shards = digests(self.folder / "shards")
+        if not any(name.endswith(".tar") for name in self.shards):
+            raise AssertionError("the undisturbed run's clips make no shard")
 
-    def write(self) -> None:
-        names = [f"{self.rng.choice(('a', 'slow', 'deep/er/b'))}_{number}" for number in range(self.clips - 3)]
-        write_clips(self.folder / "in", [*names, "kill_x", "bad_x", f"same={names[0]}"])
+    def queued(self, kinds: Sequence[str]) -> list[str]:
+        return [kind for kind in self.queue if kind in kinds]
 
-    def hit(self, kind: str, out: Path) -> bool:
-        """One run with one fault; False when it reached its end before."""
-        file_bytes = self.rng.randrange(MIN_FILE_BYTES, MAX_FILE_BYTES) if kind == "disk" else None
-        process = self.start(out, file_bytes=file_bytes)
-        if kind != "disk":
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(self.rng.uniform(0.05, self.run_s))
-        ended = process.poll() is not None
-        if not ended and kind == "two_drivers":
-            self.refused(out, process)
-        if not ended and kind in ("driver", "two_drivers"):
-            process.kill()
-        elif not ended and kind == "descendant":
-            victims = descendants(process.pid)
-            if victims:
-                with suppress(ProcessLookupError):
-                    os.kill(self.rng.choice(victims), signal.SIGKILL)
-        _, stderr = process.communicate()
-        if kind == "disk" and process.returncode not in (0, 1, 2):
-            raise AssertionError(f"a full disk ended a run with {process.returncode}:\n{stderr[-3000:]}")
-        self.hits[kind] += not ended
-        return not ended
+    def corpus(self, out: Path) -> None:
+        """One corpus under faults, and its shards, to their end."""
+        for _ in range(MOST_RUNS):
+            if not self.queued(RUN_KINDS) or not self.disturb(out):
+                break
+        self.settle(out)
+        self.shards_of(out, out.with_name(f"{out.name}-shards"))
+        self.equal += 1
+        print(f"corpus {self.equal}: that of an undisturbed run, and its shards", file=sys.stderr, flush=True)
+        shutil.rmtree(out)
 
-    def refused(self, out: Path, first: subprocess.Popen[str]) -> None:
+    def disturb(self, out: Path) -> bool:
+        """One run with some faults of the queue, the last of which ends it; False when it reached its end."""
+        executors = [name for name in INNER if self.queued(INNER[name] + ENDS[name])]
+        weights = [len(self.queued(INNER[name] + ENDS[name])) for name in executors]
+        (executor,) = self.rng.choices(executors, weights)
+        inner, ends = self.queued(INNER[executor]), self.queued(ENDS[executor])
+        planned = self.rng.sample(inner, min(len(inner), self.rng.randrange(4)))
+        planned += self.rng.sample(ends, min(len(ends), 1))
+        run = self.start(out, executor, HANG_TIMEOUT_S if "hang" in planned else TIMEOUT_S)
+        for kind in planned:
+            run.sleep(self.rng.uniform(0.0, self.run_s / 4))
+            self.count(kind, hit=strike(kind, run, self.rng, lambda: self.refused(out, run)))
+        return end(run) != 0
+
+    def count(self, kind: str, *, hit: bool) -> None:
+        if not hit:
+            self.late += 1
+            return
+        self.hits[kind] += 1
+        self.queue.remove(kind)
+        print(f"fault {sum(self.hits.values())}, {len(self.queue)} to come: {kind}", file=sys.stderr, flush=True)
+
+    def refused(self, out: Path, first: Running) -> None:
         """A second driver leaves the corpus alone as long as the first one holds it."""
         second = self.start(out)
-        _, stderr = second.communicate()
-        if first.poll() is None and (out / "corpus.json").exists() and "is writing this corpus" not in stderr:
+        second.process.wait(LONGEST_S)
+        stderr = second.said()[1]
+        shutil.rmtree(second.folder)
+        if first.alive and "is writing this corpus" not in stderr:
             locked = (out / ".lock").exists() and (out / ".lock").read_text()
-            if locked and str(first.pid) in locked:
+            if locked and f"pid {first.process.pid} " in locked:
                 raise AssertionError(f"a second driver was not refused:\n{stderr[-3000:]}")
 
     def settle(self, out: Path) -> None:
         """The last runs of a corpus, which is then held against the undisturbed one."""
-        self.finish(out)
-        summary = self.finish(out, retry=True)
+        finish(self.start(out))
+        summary = finish(self.start(out, retry=True))
         if summary["unfinished"] or summary["clips"] != summary["ok"] + summary["no_trajectory"] + summary["failed"]:
             raise AssertionError(f"clips are not accounted for: {summary}")
         wanted, got = Corpus.open(self.folder / "undisturbed"), Corpus.open(out)
@@ -123,9 +130,51 @@ class Chaos:
                 raise AssertionError(f"{what} of {out} is not that of an undisturbed run")
         if told(wanted) != told(got) or any((out / ".tmp").iterdir()):
             raise AssertionError(f"{out}: expected the rows of an undisturbed run and nothing left over")
-        self.equal += 1
-        print(f"corpus {self.equal}: that of an undisturbed run", file=sys.stderr, flush=True)
+        twice = [key for key, rows in Counter(row.clip_id for row in got.ledger() if row.done).items() if rows > 1]
+        if twice:
+            raise AssertionError(f"{out}: finished more than once: {twice}")
+
+    def shards_of(self, corpus: Path, out: Path) -> None:
+        """The shards of a settled corpus, whose building is disturbed as well."""
+        builds = self.queued(BUILD)
+        for kind in builds[:BUILDS] if self.queued(RUN_KINDS) else builds:
+            run = Running.start(build(corpus, out))
+            run.sleep(self.rng.uniform(0.0, self.build_s))
+            self.count(kind, hit=strike(kind, run, self.rng))
+            if end(run) == 0:
+                shutil.rmtree(out)  # it was whole: the next one shall have something to do
+        finish(Running.start(build(corpus, out)))
+        found = digests(out)
+        if found != self.shards:
+            names = sorted(name for name in found.keys() | self.shards if found.get(name) != self.shards.get(name))
+            raise AssertionError(f"{out}: not the shards of an undisturbed run: {names}")
         shutil.rmtree(out)
+
+
+def finish(run: Running) -> dict[str, Any]:
+    """The result of a run that is not disturbed and has to end well."""
+    if wait(run) != 0:
+        raise AssertionError(f"an undisturbed run ended with {run.process.returncode}:\n{run.said()[1][-3000:]}")
+    result = json.loads(run.said()[0])
+    shutil.rmtree(run.folder)
+    return result
+
+
+def end(run: Running) -> int:
+    """How a disturbed run ended: any way but with a traceback."""
+    code, stderr = wait(run), run.said()[1]
+    if "Traceback" in stderr or code not in (0, 1, 2, -signal.SIGKILL):
+        raise AssertionError(f"a fault ended a run with {code}:\n{stderr[-3000:]}")
+    shutil.rmtree(run.folder)
+    return code
+
+
+def wait(run: Running) -> int:
+    """Its exit code; AssertionError for a run that hangs."""
+    try:
+        return run.process.wait(LONGEST_S)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"a run hangs:\n{run.said()[1][-3000:]}") from None
 
 
 def told(corpus: Corpus) -> dict[str, tuple[object, ...]]:
@@ -133,30 +182,26 @@ def told(corpus: Corpus) -> dict[str, tuple[object, ...]]:
     return {key: (row.source, row.status, row.code, row.verdicts) for key, row in corpus.latest().items()}
 
 
-def descendants(pid: int) -> list[int]:
-    """Children of a process, and theirs; those that end meanwhile are left out."""
-    found = []
-    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, listed.read_text().split()):
-                found += [child, *descendants(child)]
-    return found
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file below a folder of shards."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
 
 
-def chaos(faults: int, clips: int, executor: str, seed: int, folder: Path, real: Path | None = None) -> Chaos:
-    """Hit runs until there were so many faults, each kind in turn; AssertionError when anything was lost."""
-    session = Chaos(folder=folder, clips=clips, executor=executor, rng=random.Random(seed), real=real)
+def kinds_of(executor: str) -> tuple[str, ...]:
+    """The kinds of fault of a session: those of one executor, or of "both"."""
+    names = tuple(INNER) if executor == "both" else (executor,)
+    return (*(kind for name in names for kind in INNER[name] + ENDS[name]), *BUILD)
+
+
+def chaos(faults: int, work: Work, executor: str, seed: int, folder: Path) -> Chaos:
+    """Hit runs until there were so many faults, as many of each kind; AssertionError when anything was lost."""
+    kinds = kinds_of(executor)
+    queue = [kinds[number % len(kinds)] for number in range(faults)]
+    session = Chaos(folder=folder, work=work, rng=random.Random(seed), queue=queue)
     session.prepare()
-    number = 0
-    while sum(session.hits.values()) < faults:
-        out = folder / f"corpus{number}"
-        number += 1
-        for _ in range(session.rng.randrange(1, 8)):
-            kind = KINDS[sum(session.hits.values()) % len(KINDS)]
-            if not session.hit(kind, out) or sum(session.hits.values()) >= faults:
-                break
-            print(f"fault {sum(session.hits.values())} of {faults}: {kind}", file=sys.stderr, flush=True)
-        session.settle(out)
+    while session.queue:
+        session.corpus(folder / f"corpus{session.equal}")
     return session
 
 
@@ -164,17 +209,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--clips", type=int, default=24)
-    parser.add_argument("--executor", choices=("local", "ray"), default="local")
-    parser.add_argument("--real", type=Path, help="folder of real clips, instead of made ones")
+    parser.add_argument("--executor", choices=("local", "ray", "both"), default="both")
+    parser.add_argument("--real", type=Path, nargs="+", help="folders of real videos, instead of made clips")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each real video")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     start_s = time.monotonic()
+    work = RealClips(arguments.real, arguments.seconds) if arguments.real else MadeClips(arguments.clips)
     with tempfile.TemporaryDirectory(prefix="wmkit-chaos-") as name:
-        found = chaos(arguments.faults, arguments.clips, arguments.executor, arguments.seed, Path(name), arguments.real)
+        found = chaos(arguments.faults, work, arguments.executor, arguments.seed, Path(name))
     hits = ", ".join(f"{count} {kind}" for kind, count in sorted(found.hits.items()))
-    print(f"{sum(found.hits.values())} faults ({hits}) over {found.equal} corpora of {found.clips} clips, executor")
-    print(f"{arguments.executor}, seed {arguments.seed}: nothing lost, nothing twice, every corpus hash that of an")
-    print(f"undisturbed run; {time.monotonic() - start_s:.0f} s, an undisturbed run {found.run_s:.1f} s")
+    print(f"{sum(found.hits.values())} faults ({hits}) over {found.equal} corpora of {found.clips} clips,")
+    print(f"seed {arguments.seed}; {found.late} more came after a run's end. Nothing lost, nothing twice, every corpus")
+    print(f"hash and each of the {len(found.shards)} files of the shards that of an undisturbed run.")
+    print(f"{time.monotonic() - start_s:.0f} s, an undisturbed run {found.run_s:.1f} s")
 
 
 if __name__ == "__main__":

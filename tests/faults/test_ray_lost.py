@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.chaos import descendants, told
+from tests.faults.chaos import told
+from tests.faults.chaos_kinds import descendants
 from tests.faults.dummy import QUICK, write_clips
 from wmkit.corpus import Corpus
 

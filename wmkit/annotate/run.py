@@ -14,10 +14,11 @@ from wmkit.annotate.progress import Progress
 from wmkit.annotate.sources import SourcePlan, plan_sources
 from wmkit.annotate.split import SplitConfig, split_found
 from wmkit.annotate.worker import AnnotateTask, annotate_item
+from wmkit.atomic import no_room
 from wmkit.clock import monotonic_s
 from wmkit.corpus import Corpus, DeadLetter, LedgerRow, Status, config_hash_of_clip
-from wmkit.errors import ConfigError, InputError
-from wmkit.executor import ExecutorOptions, Failure, Item, ItemTask, Outcome, run_items
+from wmkit.errors import ConfigError, DiskFullError, InputError
+from wmkit.executor import DISK_FULL, ExecutorOptions, Failure, Item, ItemTask, Outcome, run_items
 from wmkit.video import ClipFile, Discovery, make_decoder
 from wmkit.video.reference import with_span
 
@@ -112,8 +113,24 @@ def run_annotate(
     `interrupted`.
 
     Raises InputError when nothing is found, a path is missing, the corpus cannot be written or another run has it;
-    ConfigError when the corpus is of another schema version, or of another config without `update`.
+    ConfigError when the corpus is of another schema version, or of another config without `update`; DiskFullError
+    when there is no room: no clip has failed for it, and the same call goes on.
     """
+    try:
+        return _annotate(paths, out, config, options, progress)
+    except OSError as error:
+        if not no_room(error):
+            raise
+        raise _full(out, str(error)) from error
+
+
+def _full(out: str | Path, message: str) -> DiskFullError:
+    return DiskFullError(f"{out}: expected room on disk, got: {message}; make room and run the same command again")
+
+
+def _annotate(
+    paths: Sequence[str | Path], out: str | Path, config: AnnotateConfig, options: RunOptions, progress: Progress
+) -> RunSummary:
     start_s = monotonic_s()
     discovery = find_inputs(paths, progress.note)
     digest = config_hash(config)
@@ -186,7 +203,9 @@ class _Run:
         return False
 
     def record_item(self, outcome: Outcome) -> None:
-        """Record one attempt at a readable clip."""
+        """Record one attempt at a readable clip. DiskFullError when that had no room: it counts for nothing."""
+        if outcome.failure is not None and outcome.failure.code == DISK_FULL:
+            raise _full(self.corpus.path, outcome.failure.message)
         file: ClipFile = self.plan.files[outcome.key]
         self.record(outcome, file.name, with_span(file.path, file.span_s))
 
@@ -224,9 +243,11 @@ class _Run:
         try:
             self.corpus.append_ledger(self._waiting)
         except OSError as error:
+            if no_room(error):
+                raise
             raise InputError(
                 f"{self.corpus.path}: expected to write the ledger, got {error.strerror}; "
-                "make room and run the same command again"
+                "mend that and run the same command again"
             ) from error
         self._waiting.clear()
         self._flushed_s = monotonic_s()

@@ -20,8 +20,8 @@ import numpy as np
 from wmkit.dataset.loader import StreamingShards
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.order import BlockShuffle
-from wmkit.dataset.schema import Sample, open_shards, opened, part_bytes, read_part
-from wmkit.errors import CorruptShardError, InputError
+from wmkit.dataset.schema import Sample, open_shards, read_part, sample_parts
+from wmkit.errors import InputError
 
 __all__ = ["LoaderBench", "LoaderBenchOptions", "bare_pread", "bench_loader", "checked_parts", "webdataset_bytes"]
 
@@ -123,17 +123,13 @@ def bench_loader(shards: Path, options: LoaderBenchOptions = LoaderBenchOptions(
 
 
 def checked_parts(folder: Path, samples: Sequence[Sample], *, check: bool) -> int:
-    """Bytes read part by part in shuffled order, as the loader reads them; CorruptShardError for a wrong one."""
+    """Bytes of every part of samples in shuffled order, a sample a read; CorruptShardError for a wrong one."""
     shuffle = BlockShuffle(len(samples), 0, block=64, window=16)
     total = 0
     for draw in range(len(samples)):
         sample = samples[shuffle.sample(draw)]
-        with opened(folder, sample) as place:
-            for part in sample.parts:
-                data, wrong = part_bytes(place, sample, part, check=check)
-                if wrong is not None:
-                    raise CorruptShardError(f"{folder / sample.shard}: sample {sample.key}: {wrong}; run wmkit repair")
-                total += len(data)
+        for data in sample_parts(folder, sample, check=check).values():
+            total += len(data)
     return total
 
 

@@ -20,7 +20,6 @@
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from wmkit.camera import ScaleKind
+from wmkit.dataset.open_tar import OpenTar, forget
 from wmkit.dataset.remote_shards import RemoteShards
 from wmkit.errors import ConfigError, CorruptShardError, InputError
 from wmkit.video.reference import is_url
@@ -47,7 +47,6 @@ __all__ = [
     "SHARDS_NAME",
     "VAL",
     "Folder",
-    "OpenTar",
     "Part",
     "Sample",
     "Shard",
@@ -63,9 +62,11 @@ __all__ = [
     "read_head",
     "read_index",
     "read_part",
+    "sample_parts",
 ]
 
 SCHEMA_VERSION = 1
+MOST_BETWEEN = 4096  # bytes between two parts that are read together: headers, also long ones of other writers
 VAL = "val"  # the split that is never drawn from unless it is named
 SHARDS_NAME, INDEX_NAME, BUILDING_NAME = "shards.json", "index.parquet", "building.json"
 PARTS = ("intrinsics.npy", "json", "mp4", "trajectory.npy")  # of every sample; all parts lie in a shard sorted by name
@@ -148,48 +149,6 @@ class Shard:
     samples: int
 
 
-class OpenTar:
-    """A local folder as the tar of one sample, open while its parts are read: `with OpenTar(folder, sample) as place`.
-
-    A tar is opened for every sample, so that one that was repaired meanwhile is seen.
-    """
-
-    __slots__ = ("_descriptor", "_folder", "_name", "_wrong")
-
-    def __init__(self, folder: Path, sample: Sample) -> None:
-        """Nothing is opened yet."""
-        self._folder, self._name, self._descriptor, self._wrong = folder, sample.shard, -1, "a closed tar"
-
-    def __enter__(self) -> "OpenTar":
-        """Opens the tar; why it cannot be opened is told by `pread`."""
-        try:
-            self._descriptor = os.open(f"{self._folder}/{self._name}", os.O_RDONLY)
-        except OSError as error:
-            self._wrong = os.strerror(error.errno or 0)
-        return self
-
-    def __exit__(self, *of: object) -> None:
-        """Closes it."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def __truediv__(self, name: str) -> Path:
-        """The path of a file of the folder."""
-        return self._folder / name
-
-    def pread(self, sample: Sample, part: Part) -> tuple[bytes, str | None]:
-        """A part's bytes, and what went wrong, None when nothing did; ValueError for a sample of another tar."""
-        if sample.shard != self._name:
-            raise ValueError(f"expected a sample of {self._name}, got one of {sample.shard}")
-        if self._descriptor < 0:
-            return b"", self._wrong
-        try:
-            return os.pread(self._descriptor, part.size, part.offset), None
-        except OSError as error:
-            return b"", os.strerror(error.errno or 0)
-
-
 Shelf = Path | RemoteShards
 """Where shards lie: a folder on this machine, or one behind a URL."""
 
@@ -199,7 +158,7 @@ Folder = Shelf | OpenTar
 
 def opened(folder: Shelf, sample: Sample) -> contextlib.AbstractContextManager[Folder]:
     """Where to read all parts of one sample from: `with opened(folder, sample) as place`."""
-    return contextlib.nullcontext(folder) if isinstance(folder, RemoteShards) else OpenTar(folder, sample)
+    return contextlib.nullcontext(folder) if isinstance(folder, RemoteShards) else OpenTar(folder, sample, kept=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -212,7 +171,7 @@ class ShardsFolder:
     samples: tuple[Sample, ...]
 
 
-def checksum(data: bytes) -> str:
+def checksum(data: bytes | memoryview) -> str:
     """XXH3-128 of a part, 32 hex digits."""
     return xxhash.xxh3_128_hexdigest(data)
 
@@ -272,6 +231,8 @@ def open_shards(path: Path | str) -> ShardsFolder:
     Raises what `read_head` raises, and CorruptShardError naming the index or the shard that is damaged or short.
     """
     folder = RemoteShards(path) if isinstance(path, str) and is_url(path) else Path(path)
+    if isinstance(folder, Path):
+        forget(folder)
     head = read_head(folder)
     shards = head_shards(folder, head)
     for shard in shards:
@@ -299,9 +260,12 @@ def part_bytes(
     """
     if isinstance(folder, Path):
         with OpenTar(folder, sample) as place:
-            return _checked(part, *place.pread(sample, part), check=check)
+            return part_bytes(place, sample, part, check=check)
     read = folder.part_alone if alone and isinstance(folder, RemoteShards) else folder.pread
-    return _checked(part, *read(sample, part), check=check)
+    data, wrong = _checked(part, *read(sample, part), check=check)
+    if wrong is not None and isinstance(folder, OpenTar) and folder.again():
+        return part_bytes(folder, sample, part, check=check)
+    return data, wrong
 
 
 def _checked(part: Part, data: bytes, wrong: str | None, *, check: bool) -> tuple[bytes, str | None]:
@@ -323,6 +287,37 @@ def read_part(folder: Folder, sample: Sample, name: str, *, check: bool = True, 
     if wrong is not None:
         raise CorruptShardError(f"{folder / sample.shard}: sample {sample.key}: {wrong}; build the shards again")
     return data
+
+
+def sample_parts(folder: Shelf, sample: Sample, *, check: bool = True) -> dict[str, memoryview]:
+    """Every part of a sample by its name, in their order; the errors of `read_part`.
+
+    Parts that lie side by side in a local tar are views of one read: a small sample then costs half.
+    """
+    parts = sample.parts
+    with opened(folder, sample) as place:
+        if isinstance(place, OpenTar) and _side_by_side(parts):
+            first, found = parts[0].offset, {}
+            whole = memoryview(place.stretch(parts[-1].offset + parts[-1].size - first, first)[0])
+            for part in parts:
+                at, length = part.offset - first, part.size
+                found[part.name] = piece = whole[at : at + length]
+                if len(piece) != length or (check and checksum(piece) != part.xxh3):
+                    break
+            else:
+                return found
+        # Alone, which tells what is wrong, and finds a tar that was repaired meanwhile.
+        return {part.name: memoryview(read_part(place, sample, part.name, check=check)) for part in parts}
+
+
+def _side_by_side(parts: Sequence[Part]) -> bool:
+    """Whether parts follow one another with little between: an index may say anything."""
+    at = parts[0].offset if parts else -1
+    for part in parts:
+        if not 0 <= part.offset - at <= MOST_BETWEEN:
+            return False
+        at = part.offset + part.size
+    return at >= 0
 
 
 def head_shards(path: Shelf, head: Mapping[str, Any]) -> tuple[Shard, ...]:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wmkit.atomic import no_room
 from wmkit.errors import ClipError
 
-__all__ = ["THREAD_ENV", "Failure", "Item", "ItemTask", "Outcome", "Reply", "run_item"]
+__all__ = ["DISK_FULL", "THREAD_ENV", "Failure", "Item", "ItemTask", "Outcome", "Reply", "run_item"]
 
 THREAD_ENV: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
@@ -16,6 +17,8 @@ THREAD_ENV: Mapping[str, str] = {
     "OPENCV_FOR_THREADS_NUM": "1",
 }
 """One item is one core: workers read these before any library starts threads, so sums have one order as well."""
+
+DISK_FULL = "disk_full"  # code of a failure that the next item would end with too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +90,8 @@ def run_item(task: ItemTask, payload: Any) -> Reply:
     except MemoryError as error:
         return Reply(failure=_failure("worker", "out_of_memory", f"out of memory: {error}", retry=True))
     except Exception as error:  # noqa: BLE001 - the per-item boundary
-        return Reply(failure=_failure("worker", "bug", f"{type(error).__name__}: {error}"))
+        code = DISK_FULL if no_room(error) else "bug"
+        return Reply(failure=_failure("worker", code, f"{type(error).__name__}: {error}"))
 
 
 def _failure(stage: str, code: str, message: str, retry: bool = False) -> Failure:

@@ -28,7 +28,7 @@ from wmkit.dataset.latents import (
     text_bytes,
     windows_of,
 )
-from wmkit.dataset.schema import Folder, Part, Sample, Shard, Shelf, open_shards, opened, read_part
+from wmkit.dataset.schema import Folder, Part, Sample, Shard, Shelf, open_shards, opened, sample_parts
 from wmkit.dataset.tar import ShardFile
 from wmkit.dataset.writer import add_parts
 from wmkit.errors import ClipError, WmkitError
@@ -113,7 +113,7 @@ def _write(
     try:
         for sample in samples:
             with opened(folder, sample) as place:
-                parts = {part.name: read_part(place, sample, part.name) for part in sample.parts}
+                parts = {name: bytes(data) for name, data in sample_parts(folder, sample).items()}
                 parts |= _added(task, place, sample, parts, codec, encoder)
             written.append((sample.key, add_parts(file, sample.key, parts)))
         shard = file.close(len(samples))
