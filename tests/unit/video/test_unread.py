@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 from av.container import InputContainer
+from av.error import InvalidDataError
 from av.video.stream import VideoStream
 
 from wmkit.clip import rng_for
@@ -99,7 +100,7 @@ def test_damage_that_ffmpeg_passes_over_is_found(tmp_path: Path) -> None:
             write_damaged(sound, damaged, draw)
             try:
                 told, seen = decoded(damaged)
-            except av.error.InvalidDataError:
+            except InvalidDataError:
                 continue
             if told or seen.shape != pictures.shape or np.abs(seen.astype(int) - pictures).max() < 8:
                 continue

@@ -1,8 +1,11 @@
 """Details that come and go where they are: in a blend one shot's pale while the other's darken, in motion all stay."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from wmkit.annotate.filters.common import there_and_back
 from wmkit.camera import Array
 
 __all__ = ["contrast_change"]
@@ -40,24 +43,19 @@ def _log_contrasts(before: Grey, now: Grey) -> Array:
     start = cv2.goodFeaturesToTrack(before, CORNERS, QUALITY, APART_PX, blockSize=APART_PX)
     if start is None:
         return np.zeros((2, 0))
-    settings = {"winSize": (15, 15), "maxLevel": 3}
-    guess = np.empty_like(start)  # cv2's stub wants an array; without the initial-flow flag it is only written to
-    end, there, _ = cv2.calcOpticalFlowPyrLK(before, now, start, guess, **settings)
-    back, again, _ = cv2.calcOpticalFlowPyrLK(now, before, end, guess.copy(), **settings)
-    start, end, back = start[:, 0], end[:, 0], back[:, 0]
+    end, missed_px = there_and_back(before, now, np.asarray(start, np.float32), {"winSize": (15, 15), "maxLevel": 3})
     margin, (height, width) = HALF_PX + 1, now.shape
-    kept = (np.minimum(there, again).ravel() > 0) & (np.linalg.norm(back - start, axis=1) < BACK_PX)
-    kept &= (end > margin).all(axis=1) & (end < (width - margin, height - margin)).all(axis=1)
+    kept = (missed_px < BACK_PX) & (end > margin).all(axis=1) & (end < (width - margin, height - margin)).all(axis=1)
     if not kept.any():
         return np.zeros((2, 0))
-    first, second = _patches(before, start[kept]), _patches(now, end[kept])
+    first, second = _patches(before, start[kept, 0]), _patches(now, end[kept])
     power, other = (first**2).mean(axis=1), (second**2).mean(axis=1)
     mean_power = np.sqrt(power * other)
     alike = (first * second).mean(axis=1) > ALIKE * mean_power
     return np.stack([0.5 * np.log((other + 1) / (power + 1)), mean_power])[:, alike]  # a grey level squared is nothing
 
 
-def _patches(picture: Grey, xy: Array) -> Array:
+def _patches(picture: Grey, xy: NDArray[Any]) -> Array:
     """(n, 121) grey levels around points (n, 2) px, without their mean."""
     import cv2
 

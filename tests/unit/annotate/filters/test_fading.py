@@ -6,7 +6,7 @@ from skimage import data, transform
 
 from wmkit.annotate.filters.fading import contrast_change
 
-ONE, OTHER = ((transform.resize(picture(), (160, 280)) * 255) for picture in (data.coffee, data.astronaut))
+ONE, OTHER = (np.asarray(transform.resize(picture(), (160, 280))) * 255 for picture in (data.coffee, data.astronaut))
 
 
 def grey(picture: np.ndarray, x: int = 0, y: int = 0) -> np.ndarray:
