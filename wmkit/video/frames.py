@@ -95,7 +95,8 @@ class DecodeFacts:
 
     pts_s        (M,) float64: presentation times of every frame that decodes, in the source's own seconds,
                  increasing, edit lists applied: the true pts index.
-    corrupt      (M,) bool: the decoder flagged the frame as damaged; always false with all but pyav.
+    corrupt      (M,) bool: the decoder flagged the frame as damaged, or left coded bytes of it unread
+                 (`wmkit.video.unread`); always false with all but pyav.
     errors       decode errors met and survived, one line each.
     tags         (key, value) that the container says of itself, sorted by key; nothing in them is trusted.
     Sizes, rotation and sample aspect ratio as in `SourceView`.

@@ -173,6 +173,10 @@ class IndexBuilder:
         self.corrupt.append(corrupt)
         return True
 
+    def damaged(self, pts_s: set[float]) -> None:
+        """Kept frames at these times are damaged, though the decoder did not flag them."""
+        self.corrupt = [corrupt or time_s in pts_s for time_s, corrupt in zip(self.pts_s, self.corrupt, strict=True)]
+
     def _last(self) -> str:
         return f"{self.pts_s[-1]:.6f} s" if self.pts_s else "the start"
 

@@ -8,6 +8,7 @@ error surfaces depends on their number.
 import itertools
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
@@ -34,6 +35,7 @@ from wmkit.video.guard import (
     check_promise,
     check_video_file,
 )
+from wmkit.video.unread import unread_pts
 
 __all__ = ["Header", "PyavDecoder", "facts_of", "hides_packets", "probe", "refuse_transport_stream"]
 
@@ -81,8 +83,12 @@ class PyavDecoder:
                     shape = (frame.width, frame.height, frame.rotation)
                 elif shape != (frame.width, frame.height, frame.rotation):
                     raise _size_changes(file, shape, frame)
+            time_base = stream.time_base
         if header is None:
             raise builder.nothing()
+        if header.codec == "h264" and time_base is not None:
+            unread = unread_pts(lambda: _ready(file, config), builder.pts_s[-1])
+            builder.damaged({float(pts * time_base) for pts in unread})
         return facts_of(self.name, header, builder)
 
     def frames(
@@ -200,6 +206,13 @@ def _opened(file: ClipFile) -> InputContainer:
     except (FFmpegError, OSError) as error:
         message = f"{file.name}: expected a readable video, got {_one_line(error)}"
         raise ClipError(STAGE, "unreadable", message) from error
+
+
+@contextmanager
+def _ready(file: ClipFile, config: VideoConfig) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The file and the stream that is looked at, from its start."""
+    with _opened(file) as container:
+        yield container, _video_stream(file, container, config)
 
 
 def _video_stream(file: ClipFile, container: InputContainer, config: VideoConfig) -> VideoStream:

@@ -1,5 +1,7 @@
 """What filters are made of: verdicts that several share, derivatives, picture motion."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ __all__ = [
     "length_unit",
     "median_motion_px",
     "no_trajectory",
+    "there_and_back",
     "turn_rate",
     "unexplained",
 ]
@@ -140,18 +143,32 @@ def median_motion_px(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> float
     Pyramidal Lucas-Kanade, checked forward and backward; None when fewer than 8 points survive. Points without
     texture are dropped, each other part of the picture has one vote, so a moving subject does not carry the median.
     """
-    import cv2
 
     step = max(8, round(max(before.shape) / 18))
     y, x = np.mgrid[step // 2 : before.shape[0] : step, step // 2 : before.shape[1] : step]
     start = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)[:, None]
     if len(start) < MIN_TRACKS:
         return None
-    guess = np.empty_like(start)  # cv2's stub wants an array; without the initial-flow flag it is only written to
     settings = {"winSize": (15, 15), "maxLevel": 3, "criteria": (3, 10, 0.03), "minEigThreshold": 1e-3}
-    end, there, _ = cv2.calcOpticalFlowPyrLK(before, now, start, guess, **settings)
-    back, again, _ = cv2.calcOpticalFlowPyrLK(now, before, end, guess.copy(), **settings)
-    kept = (np.minimum(there, again).ravel() > 0) & (np.linalg.norm(back - start, axis=2)[:, 0] < 0.5)
+    end, missed_px = there_and_back(before, now, start, settings)
+    kept = missed_px < 0.5
     if kept.sum() < MIN_TRACKS:
         return None
-    return float(np.median(np.linalg.norm(end - start, axis=2)[kept, 0]))
+    return float(np.median(np.linalg.norm(end - start[:, 0], axis=1)[kept]))
+
+
+def there_and_back(
+    before: NDArray[np.uint8], now: NDArray[np.uint8], start: NDArray[np.float32], settings: dict[str, Any]
+) -> tuple[NDArray[np.float32], Array]:
+    """Pyramidal Lucas-Kanade of points (n, 1, 2) px from one grey picture (h, w) to another, and back again.
+
+    Gives where they end (n, 2) and by how many px each misses its start (n,), infinitely many where it is lost.
+    """
+    import cv2
+
+    guess = np.empty_like(start)  # cv2's stub wants an array; without the initial-flow flag it is only written to
+    end, there, _ = cv2.calcOpticalFlowPyrLK(before, now, start, guess, **settings)
+    back, again, _ = cv2.calcOpticalFlowPyrLK(now, before, end, guess.copy(), **settings)
+    missed_px = np.linalg.norm(back - start, axis=2)[:, 0]
+    lost = np.minimum(there, again).ravel() == 0
+    return np.asarray(end[:, 0], np.float32), np.where(lost, np.inf, missed_px)

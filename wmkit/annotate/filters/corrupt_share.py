@@ -1,4 +1,4 @@
-"""Corrupt frames: what the decoder itself calls damaged."""
+"""Corrupt frames: what the decoder calls damaged, or did not read to its end."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,9 +17,9 @@ NAME = "corrupt_share"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorruptShareConfig:
-    """Share of source frames that the decoder flagged, or lost with an error, of all it met.
+    """Share of source frames that the decoder flagged, left unread to their end, or lost with an error, of all it met.
 
-    Only PyAV flags frames; other decoders tell of errors alone.
+    Only PyAV flags frames (`wmkit.video.unread`: of H.264 those too that garbage filled); others tell of errors alone.
     """
 
     name: ClassVar[str] = NAME

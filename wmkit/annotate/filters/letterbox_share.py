@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wmkit.annotate.protocols import FootageFilter
 from wmkit.clip import Verdict
@@ -14,6 +15,7 @@ __all__ = ["LetterboxShareConfig"]
 
 NAME = "letterbox_share"
 STAYS = 12  # grey levels between the darkest and the brightest pixel a bar ever has
+LINE, BEHIND = 0.5, 2  # share of the pixels in the two rows behind a bar that leave its levels at some time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +23,8 @@ class LetterboxShareConfig:
     """Share of the picture taken by bars.
 
     Bars are the rows and columns from an edge inwards that stay within 12 grey levels over all frames, where the
-    picture inside does not. A dark sky moves with the camera, or has noise; a bar does neither.
+    picture inside does not, over most of its width. A dark sky moves with the camera, or has noise; a bar does neither,
+    and ends in a straight line, where a dark corner or a plain wall ends here and there.
     """
 
     name: ClassVar[str] = NAME
@@ -49,10 +52,20 @@ class _LetterboxShare:
         if self.low is None or self.high is None:
             return Verdict.unmeasured(NAME, "", "too_few_frames")
         inner = []
-        for axis in (1, 0):
-            same = self.high.max(axis=axis).astype(int) - self.low.min(axis=axis) <= STAYS
+        for low, high in ((self.low, self.high), (self.low.T, self.high.T)):
+            same = high.max(axis=1).astype(int) - low.min(axis=1) <= STAYS
             if same.all():
                 return Verdict.unmeasured(NAME, "", "blank")
-            inside = np.flatnonzero(~same)
-            inner.append((inside[-1] - inside[0] + 1) / len(same))
+            bars = _bar(low, high, int(np.argmin(same))) + _bar(low[::-1], high[::-1], int(np.argmin(same[::-1])))
+            inner.append(1 - bars / len(same))
         return Verdict.measured(NAME, float(1 - inner[0] * inner[1]), "")
+
+
+def _bar(low: NDArray[np.uint8], high: NDArray[np.uint8], rows: int) -> int:
+    """`rows` where a bar of so many first rows ends in a line, else 0."""
+    if not rows:
+        return 0
+    behind = slice(rows, rows + BEHIND)
+    brighter = high[behind].max(axis=0) > low[:rows].min() + float(STAYS)
+    darker = low[behind].min(axis=0) < high[:rows].max() - float(STAYS)
+    return rows if (brighter | darker).mean() >= LINE else 0

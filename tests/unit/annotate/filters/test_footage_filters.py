@@ -194,6 +194,10 @@ def test_bars_are_measured_on_either_side(photo: np.ndarray, grey: int) -> None:
     assert value(LetterboxShareConfig(), boxed) == pytest.approx(30 / HEIGHT)
     boxed[:, :, :20] = grey
     assert value(LetterboxShareConfig(), boxed) == pytest.approx(1 - 0.8 * 0.9)
+    corner = sound.copy()
+    corner[:, :15, :] = 0
+    corner[:, 15:60, 70:] = 0  # darkness that ends in no line
+    assert value(LetterboxShareConfig(), corner) == 0.0
     night = sound // 20  # so dark that all of it lies within 13 levels, and yet no bar
     assert measure(LetterboxShareConfig(), night).value in (0.0, None)
 

@@ -68,6 +68,14 @@ def test_positions_that_tremble_are_no_step() -> None:
     assert scale_step(stepped(trembling, 1.3), ROWS, tracks) > 0.17
 
 
+@pytest.mark.parametrize("draw", range(4))
+def test_positions_that_tremble_a_lot_are_no_step_either(draw: int) -> None:
+    poses, tracks = seen(walk())
+    trembling = poses.copy()
+    trembling[:, :3, 3] += np.random.default_rng(draw).normal(0, 0.012, (FRAMES, 3))  # a fifth of what it moves a frame
+    assert scale_step(trembling, ROWS, tracks) < 0.17  # the default row
+
+
 def test_without_parallax_nothing_is_said() -> None:
     poses, tracks = seen(np.zeros((FRAMES, 3)))
     assert np.isnan(scale_step(poses, ROWS, tracks))
