@@ -12,12 +12,12 @@ import numpy as np
 from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyframes
-from wmkit.annotate.pose.restart import RestartConfig, best_beginning, majority_beginning, robust_cost
-from wmkit.annotate.pose.scene import Scene, resect, scene_from_model, triangulate
+from wmkit.annotate.pose.restart import RestartConfig, best_beginning, majority_beginning, robust_cost, whole_beginning
+from wmkit.annotate.pose.scene import Scene, longest_tracks, resect, scene_from_model, triangulate
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array
 
-__all__ = ["MapJob", "better_map", "least_unexplained", "looked_again", "map_at_once", "unexplained"]
+__all__ = ["MapJob", "better_map", "least_unexplained", "looked_again", "map_at_once", "unexplained", "with_zoom"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,6 +90,16 @@ def _with_cameras(job: MapJob, known: Scene, cam_from_world: Array, focal: Array
     core = bundle_adjust(core, COMPARING_PX, fixed_focal=job.start.fixed, iterations=restart.iterations[1])
     other = replace(other, cam_from_world=core.cam_from_world, focal=core.focal, xyz=core.xyz)
     return least_unexplained([known, other], job, restart)
+
+
+def with_zoom(scene: Scene, job: MapJob, restart: RestartConfig) -> Scene:
+    """A map made with one focal length, adjusted with a focal length each; all points where its cameras put them."""
+    thin = longest_tracks(scene.at_frames(np.array(job.keyframes)), restart.judging_tracks)
+    if not thin.usable.any():
+        return replace(scene, zooms=True)
+    straight = bundle_adjust(thin, COMPARING_PX, iterations=restart.iterations[1])
+    each = bundle_adjust(replace(straight, zooms=True), COMPARING_PX, iterations=2 * restart.iterations[1])
+    return whole_beginning(each, scene, restart)
 
 
 def least_unexplained(scenes: Sequence[Scene], job: MapJob, restart: RestartConfig) -> Scene:

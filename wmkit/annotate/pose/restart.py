@@ -3,7 +3,7 @@
 A short motion before a shallow scene leaves several answers that nearly fit, and a mapper that began with the wrong one
 stays there. The beginnings, of a few keyframes and their longest tracks:
 
-* the map as it is, and at a usual focal length;
+* the map as it is, adjusted to those alone, and at a usual focal length;
 * its depth-reversed twin (Necker reversal: Szeliski & Kang, Shape ambiguities in structure from motion, PAMI 1997):
   inverse depth mirrored, the cameras turned the other way;
 * flat: cameras that only turn before points at one depth (Yu & Gallup, 3D reconstruction from accidental motion, CVPR
@@ -37,6 +37,7 @@ __all__ = [
     "turning_focal",
     "turning_start",
     "usual_beginning",
+    "whole_beginning",
 ]
 
 MUCH_PX = 30.0  # between frames, where parallax is an error too
@@ -50,6 +51,8 @@ class RestartConfig:
     keyframes    at most so many take part, evenly spread; tracks: the longest ones. Where these see fewer than
                  `long_tracks` keyframes in the mean, `all_keyframes` and `all_tracks` take part instead.
     least_gain   share of the map's cost another beginning must save to be taken.
+    loose        share of the map's cost, on those tracks alone, that an adjustment to them must save for the outcome to
+                 be a beginning of its own.
     unusual      log ratio of a map's focal length to the usual one from which the map is tried at the usual one too.
     hopeless     times the map's cost from which another beginning is given up before its last adjustment.
     settled      mean robust cost (loss 1 px) of a map that needs no other beginning.
@@ -68,6 +71,7 @@ class RestartConfig:
     all_keyframes: int = 40
     all_tracks: int = 600
     least_gain: float = 0.05
+    loose: float = 0.25
     unusual: float = 0.35
     hopeless: float = 3.0
     settled: float = 0.1
@@ -94,6 +98,8 @@ def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) ->
     here = bundle_adjust(thin, COMPARING_PX, fixed_focal=fixed_focal, iterations=config.iterations[1])
     cost = _cost(here, config, fixed_focal)
     best, best_cost = None, cost
+    if cost < (1 - config.loose) * _cost(thin, config, fixed_focal):  # a piece of the map was held wrong by the rest
+        best = here
     if not fixed_focal and here.unusual > config.unusual:
         usual = _annealed(_usual_focal(thin, fixed_focal), config, fixed_focal)
         found = _cost(usual, config, fixed_focal)
@@ -106,19 +112,19 @@ def best_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) ->
                 best, best_cost = other, found
     if best is None:
         return scene
-    return _whole(best, scene, config)
+    return whole_beginning(best, scene, config)
 
 
 def majority_beginning(scene: Scene, config: RestartConfig, *, fixed_focal: bool) -> Scene:
     """The scene, or the cameras that notably more of its longest tracks agree on, with all their points."""
     thin = _thinned(scene, config)
     agreed = best_majority(thin, config.majority, fixed_focal=fixed_focal) if thin.posed.sum() > 2 else None
-    return scene if agreed is None else _whole(agreed, scene, config)
+    return scene if agreed is None else whole_beginning(agreed, scene, config)
 
 
-def _whole(thin: Scene, scene: Scene, config: RestartConfig) -> Scene:
+def whole_beginning(thin: Scene, scene: Scene, config: RestartConfig) -> Scene:
     """The cameras of `thin` and all observations of the scene that it is a part of."""
-    whole = replace(scene, cam_from_world=thin.cam_from_world, focal=thin.focal, xyz=thin.xyz)
+    whole = replace(scene, cam_from_world=thin.cam_from_world, focal=thin.focal, xyz=thin.xyz, zooms=thin.zooms)
     return triangulate(whole, config.point_px, config.min_angle_deg)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
-from wmkit.annotate.pose.choose import MapJob, better_map, looked_again
+from wmkit.annotate.pose.choose import MapJob, better_map, least_unexplained, looked_again, with_zoom
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Start, map_keyframes
 from wmkit.annotate.pose.restart import RestartConfig
@@ -135,12 +135,18 @@ def second_estimate(
         if chain is None:
             return None
         return Second(scene=chain.scene, mapped=chain.scene.posed, picked=len(picked), job=None)
-    found = map_keyframes(backwards, picked, turned, start, MappingConfig())
+    straight = replace(start, zooms=False)  # a zoom is freed in the map without one, as in the first estimate
+    found = map_keyframes(backwards, picked, turned, straight, MappingConfig())
     if found is None:
         return None
-    job = MapJob(tracks=backwards, half=backwards, keyframes=picked, linked=turned, start=start)
+    job = MapJob(tracks=backwards, half=backwards, keyframes=picked, linked=turned, start=straight)
     raw = job.scene(found)
-    return Second(scene=better_map(job, raw, RestartConfig()), mapped=raw.posed, picked=len(picked), job=job)
+    scene = better_map(job, raw, RestartConfig())
+    if start.zooms:
+        job = replace(job, start=start)
+        begun = [with_zoom(known, job, RestartConfig()) for known in ([raw] if scene is raw else [raw, scene])]
+        scene = least_unexplained(begun, job, RestartConfig())
+    return Second(scene=scene, mapped=raw.posed, picked=len(picked), job=job)
 
 
 def _thinned(half: Tracks, keyframes: tuple[int, ...], min_shared: int) -> tuple[int, ...]:

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
-from wmkit.annotate.pose.choose import MapJob, better_map
+from wmkit.annotate.pose.choose import MapJob, better_map, least_unexplained
 from wmkit.annotate.pose.lens import LensConfig, find_lens, lens_gain, refit_lens
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyframes
-from wmkit.annotate.pose.restart import RestartConfig, usual_beginning
+from wmkit.annotate.pose.restart import RestartConfig, usual_beginning, whole_beginning
 from wmkit.annotate.pose.scene import Scene, drop_outliers, longest_tracks, scene_from_model
 from wmkit.annotate.pose.tracks import Tracks
-from wmkit.annotate.pose.zoom import ZoomConfig, follows_curve, smooth_zoom, zoom_gain
+from wmkit.annotate.pose.zoom import ZoomConfig, follows_curve, smooth_zoom, zoomed
 from wmkit.camera import Array, CameraPrior, Lens
 
 __all__ = ["CameraSearch", "Mapped", "at_usual_focal", "map_clip", "starts"]
@@ -103,36 +103,57 @@ def map_clip(
     begun = [raw] if scene is raw else [raw, scene]
     if scene.unusual > ABSURD_LOG:
         begun.append(usual_beginning(scene, search.restart))
+    zooms: list[Mapped] = []
     for known in begun:
-        other = _other_camera(replace(straight, scene=known), keyframes, linked, start, search)
-        if other is not None and _fits(other, straight, keyframes, search, sure=scene is raw):
+        other = _other_camera(replace(straight, scene=known), job, search)
+        if other is None or not _fits(other, straight, keyframes, search, sure=scene is raw):
+            continue
+        if other.scene.zooms:
+            zooms.append(other)
+        elif not zooms:
             return other
-    return straight
+    if not zooms:
+        return straight
+    freed = replace(job, start=replace(start, zooms=True))
+    best = least_unexplained([zoom.scene for zoom in zooms], freed, search.restart)
+    return next(zoom for zoom in zooms if zoom.scene is best)
 
 
-def _other_camera(
-    straight: Mapped, keyframes: tuple[int, ...], linked: tuple[Pair, ...], start: Start, search: CameraSearch
-) -> Mapped | None:
-    """The clip mapped again with a zoom or a lens, where the straight map's tracks demand one."""
-    tracks, scene = straight.tracks, straight.scene
-    thin = longest_tracks(scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
-    by_zoom, by_lens = _gains(thin, search, QUICK)
+def _other_camera(straight: Mapped, job: MapJob, search: CameraSearch) -> Mapped | None:
+    """The clip with a zoom or a lens, where the straight map's tracks demand one."""
+    frames = np.array(job.keyframes)
+    thin = longest_tracks(straight.scene.at_frames(frames), DECIDING_TRACKS)
+    each, by_zoom, by_lens = _gains(thin, search, QUICK)
     if max(by_zoom, by_lens) > 0:  # a short look confuses the two
-        by_zoom, by_lens = _gains(thin, search, PATIENT)
+        each, by_zoom, by_lens = _gains(thin, search, PATIENT)
     if by_zoom > by_lens:
-        return _zooming(tracks, keyframes, linked, replace(start, zooms=True), search.mapping, scene.centre)
-    lens = find_lens(scene.at_frames(np.array(keyframes)), search.lens) if by_lens > 0 else None
+        if follows_curve(each, search.zoom):
+            return replace(straight, scene=whole_beginning(each, straight.scene, search.restart), job=None)
+        return _zooming(straight, replace(job, start=replace(job.start, zooms=True)), search.mapping)
+    lens = find_lens(straight.scene.at_frames(frames), search.lens) if by_lens > 0 else None
     if lens is None:
         return None
-    return _unbent(tracks, keyframes, linked, lens, search.mapping)
+    return _unbent(job.tracks, job.keyframes, job.linked, lens, search.mapping)
 
 
-def _gains(thin: Scene, search: CameraSearch, iterations: int) -> tuple[float, float]:
-    """What a zoom and what a lens takes away."""
+def _zooming(straight: Mapped, job: MapJob, config: MappingConfig) -> Mapped | None:
+    """The clip mapped again with a camera a keyframe."""
+    found = _map(job.tracks, job.keyframes, job.linked, job.start, config)
+    if found is None:
+        return None
+    model, disjoint = found
+    job = replace(job, half=_mapped_part(job.tracks, disjoint))
+    scene = replace(job.scene(model), focal_prior=None)
+    return replace(straight, scene=scene, disjoint=disjoint, job=None)
+
+
+def _gains(thin: Scene, search: CameraSearch, iterations: int) -> tuple[Scene, float, float]:
+    """The scene with a zoom, what that takes away, and what a lens does."""
     if not thin.usable.any():
-        return 0.0, 0.0
+        return thin, 0.0, 0.0
     straight = bundle_adjust(thin, COMPARING_PX, iterations=iterations)
-    return zoom_gain(straight, search.zoom, iterations), lens_gain(straight, search.lens, iterations)
+    each, by_zoom = zoomed(straight, search.zoom, iterations)
+    return each, by_zoom, lens_gain(straight, search.lens, iterations)
 
 
 def _fits(other: Mapped, straight: Mapped, keyframes: tuple[int, ...], search: CameraSearch, *, sure: bool) -> bool:
@@ -194,23 +215,6 @@ def _bent_xy(scene: Scene, tracks: Tracks) -> Array:
         at = np.flatnonzero(scene.obs_frame == frame)
         xy[at] = tracks.xy[frame][np.searchsorted(tracks.ids[frame], scene.obs_track[at])]
     return xy
-
-
-def _zooming(
-    tracks: Tracks,
-    keyframes: tuple[int, ...],
-    linked: tuple[Pair, ...],
-    start: Start,
-    config: MappingConfig,
-    centre: Array,
-) -> Mapped | None:
-    """The clip mapped again with a camera a keyframe."""
-    found = _map(tracks, keyframes, linked, start, config)
-    if found is None:
-        return None
-    model, disjoint = found
-    scene = scene_from_model(tracks, model.model, _mapped_part(tracks, disjoint), centre)
-    return Mapped(scene=scene, tracks=tracks, lens=None, disjoint=disjoint, fixed_focal=False)
 
 
 def _focal_prior(tracks: Tracks, prior: CameraPrior | None) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from scipy.interpolate import make_smoothing_spline
 from wmkit.annotate.pose.bundle import COMPARING_PX, bundle_adjust
 from wmkit.annotate.pose.scene import Scene
 
-__all__ = ["ZoomConfig", "follows_curve", "smooth_zoom", "zoom_gain"]
+__all__ = ["ZoomConfig", "follows_curve", "smooth_zoom", "zoom_gain", "zoomed"]
 
 FEWEST = 6  # frames that a smoothing spline is fitted to
 
@@ -34,23 +34,29 @@ class ZoomConfig:
     max_wander: float = 0.4
 
 
-def zoom_gain(one: Scene, config: ZoomConfig, iterations: int) -> float:
-    """Share of the median error of a scene, adjusted under `one` focal length, that a focal length each takes.
+def zoomed(one: Scene, config: ZoomConfig, iterations: int) -> tuple[Scene, float]:
+    """A scene, adjusted under `one` focal length, with a focal length each; what share of its median error that takes.
 
-    0 where that is too little, or where the focal lengths found hardly differ.
+    The scene itself and 0 where that is too little, or where the focal lengths found hardly differ.
     """
     if not one.usable.any():
-        return 0.0
+        return one, 0.0
     each = bundle_adjust(replace(one, zooms=True), COMPARING_PX, iterations=iterations)
     if not _ranges(each, config):
-        return 0.0
+        return one, 0.0
     before, free = one.median_px, each.median_px
     if free <= (1 - config.free_gain) * before:
-        return 1 - free / before
+        return each, 1 - free / before
     if not follows_curve(each, config):
-        return 0.0
-    smooth = bundle_adjust(smooth_zoom(each), COMPARING_PX, fixed_focal=True, iterations=iterations).median_px
-    return 1 - smooth / before if smooth <= (1 - config.smooth_gain) * before else 0.0
+        return one, 0.0
+    smooth = bundle_adjust(smooth_zoom(each), COMPARING_PX, fixed_focal=True, iterations=iterations)
+    gain = 1 - smooth.median_px / before
+    return (smooth, gain) if smooth.median_px <= (1 - config.smooth_gain) * before else (one, 0.0)
+
+
+def zoom_gain(one: Scene, config: ZoomConfig, iterations: int) -> float:
+    """Share of the median error of a scene, adjusted under `one` focal length, that a focal length each takes."""
+    return zoomed(one, config, iterations)[1]
 
 
 def follows_curve(scene: Scene, config: ZoomConfig) -> bool:

@@ -7,7 +7,14 @@ import pytest
 
 from tests.unit.annotate.pose.scenes import FOCAL_PX, arc_scene, tracks_of
 from tests.unit.annotate.pose.test_restart import rotation_off_deg, sidle
-from wmkit.annotate.pose.choose import MapJob, better_map, least_unexplained, map_at_once, unexplained
+from wmkit.annotate.pose.choose import (
+    MapJob,
+    better_map,
+    least_unexplained,
+    map_at_once,
+    unexplained,
+    with_zoom,
+)
 from wmkit.annotate.pose.mapping import MappingConfig, Start
 from wmkit.annotate.pose.restart import RestartConfig, reversed_twin
 from wmkit.annotate.pose.scene import Scene
@@ -64,6 +71,21 @@ def test_a_reversed_map_gives_way() -> None:
     assert better_map(job_of(truth), truth, CONFIG) is truth
     zooms = replace(job_of(truth), start=replace(job_of(truth).start, zooms=True))
     assert better_map(zooms, wrong, CONFIG) is wrong
+
+
+def test_a_zoom_is_freed_in_the_map_that_has_none(arc: Scene) -> None:
+    ratio = np.exp(np.linspace(0, np.log(1.4), 8))
+    grown = (arc.obs_xy - arc.centre) * ratio[arc.obs_frame, None] + arc.centre
+    blind = replace(arc, obs_xy=grown)
+    job = job_of(blind, fixed=False)
+    found = with_zoom(blind, job, CONFIG)
+    assert found.zooms
+    np.testing.assert_allclose(
+        found.focal / found.focal[0], ratio, rtol=0.02
+    )  # a focal length a frame: noise of 0.3 px
+    assert rotation_off_deg(found, arc) < 0.3
+    assert np.isfinite(found.xyz[:, 0]).sum() > 350, "all tracks have points again"
+    assert unexplained(found, job, CONFIG) < 0.5 * unexplained(blind, job, CONFIG)
 
 
 @pytest.mark.parametrize("fixed", [True, False])

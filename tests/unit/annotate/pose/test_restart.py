@@ -101,6 +101,16 @@ def test_a_map_that_fits_stays_as_it_is() -> None:
     assert best_beginning(zooming, CONFIG, fixed_focal=False) is zooming
 
 
+def test_a_map_whose_pieces_hold_each_other_wrong_is_let_loose() -> None:
+    truth = sidle()
+    bent = replace(truth, cam_from_world=truth.cam_from_world.copy())
+    bent.cam_from_world[4:, :3, :3] = rotation_vector(np.array([0.0, 0.01, 0.0])) @ bent.cam_from_world[4:, :3, :3]
+    found = best_beginning(bent, CONFIG, fixed_focal=True)
+    assert rotation_off_deg(bent, truth) > 0.5
+    assert rotation_off_deg(found, truth) < 0.2
+    assert best_beginning(bent, replace(CONFIG, loose=1.0), fixed_focal=True) is bent, "no other beginning is needed"
+
+
 def test_cameras_that_turn_are_followed_by_the_turning_start() -> None:
     truth = sidle(noise_px=0.0)
     still = replace(truth, cam_from_world=truth.cam_from_world.copy())
