@@ -6,7 +6,7 @@ Needs torch (2.11 or newer, CUDA), numpy, safetensors and jaxtyping, and Triton 
 and fla-core stand beside ours if they are installed. Nothing is estimated: what cannot be measured here is a line with
 `"not_measured"` and the reason. Times are medians of CUDA events after two passes that are not timed; memory is torch's
 own peak over what lay there before. Shapes are the released model's: 880 tokens a frame, 20 heads of 112 channels.
-Every part, and in the op's table every engine, runs in a process of its own with a time limit, all of them together 20
+Every part, and in the op's table every engine, runs in a process of its own with a time limit, all of them together 30
 minutes: a GPU that one of them left in disorder, or a crash, costs its own figures and is a line.
 `--dry-run` runs every line on the CPU with a tiny model: whether the script is whole, no figures.
 """
@@ -20,15 +20,19 @@ import math
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
+from benchmarks.gpu_learn import DRY as LEARN_DRY
+from benchmarks.gpu_learn import LearnSetup, learn_rows
 from wmkit.errors import WmkitError
 from wmkit.model import CameraBatch, CameraDiT, ModelConfig, TextBatch, preset
 from wmkit.model.ops.frame_gdn import Backend, frame_gdn, key_scale
@@ -381,6 +385,16 @@ def whole_model(setup: Setup) -> Iterator[dict[str, Any]]:
         del model, inputs, run
 
 
+def learn(setup: Setup) -> Iterator[dict[str, Any]]:
+    """A small model trained and sampled; `gpu_learn.py judge` says elsewhere whether it goes where it was told."""
+    if setup.device == "cpu":
+        with tempfile.TemporaryDirectory(prefix="wmkit-gpu-learn-") as folder:
+            yield from learn_rows(LEARN_DRY, Path(folder))
+        return
+    quick = LearnSetup(train_s=20.0, clips=32)
+    yield from learn_rows(quick if setup is QUICK else LearnSetup(), Path("gpu-learn"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """Rows that belong together, made in one process of at most `limit_s` seconds."""
@@ -404,6 +418,7 @@ PARTS: dict[str, Part] = {
     },
     "block": Part(rows=blocks, limit_s=140),
     "forward": Part(rows=whole_model, limit_s=300),
+    "learn": Part(rows=learn, limit_s=720),
 }
 
 

@@ -50,6 +50,9 @@ LauncherFlag = Annotated[
     LauncherName | None, typer.Option(help="What starts them. [default: torchrun, with --ray-address ray]")
 ]
 RayFlag = Annotated[str | None, typer.Option(metavar="auto|local|HOST:PORT", help="Ray cluster to train on.")]
+SampleEveryFlag = Annotated[
+    int, typer.Option(metavar="STEPS", help="Videos of some training clips, into OUT/samples. [default: never]")
+]
 RefinerFlag = Annotated[
     str, typer.Option(metavar="PATH|none", help="Second stage: a folder of diffusers' SanaWMLTX2Refiner.")
 ]
@@ -75,10 +78,7 @@ def train(
     workers: Annotated[int, typer.Option(help="Processes that make batches. [default: a thread]")] = 0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write event files into OUT/events.")] = False,
     wandb: Annotated[str | None, typer.Option(metavar="PROJECT", help="Log into Weights & Biases, too.")] = None,
-    sample_every: Annotated[
-        int,
-        typer.Option(metavar="STEPS", help="Videos of some training clips, into OUT/samples. [default: never]"),
-    ] = 0,
+    sample_every: SampleEveryFlag = 0,
     processes: Annotated[int, typer.Option(help="In all; under torchrun it says how many.")] = 1,
     launcher: LauncherFlag = None,
     ray_address: RayFlag = None,

@@ -103,11 +103,7 @@ def train(
     """
     start_s = monotonic_s()
     _make_folder(out)
-    with (
-        _alone(out) if team.leads else contextlib.nullcontext(),
-        cpu_threads(config.threads),
-        Saving(out, config, team) as saving,
-    ):
+    with _alone(out, team.leads), cpu_threads(config.threads), Saving(out, config, team) as saving:
         goes_on = resume or (out / LATEST).exists()
         teacher = _teacher(config, start, team)
         trained = _untrained(config, None if goes_on else start, teacher, team)
@@ -115,7 +111,6 @@ def train(
         done = _begin(out, config, data, trained, watch.progress.note) if goes_on else 0
         losses: list[float] = []
         checkpoint = find_checkpoint(out) if done else out
-        model.train()
         watch.progress.start(config.steps, done, step_work(config, team.device, team.size))
         log = MetricsLog(out / "metrics.jsonl", done) if team.leads else None
         try:
@@ -137,16 +132,22 @@ def train(
             if log is not None:
                 log.close()
             watch.progress.stop()
-    tenth = math.ceil(len(losses) / 10)
+    first, last = _ends(losses)
     return TrainResult(
         steps=max(config.steps, done),
         resumed=done,
-        first_loss=sum(losses[:tenth]) / tenth if losses else None,
-        last_loss=sum(losses[-tenth:]) / tenth if losses else None,
+        first_loss=first,
+        last_loss=last,
         seconds=monotonic_s() - start_s,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         checkpoint=checkpoint,
     )
+
+
+def _ends(losses: list[float]) -> tuple[float | None, float | None]:
+    """Means over the first and the last tenth, None without any."""
+    tenth = math.ceil(len(losses) / 10)
+    return (sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth) if losses else (None, None)
 
 
 def _untrained(config: TrainConfig, start: Start | None, teacher: CameraDiT | None, team: Team) -> Trained:
@@ -306,8 +307,11 @@ def _make_folder(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Hold the run's lock; InputError when another process trains in this folder."""
+def _alone(out: Path, leads: bool) -> Iterator[None]:
+    """Hold the run's lock, which the process that leads does for all; InputError when another run has it."""
+    if not leads:
+        yield
+        return
     try:
         file = (out / ".lock").open("a")
     except OSError as error:

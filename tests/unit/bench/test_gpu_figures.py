@@ -16,7 +16,7 @@ from tests.unit.house.source_tree import ROOT
 SCRIPT = "benchmarks/gpu_figures.py"
 # What a machine with torch, triton, transformers, safetensors, jaxtyping, pyarrow and typer alone has not.
 ABSENT = ("diffusers", "fla", "av", "pycolmap", "ray", "cv2", "kornia", "decord", "webdataset", "sklearn", "scipy",
-          "PIL", "rich", "polars", "matplotlib")  # fmt: skip
+          "PIL", "rich", "polars", "matplotlib", "moderngl", "xxhash", "skimage", "jinja2")  # fmt: skip
 HIDE = f"""
 import sys
 from importlib.machinery import PathFinder
@@ -40,7 +40,7 @@ def run(*arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("part", gpu_figures.PARTS)
 def test_every_line_runs(part: str) -> None:
     rows = [gpu_figures.say(**row) for row in gpu_figures.PARTS[part].rows(gpu_figures.DRY)]
-    assert len(rows) >= {"machine": 1, "gradients": 6, "block": 4, "forward": 1}.get(part, 4)
+    assert len(rows) >= {"machine": 1, "gradients": 6, "block": 4, "forward": 1, "learn": 2}.get(part, 4)
     for row in rows:
         assert part.startswith(row["figure"].split()[0])
         assert "ms" not in row, "no figure without a GPU"
@@ -53,14 +53,18 @@ def test_every_line_runs(part: str) -> None:
 @pytest.mark.timeout(300)
 def test_parts_run_apart_with_few_packages(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(HIDE)
-    done = run("--dry-run", "--part", "machine", "op diffusers torch", "forward", path=f"{os.pathsep}{tmp_path}")
+    parts = ("machine", "op diffusers torch", "forward", "learn")
+    done = run("--dry-run", "--part", *parts, path=f"{os.pathsep}{tmp_path}")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["figure"] for row in rows] == ["machine", *["op"] * 4, "forward tiny", "total"]
+    learnt = ["learn train", "learn samples"]
+    assert [row["figure"] for row in rows] == ["machine", *["op"] * 4, "forward tiny", *learnt, "total"]
     assert rows[0]["dry_run"] is True
     assert all(row["not_measured"] == "ModuleNotFoundError: No module named 'diffusers'" for row in rows[1:5])
     assert rows[5]["ran"] is True
-    assert rows[6] | {"seconds": 0} == {"figure": "total", "seconds": 0, "failed_checks": [], "lost_parts": []}
+    assert rows[6]["ran"] is True
+    assert set(rows[7]["psnr_db"]) == {"true", "shuffled", "repeat"}
+    assert rows[8] | {"seconds": 0} == {"figure": "total", "seconds": 0, "failed_checks": [], "lost_parts": []}
 
 
 def test_a_part_that_is_lost_is_a_line(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,13 @@
 """Training on several processes under torchrun, gloo on the CPU: the steps of one process."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.unit.house.source_tree import ROOT
 from tests.unit.train.parallel_worker import torchrun, trained
 from wmkit.errors import ConfigError
 from wmkit.train.parallel import ParallelConfig, Team, joined, share
@@ -32,6 +35,33 @@ def test_recomputing_changes_nothing() -> None:
     kept, again = (trained(Team(), ParallelConfig(recompute=recompute)) for recompute in (False, True))
     for name, value in kept.items():
         assert torch.equal(again[name], value), name
+
+
+COMPILED = """
+import torch
+from tests.unit.train.parallel_worker import trained
+from wmkit.train.parallel import ParallelConfig, Team
+torch.set_num_threads(1)
+blocks = []
+def traced(block):
+    blocks.append(block)
+    block._compiled_call_impl = torch.compile(block._call_impl, backend="eager")
+torch.nn.Module.compile = traced
+plain, compiled = (trained(Team(), ParallelConfig(compile=on)) for on in (False, True))
+assert len(blocks) > 1
+for name, value in plain.items():
+    torch.testing.assert_close(compiled[name], value, rtol=1e-9, atol=1e-9, msg=name)
+print("the same steps")
+"""
+
+
+@pytest.mark.timeout(300)
+def test_compiled_blocks_take_the_same_steps() -> None:
+    """The compiler's graphs without its code generation, which needs a C++ toolchain, in a process without shape
+    checks; float64.
+    """
+    done = subprocess.run([sys.executable, "-c", COMPILED], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "the same steps", done.stderr[-2000:]
 
 
 def test_a_process_of_its_own_is_a_team_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
