@@ -2,7 +2,9 @@
 
 import errno
 import hashlib
+import mmap
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import xxhash
@@ -17,7 +19,7 @@ BLOCK = 512
 END = bytes(2 * BLOCK)  # what a tar ends with
 
 _MAX_NAME, _MAX_SIZE = 100, 8**11  # bytes; what the fields of a USTAR header have room for
-_READ = 1 << 18  # bytes; stays in a core's own cache
+_READ = 1 << 20  # bytes; half as much CPU time a byte as 256 KiB, read directly
 
 _OWNER = b"0000644\0" + b"0000000\0" * 2
 _TIME = b"00000000000\0"
@@ -98,14 +100,10 @@ class ShardFile:
 
     def _read_back(self) -> str:
         """sha256 of what the disk holds."""
-        # Synced pages may leave the cache, so that what is read is the disk's and not memory's.
-        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        found, digest, at = xxhash.xxh3_128(), hashlib.sha256(), 0
-        buffer = memoryview(bytearray(_READ))
-        while count := os.preadv(self._descriptor, [buffer], at):
-            found.update(buffer[:count])
-            digest.update(buffer[:count])
-            at += count
+        found, digest = xxhash.xxh3_128(), hashlib.sha256()
+        for block in _blocks_on_disk(self._scratch):
+            found.update(block)
+            digest.update(block)
         if found.digest() != self._written.digest():
             raise OSError(errno.EIO, f"{self._path}: the disk gives back other bytes than were written")
         return digest.hexdigest()
@@ -114,3 +112,21 @@ class ShardFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _blocks_on_disk(path: Path) -> Iterator[memoryview]:
+    """A synced file as the disk has it, and not memory: views of one buffer, each valid until the next."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that knows no direct reads
+            raise
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # synced pages may leave the cache
+    try:
+        buffer, size, at = memoryview(mmap.mmap(-1, _READ)), os.fstat(descriptor).st_size, 0  # mmap: aligned to pages
+        while at < size and (count := os.preadv(descriptor, [buffer], at)):
+            yield buffer[:count]
+            at += count
+    finally:
+        os.close(descriptor)

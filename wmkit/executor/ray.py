@@ -198,12 +198,20 @@ def _connect(cpus: int, address: str | None) -> None:
                 "check the address, and RAY_AUTH_MODE=token with the cluster's RAY_AUTH_TOKEN"
             ) from error
         return
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        num_gpus=0,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-    )
+    try:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=0,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except Exception as error:  # Ray raises nothing narrower when one of its processes dies at its start
+        ray.shutdown()
+        said = " ".join(str(error).split())
+        raise WorkersLostError(
+            f"Ray: expected it to start on this machine, got {said}; nothing was begun, run the same command again, "
+            "or with --executor local"
+        ) from error

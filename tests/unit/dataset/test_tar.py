@@ -1,5 +1,6 @@
 """Our tar writer: the bytes of `tarfile`, and no name before the disk has given every byte back."""
 
+import errno
 import hashlib
 import io
 import os
@@ -93,3 +94,23 @@ def test_a_full_disk_is_an_error_and_no_file(tmp_path: Path) -> None:
         file.add("k.bin", bytes(4000))
     file.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_direct_reads_is_read_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same digest either way, of a file that is no multiple of the buffer or of a page."""
+    real_open, refused = os.open, []
+
+    def without(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            refused.append(path)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real_open(path, flags, mode)
+
+    digests = []
+    for name in ("direct", "buffered"):
+        file = ShardFile(tmp_path / f"{name}.tar")
+        file.add("k.bin", bytes(range(256)) * 5000)
+        digests.append(file.close(1).sha256)
+        monkeypatch.setattr(os, "open", without)
+    assert len(refused) == 1
+    assert digests[0] == digests[1] == hashlib.sha256((tmp_path / "direct.tar").read_bytes()).hexdigest()
