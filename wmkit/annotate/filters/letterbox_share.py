@@ -15,7 +15,7 @@ __all__ = ["LetterboxShareConfig"]
 
 NAME = "letterbox_share"
 STAYS = 12  # grey levels between the darkest and the brightest pixel a bar ever has
-LINE, BEHIND = 0.5, 2  # share of the pixels in the two rows behind a bar that leave its levels at some time
+LINE, BEHIND = 0.5, 6  # share of the columns that leave a bar's levels at some time within six rows behind it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
