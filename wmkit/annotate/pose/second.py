@@ -4,6 +4,7 @@ Of many keyframes it poses some only, so that it costs a fraction of the first. 
 (few were alive), the two are not disjoint, and `Disagreement.disjoint` says so.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -135,18 +136,27 @@ def second_estimate(
         if chain is None:
             return None
         return Second(scene=chain.scene, mapped=chain.scene.posed, picked=len(picked), job=None)
-    straight = replace(start, zooms=False)  # a zoom is freed in the map without one, as in the first estimate
-    found = map_keyframes(backwards, picked, turned, straight, MappingConfig())
+    straight = MapJob(
+        tracks=backwards, half=backwards, keyframes=picked, linked=turned, start=replace(start, zooms=False)
+    )
+    found = map_keyframes(backwards, picked, turned, straight.start, MappingConfig())
     if found is None:
         return None
-    job = MapJob(tracks=backwards, half=backwards, keyframes=picked, linked=turned, start=straight)
-    raw = job.scene(found)
-    scene = better_map(job, raw, RestartConfig())
+    raw = straight.scene(found)
+    scene = better_map(straight, raw, RestartConfig())
+    job = replace(straight, start=start)
     if start.zooms:
-        job = replace(job, start=start)
-        begun = [with_zoom(known, job, RestartConfig()) for known in ([raw] if scene is raw else [raw, scene])]
-        scene = least_unexplained(begun, job, RestartConfig())
+        scene = _zooming(job, [raw] if scene is raw else [raw, scene])
     return Second(scene=scene, mapped=raw.posed, picked=len(picked), job=job)
+
+
+def _zooming(job: MapJob, straight: Sequence[Scene]) -> Scene:
+    """Of the maps with one focal length, a focal length freed in each, and a map begun with them: what leaves least."""
+    begun = [with_zoom(scene, job, RestartConfig()) for scene in straight]
+    found = map_keyframes(job.half, job.keyframes, job.linked, job.start, MappingConfig())
+    if found is not None:
+        begun.append(job.scene(found))
+    return least_unexplained(begun, job, RestartConfig())
 
 
 def _thinned(half: Tracks, keyframes: tuple[int, ...], min_shared: int) -> tuple[int, ...]:
