@@ -13,11 +13,11 @@ from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
 from wmkit.annotate.progress import Progress
 from wmkit.annotate.sources import SourcePlan, plan_sources
 from wmkit.annotate.split import SplitConfig, split_found
-from wmkit.annotate.worker import AnnotateTask, annotate_item
+from wmkit.annotate.worker import AnnotateTask, annotate_item, uses_gpu
 from wmkit.clock import monotonic_s
 from wmkit.corpus import Corpus, DeadLetter, LedgerRow, Status, config_hash_of_clip
 from wmkit.errors import ConfigError, InputError
-from wmkit.executor import ExecutorOptions, Failure, Item, ItemTask, Outcome, run_items
+from wmkit.executor import ExecutorOptions, Failure, Item, ItemTask, Outcome, gpus_there, run_items
 from wmkit.video import ClipFile, Discovery, make_decoder
 from wmkit.video.reference import with_span
 
@@ -32,6 +32,7 @@ class RunOptions:
     """How to run; nothing here changes an annotation.
 
     executor  workers, per-clip time limit, attempts.
+    gpu_device  of networks in workers with a GPU, as torch calls it: its last bits are not a CPU's.
     update    let this config replace another one of the same corpus.
     retry     attempt again what failed for good; else that stays as it ended.
     split     videos into clips by cuts and length; None: a video is a clip.
@@ -40,6 +41,7 @@ class RunOptions:
     """
 
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
+    gpu_device: str = "cuda"
     update: bool = False
     retry: bool = False
     rehash: bool = False
@@ -127,7 +129,8 @@ def run_annotate(
         plan = plan_sources(discovery.clips, corpus.sources(), rehash=options.rehash, beside=beside_hash(config))
         _check_decoder(plan, config)
         if options.split is not None:
-            parts = split_found(discovery.clips, plan, corpus, options.split, options.executor, progress)
+            workforce = replace(options.executor, gpu_workers=0)
+            parts = split_found(discovery.clips, plan, corpus, options.split, workforce, progress)
             discovery = replace(discovery, clips=parts)
             plan = plan_sources(parts, [*corpus.sources(), *plan.rows], beside=beside_hash(config))
         corpus.write_sources(plan.rows)
@@ -176,8 +179,11 @@ class _Run:
                 failure = Failure(stage=error.stage, code=error.code, message=error.message)
                 self.record(Outcome(key=clip_id, attempt=1, final=True, failure=failure), row.name, row.path)
             todo = [Item(key=key, payload=file) for key, file in self.plan.files.items() if key not in self.done]
-            task = ItemTask(function=annotate_item, config=AnnotateTask(corpus=str(self.corpus.path), config=config))
-            run_items(todo, task, self.options.executor, self.record_item)
+            gpus = gpus_there(self.options.executor) if todo and uses_gpu(config) else 0
+            device = self.options.gpu_device if gpus else None
+            task = AnnotateTask(corpus=str(self.corpus.path), config=config, gpu_device=device)
+            workforce = replace(self.options.executor, gpu_workers=gpus)
+            run_items(todo, ItemTask(function=annotate_item, config=task), workforce, self.record_item)
         except KeyboardInterrupt:
             return True
         finally:

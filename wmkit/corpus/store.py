@@ -169,7 +169,7 @@ class Corpus:
         InputError when the disk refuses.
         """
         clip_id = annotation.clip.id
-        target, scratch = self.folder(clip_id), self._scratch(clip_id)
+        target, scratch = self.folder(clip_id), self.scratch(clip_id)
         try:
             scratch.mkdir(parents=True)
             for name, data in annotation_files(annotation).items():
@@ -193,9 +193,18 @@ class Corpus:
 
     def discard(self, clip_id: str) -> None:
         """Remove a clip's folder, if there is one, by renaming it away first."""
-        away = self._scratch(f"{clip_id}.old")
+        away = self.scratch(f"{clip_id}.old")
         if move_away(self.folder(clip_id), away):
             shutil.rmtree(away, ignore_errors=True)
+
+    def scratch(self, name: str) -> Path:
+        """A name in .tmp for a folder, that no other process takes; what this process left there before is removed.
+
+        The next run sweeps away what is left.
+        """
+        path = self.path / ".tmp" / f"{name}.{socket.gethostname()}.{os.getpid()}"
+        shutil.rmtree(path, ignore_errors=True)
+        return path
 
     def corpus_hash(self) -> str:
         """sha256 over the sorted (clip id, sha256 of each of its files): equal iff the corpora are, byte for byte."""
@@ -405,12 +414,6 @@ class Corpus:
                 parts.append(path)
                 covered = last
         return parts
-
-    def _scratch(self, name: str) -> Path:
-        """A name in .tmp that no other process takes; what this process left there before is removed."""
-        path = self.path / ".tmp" / f"{name}.{socket.gethostname()}.{os.getpid()}"
-        shutil.rmtree(path, ignore_errors=True)
-        return path
 
 
 def _numbers(part: Path) -> tuple[int, int]:

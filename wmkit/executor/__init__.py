@@ -1,6 +1,16 @@
 """Per-item work on worker processes, with attempts, deadlines and quarantine. Results come in any order."""
 
-from wmkit.executor.run import EXECUTORS, ExecutorOptions, run_items
-from wmkit.executor.task import Failure, Item, ItemTask, Outcome
+from wmkit.executor.run import EXECUTORS, ExecutorOptions, gpus_there, run_items
+from wmkit.executor.task import Failure, Item, ItemTask, Onward, Outcome
 
-__all__ = ["EXECUTORS", "ExecutorOptions", "Failure", "Item", "ItemTask", "Outcome", "run_items"]
+__all__ = [
+    "EXECUTORS",
+    "ExecutorOptions",
+    "Failure",
+    "Item",
+    "ItemTask",
+    "Onward",
+    "Outcome",
+    "gpus_there",
+    "run_items",
+]

@@ -13,8 +13,8 @@ from wmkit.executor.task import Failure, Outcome, Reply
 class ScriptedPool:
     """Workers whose answer to (payload, how often it was tried) is a function; "hang" never answers."""
 
-    def __init__(self, size: int, answer: Callable[[str, int], Any]) -> None:
-        self.size, self.answer = size, answer
+    def __init__(self, size: int, answer: Callable[[str, int], Any], gpus: int = 0) -> None:
+        self.size, self.gpus, self.answer = size, gpus, answer
         self.start_timeout_s: float | None = 60.0
         self.now_s = 0.0
         self.alive: set[int] = set()

@@ -44,6 +44,7 @@ class FusedDepthConfig:
     anchor_hash: str
     weights_licence: str = "the weights' own"
     name: ClassVar[str] = "depth_fusion"
+    on_gpu: ClassVar[bool] = True
     licence: ClassVar[str] = "Apache-2.0"  # of this adapter
 
     @property

@@ -54,6 +54,7 @@ class NetworkDepthConfig:
     momentum: float = 0.99
     batch: int = 8
     name: ClassVar[str] = "depth_network"
+    on_gpu: ClassVar[bool] = True
     licence: ClassVar[str] = "Apache-2.0"  # of this adapter
 
     def __post_init__(self) -> None:

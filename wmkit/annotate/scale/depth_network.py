@@ -66,6 +66,7 @@ class DepthNetworkConfig:
     frames: int = 16
     sigma_log: float = NETWORK_SIGMA_LOG
     name: ClassVar[str] = "depth_network"
+    on_gpu: ClassVar[bool] = True
     licence: ClassVar[str] = "Apache-2.0"  # of this adapter: the weights have their own
 
     def build(self, device: str) -> ScaleCue:
