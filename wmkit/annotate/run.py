@@ -126,14 +126,15 @@ def run_annotate(
         if corpus.config_hash != digest:
             raise ConfigError(f"{corpus.path}: expected this run's config, another run just changed it; run again")
         progress.note(f"sources found: {len(discovery.clips)}; reading those that are new")
-        plan = plan_sources(discovery.clips, corpus.sources(), rehash=options.rehash, beside=beside_hash(config))
+        known = corpus.sources()
+        plan = plan_sources(discovery.clips, known, rehash=options.rehash, beside=beside_hash(config))
         _check_decoder(plan, config)
         if options.split is not None:
             workforce = replace(options.executor, gpu_workers=0)
             parts = split_found(discovery.clips, plan, corpus, options.split, workforce, progress)
             discovery = replace(discovery, clips=parts)
-            plan = plan_sources(parts, [*corpus.sources(), *plan.rows], beside=beside_hash(config))
-        corpus.write_sources(plan.rows)
+            plan = plan_sources(parts, [*known, *plan.rows], beside=beside_hash(config))
+        corpus.write_sources(plan.rows, known)
         run = _Run(corpus, plan, options, progress)
         interrupted = run.execute(config)
         return _summary(run, discovery, monotonic_s() - start_s, interrupted)

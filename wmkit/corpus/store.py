@@ -19,7 +19,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,13 @@ class Corpus:
 
     def clip_ids(self) -> list[str]:
         """Ids of all clips that have a folder, sorted."""
-        return sorted(entry.name for entry in (self.path / "clips").glob("??/*") if entry.is_dir())
+        found: list[str] = []
+        with suppress(FileNotFoundError), os.scandir(self.path / "clips") as shelves:
+            for shelf in shelves:
+                if len(shelf.name) == 2 and shelf.is_dir():
+                    with os.scandir(shelf.path) as entries:  # which tells folders from files without asking of each
+                        found += [entry.name for entry in entries if entry.is_dir()]
+        return sorted(found)
 
     def write(self, annotation: Annotation) -> None:
         """Put one clip's folder in place by one rename, replacing an older one whole; safe in any process.
@@ -299,9 +305,15 @@ class Corpus:
         table = self._sources_table()
         return [] if table is None else source_rows(table)
 
-    def write_sources(self, rows: Sequence[SourceRow]) -> None:
-        """Replace the rows of these paths and keep the others. Only the holder of `lock` may."""
-        merged = {row.path: row for row in (*self.sources(), *rows)}
+    def write_sources(self, rows: Sequence[SourceRow], known: Sequence[SourceRow] | None = None) -> None:
+        """Replace the rows of these paths and keep the others. Only the holder of `lock` may.
+
+        `known` is `sources()`, when the caller has read it. Nothing is written where nothing is new.
+        """
+        before = {row.path: row for row in (self.sources() if known is None else known)}
+        merged = before | {row.path: row for row in rows}
+        if merged == before:
+            return
         _write_table(self.path / "sources.parquet", source_table(list(merged.values())))
 
     def splits(self, words: str) -> dict[str, tuple[float, ...]]:

@@ -12,7 +12,7 @@ from wmkit.clock import monotonic_s
 from wmkit.executor.leases import Lease, Leases
 from wmkit.executor.task import Failure, Onward, Outcome, Reply
 
-__all__ = ["Broken", "Died", "Event", "Ready", "Replied", "WorkerPool", "drive"]
+__all__ = ["WAITING_PER_GPU", "Broken", "Died", "Event", "Ready", "Replied", "WorkerPool", "drive"]
 
 WAITING_PER_GPU = 8  # items that may wait for a worker with a GPU before no further ones are begun
 MAX_FAILED_STARTS = 3  # in a row, with no worker ever ready between: the machine or the install is broken
