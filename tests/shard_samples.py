@@ -11,7 +11,7 @@ from wmkit.annotate.defaults import default_config
 from wmkit.annotate.filters import TRAJECTORY_FILTERS
 from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
 from wmkit.camera import Intrinsics, ScaleEstimate, ScaleKind, ScaleVote, Trajectory
-from wmkit.clip import Annotation, Clip, NoTrajectory, Points, Provenance, Verdict
+from wmkit.clip import Annotation, Clip, DepthMap, NoTrajectory, Points, Provenance, Verdict
 from wmkit.corpus import Corpus, LedgerRow, SourceRow
 from wmkit.dataset.writer import BuildOptions, build_shards
 from wmkit.video import ClipFile, FrameSource, discover, identify, open_source
@@ -23,6 +23,7 @@ __all__ = [
     "annotate_exactly",
     "annotate_folder",
     "bare",
+    "depth_maps",
     "make_clip",
     "make_corpus",
     "make_shards",
@@ -49,8 +50,22 @@ def pictures(number: int, frames: int, size: tuple[int, int]) -> list[NDArray[np
     return [(wall[: size[1], k : k + size[0]] + brightness[k]).clip(0, 255).astype(np.uint8) for k in range(frames)]
 
 
-def annotate_exactly(frames: FrameSource, file: ClipFile, unposed: tuple[int, ...] = (), *, metric: bool) -> Annotation:
-    """What annotate would write of a camera that slides right by 0.1 a frame and turns left by 1 degree a frame."""
+def depth_maps(frame: tuple[int, ...], size: tuple[int, int]) -> DepthMap:
+    """Maps (height, width) of these frames, deeper to the right and with each frame, stripes of them unknown."""
+    y, x = np.mgrid[0 : size[0], 0 : size[1]]
+    z = np.stack([1 + index + x / size[1] + y / 10 / size[0] for index in frame]).astype(np.float32)
+    valid = np.tile((x + y) % 5 > 0, (len(frame), 1, 1))
+    sure = np.full(z.shape, 0.8, dtype=np.float32)
+    return DepthMap(frame=np.array(frame), z=z, valid=valid, scale=ScaleKind.UP_TO_SCALE, confidence=sure)
+
+
+def annotate_exactly(
+    frames: FrameSource, file: ClipFile, unposed: tuple[int, ...] = (), *, metric: bool, depth: tuple[int, ...] = ()
+) -> Annotation:
+    """What annotate would write of a camera that slides right by 0.1 a frame and turns left by 1 degree a frame.
+
+    `depth`: frames that have a map, of half the picture's size.
+    """
     count, view = len(frames.view), frames.view
     angle = np.radians(-1.0) * np.arange(count)
     poses = np.tile(np.eye(4), (count, 1, 1))
@@ -75,6 +90,7 @@ def annotate_exactly(frames: FrameSource, file: ClipFile, unposed: tuple[int, ..
             error_px=np.array([0.3, 0.5], dtype=np.float32),
             track_length=np.array([5, 9], dtype=np.int32),
         ),
+        depth=depth_maps(depth, (view.height // 2, view.width // 2)) if depth else None,
     )
     if metric:
         vote = ScaleVote(cue="factor", value=2.0, sigma_log=0.0)
@@ -109,11 +125,12 @@ def make_corpus(
     size: tuple[int, int] = (64, 48),
     unposed: tuple[int, ...] = (),
     metric: bool = False,
+    depth: tuple[int, ...] = (),
 ) -> Path:
     """`folder`/corpus of the clips in `folder`/clips, every one of them posed but for the frames `unposed`."""
     for number in range(clips):
         make_clip(folder / "clips" / f"clip{number}.mp4", number, frames, size)
-    return annotate_folder(folder / "clips", folder / "corpus", unposed=unposed, metric=metric)
+    return annotate_folder(folder / "clips", folder / "corpus", unposed=unposed, metric=metric, depth=depth)
 
 
 def annotate_folder(
@@ -123,12 +140,13 @@ def annotate_folder(
     unposed: tuple[int, ...] = (),
     metric: bool = False,
     config: AnnotateConfig = CONFIG,
+    depth: tuple[int, ...] = (),
 ) -> Path:
     """A corpus of every clip below `clips`, as if the exact camera had been found."""
     store = Corpus.create_or_open(corpus, config_dict(config), config_hash(config), update=False)  # type: ignore[arg-type]
     for found in discover([clips]).clips:
         file = identify(found)
-        annotation = annotate_exactly(open_source(file, config.video), file, unposed, metric=metric)
+        annotation = annotate_exactly(open_source(file, config.video), file, unposed, metric=metric, depth=depth)
         provenance = replace(annotation.provenance, config_hash=config_hash(config))
         record(store, replace(annotation, provenance=provenance), file)
     return corpus
@@ -162,10 +180,11 @@ def make_shards(
     size: tuple[int, int] = (64, 48),
     unposed: tuple[int, ...] = (),
     metric: bool = False,
+    depth: tuple[int, ...] = (),
     options: BuildOptions = BuildOptions(),
 ) -> Path:
     """`folder`/shards of `make_corpus`: a second or two, no pose engine, no network, no torch."""
-    corpus = make_corpus(folder, clips=clips, frames=frames, size=size, unposed=unposed, metric=metric)
+    corpus = make_corpus(folder, clips=clips, frames=frames, size=size, unposed=unposed, metric=metric, depth=depth)
     summary = build_shards(corpus, folder / "shards", options)
     if summary.samples != clips:
         raise AssertionError(f"expected {clips} samples, got {summary}")

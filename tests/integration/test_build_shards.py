@@ -292,7 +292,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     assert cli.main(["build-shards", "--json"]) == 0
     # Programs read these keys: a change is a breaking one.
     assert list(json.loads(capsys.readouterr().out)) == [
-        "out", "clips", "samples", "metric", "frames", "posed_frames", "shards", "bytes",
+        "out", "clips", "samples", "metric", "depth", "frames", "posed_frames", "shards", "bytes",
         "dropped", "idle", "unchanged",
     ]  # fmt: skip
     assert cli.main(["build-shards", "--scale", "metric", "--out", "m"]) == 1

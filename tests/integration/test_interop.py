@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.shard_samples import make_shards
@@ -21,8 +23,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three samples in two tars; frame 3 of each has no pose, so its rows are NaN."""
-    return make_shards(tmp_path_factory.mktemp("interop"), unposed=(3,), options=BuildOptions(shard_bytes=40_000))
+    """Three samples in two tars; frame 3 of each has no pose, so its rows are NaN, and frames 2 and 5 have depth."""
+    options = BuildOptions(shard_bytes=50_000, depth=True)
+    return make_shards(tmp_path_factory.mktemp("interop"), unposed=(3,), depth=(2, 5), options=options)
 
 
 def read_by(reader: str, module: str, shards: Path, home: Path) -> dict[str, dict[str, Any]]:
@@ -58,4 +61,6 @@ def test_hf_datasets_reads_the_same_samples(shards: Path, tmp_path: Path) -> Non
         cameras = load_array(shards, sample, "intrinsics.npy", (sample.frames, 4))
         assert found["intrinsics.npy"] == cameras.tolist()
         poses = load_array(shards, sample, "trajectory.npy", (sample.frames, 4, 4))
+        with np.load(io.BytesIO(read_part(shards, sample, "depth.npz")), allow_pickle=False) as maps:
+            assert found["depth.npz"] == {name: maps[name].tolist() for name in maps.files}
         assert repr(found["trajectory.npy"]) == repr(poses.tolist()), "nan is equal to nan by its name alone"

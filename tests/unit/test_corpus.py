@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -435,3 +436,36 @@ def test_outcomes_are_the_ledger_without_its_weight(corpus: Corpus) -> None:
     assert corpus.outcomes() == [row.outcome for row in rows]
     assert [(row.verdicts, row.timings, row.message) for row in corpus.outcomes()] == [((), {}, "")] * 3
     assert {row.clip_id for row in corpus.outcomes()} == {row.clip_id for row in corpus.ledger()}
+
+
+def test_outcomes_are_the_ledger_s_rows_without_what_a_run_need_not_remember(corpus: Corpus) -> None:
+    """Read column by column, against the slow way: a row object of every row, cut down."""
+    assert corpus.outcomes() == []
+    failed = LedgerRow(
+        clip_id="f" * 32, source="f.mp4", status=Status.FAILED, stage="decode", code="empty", message="x"
+    )
+    corpus.append_ledger([LedgerRow.of(full_annotation(1), {"pose": 1.5}), failed])
+    corpus.append_ledger([LedgerRow.of(metric_annotation(2), {}), LedgerRow.of(bare_annotation(3), {}, attempt=2)])
+    assert corpus.outcomes() == [row.outcome for row in corpus.ledger()]
+    assert len(corpus.outcomes()) == 4
+
+
+def test_sources_that_are_known_are_not_written_again(corpus: Corpus) -> None:
+    row = SourceRow(path="/a", name="a", size_bytes=1, mtime_ns=2, content_hash="00", clip_id="a" * 32)
+    corpus.write_sources([row])
+    inode = (corpus.path / "sources.parquet").stat().st_ino
+    corpus.write_sources([row], corpus.sources())
+    corpus.write_sources([row])
+    assert (corpus.path / "sources.parquet").stat().st_ino == inode
+    corpus.write_sources([dataclasses.replace(row, mtime_ns=3)], corpus.sources())
+    assert corpus.sources() == [dataclasses.replace(row, mtime_ns=3)]
+
+
+def test_folders_alone_are_clips(corpus: Corpus) -> None:
+    shutil.rmtree(corpus.path / "clips", ignore_errors=True)
+    assert corpus.clip_ids() == []
+    for name in ("ab/abc1", "00/001", "longer/x1", "ab/abc0"):
+        (corpus.path / "clips" / name).mkdir(parents=True)
+    (corpus.path / "clips" / "ab" / "file").touch()
+    (corpus.path / "clips" / "zz").touch()
+    assert corpus.clip_ids() == ["001", "abc0", "abc1"]

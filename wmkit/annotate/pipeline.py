@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
@@ -25,6 +25,7 @@ from wmkit.annotate.protocols import (
     ScaleConfig,
     TrajectoryFilterConfig,
     Unmeasured,
+    on_gpu,
 )
 from wmkit.annotate.scale.fuse import fuse_votes
 from wmkit.annotate.scale.played import play_verdicts
@@ -32,19 +33,26 @@ from wmkit.camera import ScaleVote
 from wmkit.clip import Absence, Annotation, BackendRecord, NoTrajectory, Provenance, Verdict
 from wmkit.corpus import config_hash_of_clip
 from wmkit.telemetry import Sidecars, read_telemetry
-from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source, undistorted
+from wmkit.video import ClipFile, FrameSource, VideoConfig, open_source, open_view, undistorted
 from wmkit.video.picture import pictures
 
 __all__ = [
     "DISAGREEMENT",
+    "STAGES",
     "AnnotateConfig",
     "AnnotateResult",
+    "ClipWork",
+    "Stage",
     "StageClock",
     "annotate_clip",
     "config_dict",
     "config_hash",
     "config_of_clip",
+    "stage_on_gpu",
 ]
+
+Stage = Literal["footage", "pose", "scale", "depth", "caption", "measures"]
+STAGES: tuple[Stage, ...] = ("footage", "pose", "scale", "depth", "caption", "measures")
 
 STOPPED = "stopped_after_footage"
 DISAGREEMENT = "scale_disagreement"  # the verdict of fusing the cues, in joint sigmas of the two worst
@@ -146,39 +154,145 @@ def annotate_clip(
     `first_pass` is held while the file is decoded for the first time, when nobody knows yet what it costs.
     Raises ClipError(stage, code) when the clip cannot be used.
     """
-    clock, run = StageClock(), config
-    config = config_of_clip(config, file.given)
-    with clock.stage("decode"), first_pass:
-        frames = open_source(file, config.video)
-    verdicts = _seen(frames, config.footage_filters, device, clock)
-    with clock.stage("pose"):
-        prior = clip_prior(frames, config.prior)
-        if config.stop_after == "footage":
-            outcome = NoTrajectory(reason=STOPPED, detail="only the footage was measured, as was asked")
-        else:
-            outcome = config.pose.build(device).estimate(frames, config.seed, prior)
-    if isinstance(outcome, PoseEstimate):
-        clock.split("pose", dict(outcome.core_seconds))
-    if isinstance(outcome, PoseEstimate) and outcome.lens is not None:  # from here on, everyone sees a pinhole
-        frames = undistorted(frames, outcome.lens, outcome.intrinsics[0])
-    annotation = Annotation(
-        clip=frames.clip,
-        view=frames.view,
-        verdicts=tuple(verdicts),
-        provenance=_provenance(file, config, config_hash_of_clip(config_hash(run), file.given)),
-        prior=prior,
-        **_pose_fields(outcome, config),  # pyright: ignore[reportArgumentType]
-    )
-    if isinstance(outcome, PoseEstimate):
-        with clock.stage("scale"):
-            annotation = _scaled(annotation, file, config.scale, device)
-            annotation = _sensed(annotation, file, config.scale)
-        annotation = _with_depth(annotation, frames, config.depth, device, clock)
-        annotation = _with_caption(annotation, frames, file, config.caption, device, clock)
-    with clock.stage("filter.trajectory"):
-        measured = [item.build(device).measure(annotation) for item in config.trajectory_filters]
-    annotation = dataclasses.replace(annotation, verdicts=(*annotation.verdicts, *measured))
-    return AnnotateResult(annotation=annotation, timings=clock.seconds)
+    work = ClipWork(file, config)
+    while work.to_do:
+        work.run_next(device, first_pass)
+    return work.result()
+
+
+class ClipWork:
+    """One clip on its way through the stages, one after the other, in one process or handed from one to another.
+
+    to_do       stages that are left, the next one first.
+    verdicts    of the footage.
+    annotation  None before pose.
+    timings     see `AnnotateResult`.
+    """
+
+    def __init__(
+        self,
+        file: ClipFile,
+        config: AnnotateConfig,
+        to_do: Sequence[Stage] = STAGES,
+        verdicts: Sequence[Verdict] = (),
+        annotation: Annotation | None = None,
+        timings: Mapping[str, float] | None = None,
+    ) -> None:
+        """A clip that nothing was done for yet, or one of which all but `to_do` was done elsewhere."""
+        self.file, self.annotation = file, annotation
+        self.to_do: tuple[Stage, ...] = tuple(to_do)
+        self.verdicts: tuple[Verdict, ...] = tuple(verdicts)
+        self._run, self._config = config, config_of_clip(config, file.given)
+        self._clock = StageClock(dict(timings or {}))
+        self._source: FrameSource | None = None
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """CPU seconds by stage so far."""
+        return self._clock.seconds
+
+    def next_on_gpu(self) -> bool | None:
+        """Whether the next stage is for a worker with a GPU, see `stage_on_gpu`."""
+        return stage_on_gpu(self.to_do[0], self._config)
+
+    def run_next(self, device: str, first_pass: AbstractContextManager[None] = nullcontext()) -> None:  # noqa: B008
+        """Do the next stage, networks on `device`; a clip that turns out to have no trajectory skips what needs one."""
+        stage, rest = self.to_do[0], self.to_do[1:]
+        match stage:
+            case "footage":
+                with self._clock.stage("decode"), first_pass:
+                    self._source = open_source(self.file, self._config.video)
+                self.verdicts = tuple(_seen(self._frames(), self._config.footage_filters, device, self._clock))
+            case "pose":
+                self.annotation = self._posed(device)
+                if self.annotation.trajectory is None:
+                    rest = rest[-1:]
+            case "scale":
+                with self._clock.stage("scale"):
+                    scaled = _scaled(self._annotation(), self.file, self._config.scale, device)
+                    self.annotation = _sensed(scaled, self.file, self._config.scale)
+            case "depth":
+                if self._config.depth is not None:
+                    self.annotation = _with_depth(
+                        self._annotation(), self._frames(), self._config.depth, device, self._clock
+                    )
+            case "caption":
+                self._caption(device)
+            case "measures":
+                self.annotation = self._measured(device)
+        self.to_do = rest
+
+    def result(self) -> AnnotateResult:
+        """What has become of the clip, once nothing is left to do."""
+        return AnnotateResult(annotation=self._annotation(), timings=self._clock.seconds)
+
+    def _annotation(self) -> Annotation:
+        if self.annotation is None:
+            raise AssertionError(f"{self.file.name}: pose comes before {self.to_do[:1]}")
+        return self.annotation
+
+    def _frames(self) -> FrameSource:
+        """The clip's frames; those that its annotation tells of, opened again where another process made it."""
+        if self._source is None:
+            with self._clock.stage("decode"):
+                video, annotation = self._config.video, self.annotation
+                self._source = (
+                    open_source(self.file, video)
+                    if annotation is None
+                    else open_view(self.file, video, annotation.view)
+                )
+        return self._source
+
+    def _posed(self, device: str) -> Annotation:
+        config, frames = self._config, self._frames()
+        with self._clock.stage("pose"):
+            prior = clip_prior(frames, config.prior)
+            if config.stop_after == "footage":
+                outcome = NoTrajectory(reason=STOPPED, detail="only the footage was measured, as was asked")
+            else:
+                outcome = config.pose.build(device).estimate(frames, config.seed, prior)
+        if isinstance(outcome, PoseEstimate):
+            self._clock.split("pose", dict(outcome.core_seconds))
+            if outcome.lens is not None:  # from here on, everyone sees a pinhole
+                frames = self._source = undistorted(frames, outcome.lens, outcome.intrinsics[0])
+        digest = config_hash_of_clip(config_hash(self._run), self.file.given)
+        return Annotation(
+            clip=frames.clip,
+            view=frames.view,
+            verdicts=self.verdicts,
+            provenance=_provenance(self.file, config, digest),
+            prior=prior,
+            **_pose_fields(outcome, config),  # pyright: ignore[reportArgumentType]
+        )
+
+    def _caption(self, device: str) -> None:
+        config = self._config.caption
+        if config is not None:
+            frames, annotation = self._frames(), self._annotation()
+            self.annotation = _with_caption(annotation, frames, self.file, config, device, self._clock)
+
+    def _measured(self, device: str) -> Annotation:
+        annotation = self._annotation()
+        with self._clock.stage("filter.trajectory"):
+            measured = [item.build(device).measure(annotation) for item in self._config.trajectory_filters]
+        return dataclasses.replace(annotation, verdicts=(*annotation.verdicts, *measured))
+
+
+def stage_on_gpu(stage: Stage, config: AnnotateConfig) -> bool | None:
+    """Whether a stage is for a worker with a GPU, or for one without; None when it costs too little to be moved."""
+    match stage:
+        case "footage":
+            return False
+        case "pose":
+            return on_gpu(config.pose)
+        case "scale":
+            return True if any(on_gpu(cue) for cue in config.scale) else None
+        case "depth":
+            return None if config.depth is None else on_gpu(config.depth)
+        case "caption":
+            return True if config.caption is not None and on_gpu(config.caption) else None
+        case "measures":
+            return None
 
 
 def _seen(
@@ -255,9 +369,9 @@ def _sensed(annotation: Annotation, file: ClipFile, cues: tuple[ScaleConfig, ...
 
 
 def _with_depth(
-    annotation: Annotation, frames: FrameSource, config: DepthConfig | None, device: str, clock: StageClock
+    annotation: Annotation, frames: FrameSource, config: DepthConfig, device: str, clock: StageClock
 ) -> Annotation:
-    if config is None or annotation.depth is not None:
+    if annotation.depth is not None:
         return annotation
     with clock.stage("depth"):
         depth = config.build(device).estimate(frames, annotation)
@@ -271,12 +385,10 @@ def _with_caption(
     annotation: Annotation,
     frames: FrameSource,
     file: ClipFile,
-    config: CaptionConfig | None,
+    config: CaptionConfig,
     device: str,
     clock: StageClock,
 ) -> Annotation:
-    if config is None:
-        return annotation
     with clock.stage("caption"):
         caption = config.build(device).caption(annotation, frames, file)
     if isinstance(caption, Unmeasured):

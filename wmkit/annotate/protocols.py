@@ -34,6 +34,7 @@ __all__ = [
     "TrajectoryFilter",
     "TrajectoryFilterConfig",
     "Unmeasured",
+    "on_gpu",
 ]
 
 UNHASHED = "unhashed"
@@ -92,11 +93,17 @@ class Unmeasured:
 class PluginConfig(Protocol):
     """What every config tells the runner for the provenance.
 
-    One with weights also has fields `weights_hash`, their sha256, and `weights_licence`, which its labels inherit.
+    One with weights also has fields `weights_hash`, their sha256, and `weights_licence`, which its labels inherit. One
+    that is a network says `on_gpu: ClassVar[bool] = True`: it is for a worker with a GPU, where there are any.
     """
 
     name: ClassVar[str]
     licence: ClassVar[str]
+
+
+def on_gpu(config: PluginConfig) -> bool:
+    """Whether a part is for a worker with a GPU."""
+    return bool(getattr(config, "on_gpu", False))
 
 
 @runtime_checkable

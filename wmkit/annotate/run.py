@@ -13,12 +13,12 @@ from wmkit.annotate.pipeline import AnnotateConfig, config_dict, config_hash
 from wmkit.annotate.progress import Progress
 from wmkit.annotate.sources import SourcePlan, plan_sources
 from wmkit.annotate.split import SplitConfig, split_found
-from wmkit.annotate.worker import AnnotateTask, annotate_item
+from wmkit.annotate.worker import AnnotateTask, annotate_item, uses_gpu
 from wmkit.atomic import no_room
 from wmkit.clock import monotonic_s
 from wmkit.corpus import Corpus, DeadLetter, LedgerRow, Status, config_hash_of_clip
 from wmkit.errors import ConfigError, DiskFullError, InputError
-from wmkit.executor import DISK_FULL, ExecutorOptions, Failure, Item, ItemTask, Outcome, run_items
+from wmkit.executor import DISK_FULL, ExecutorOptions, Failure, Item, ItemTask, Outcome, gpus_there, run_items
 from wmkit.video import ClipFile, Discovery, make_decoder
 from wmkit.video.reference import with_span
 
@@ -33,6 +33,7 @@ class RunOptions:
     """How to run; nothing here changes an annotation.
 
     executor  workers, per-clip time limit, attempts.
+    gpu_device  of networks in workers with a GPU, as torch calls it: its last bits are not a CPU's.
     update    let this config replace another one of the same corpus.
     retry     attempt again what failed for good; else that stays as it ended.
     split     videos into clips by cuts and length; None: a video is a clip.
@@ -41,6 +42,7 @@ class RunOptions:
     """
 
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
+    gpu_device: str = "cuda"
     update: bool = False
     retry: bool = False
     rehash: bool = False
@@ -141,13 +143,15 @@ def _annotate(
         if corpus.config_hash != digest:
             raise ConfigError(f"{corpus.path}: expected this run's config, another run just changed it; run again")
         progress.note(f"sources found: {len(discovery.clips)}; reading those that are new")
-        plan = plan_sources(discovery.clips, corpus.sources(), rehash=options.rehash, beside=beside_hash(config))
+        known = corpus.sources()
+        plan = plan_sources(discovery.clips, known, rehash=options.rehash, beside=beside_hash(config))
         _check_decoder(plan, config)
         if options.split is not None:
-            parts = split_found(discovery.clips, plan, corpus, options.split, options.executor, progress)
+            workforce = replace(options.executor, gpu_workers=0)
+            parts = split_found(discovery.clips, plan, corpus, options.split, workforce, progress)
             discovery = replace(discovery, clips=parts)
-            plan = plan_sources(parts, [*corpus.sources(), *plan.rows], beside=beside_hash(config))
-        corpus.write_sources(plan.rows)
+            plan = plan_sources(parts, [*known, *plan.rows], beside=beside_hash(config))
+        corpus.write_sources(plan.rows, known)
         run = _Run(corpus, plan, options, progress)
         interrupted = run.execute(config)
         return _summary(run, discovery, monotonic_s() - start_s, interrupted)
@@ -193,8 +197,11 @@ class _Run:
                 failure = Failure(stage=error.stage, code=error.code, message=error.message)
                 self.record(Outcome(key=clip_id, attempt=1, final=True, failure=failure), row.name, row.path)
             todo = [Item(key=key, payload=file) for key, file in self.plan.files.items() if key not in self.done]
-            task = ItemTask(function=annotate_item, config=AnnotateTask(corpus=str(self.corpus.path), config=config))
-            run_items(todo, task, self.options.executor, self.record_item)
+            gpus = gpus_there(self.options.executor) if todo and uses_gpu(config) else 0
+            device = self.options.gpu_device if gpus else None
+            task = AnnotateTask(corpus=str(self.corpus.path), config=config, gpu_device=device)
+            workforce = replace(self.options.executor, gpu_workers=gpus)
+            run_items(todo, ItemTask(function=annotate_item, config=task), workforce, self.record_item)
         except KeyboardInterrupt:
             return True
         finally:

@@ -71,7 +71,7 @@ def plan_sources(
 
 def is_current(clip: FoundClip, row: SourceRow | None, beside: Callable[[ClipFile], str] | None = None) -> bool:
     """Whether a known row still speaks of these bytes, as far as size and time tell, and of what is said of them."""
-    if row is None or row.content_hash is None or _with_given(clip, row, beside).given != row.given:
+    if row is None or row.content_hash is None or (_with_given(clip, row, beside).given or "") != row.given:
         return False
     versioned = row.mtime_ns or not is_url(clip.location)
     return bool(versioned) and (row.size_bytes, row.mtime_ns) == (clip.size_bytes, clip.mtime_ns)
@@ -83,7 +83,7 @@ def _with_given(clip: FoundClip, row: SourceRow | None, beside: Callable[[ClipFi
     if beside is not None or '"beside"' in given:
         hashed = "" if beside is None else beside(clip_file(clip, clip.name, ""))
         given = replace(ClipFacts.parse(given), beside=hashed or None).text()
-    return replace(clip, given=given)
+    return clip if given == (clip.given or "") else replace(clip, given=given)
 
 
 _FileKey = tuple[str, int, int]

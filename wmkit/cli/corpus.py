@@ -80,6 +80,9 @@ def annotate(
     executor: Annotated[ExecutorName, typer.Option(help="Ray actors, or plain processes.")] = "ray",
     ray_address: RayAddressFlag = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes. [default: one a core]")] = None,
+    gpu_workers: Annotated[
+        int | None, typer.Option(help="Processes of one GPU each, for networks. [default: one a GPU]")
+    ] = None,
     clip_timeout_s: Annotated[float, typer.Option(help="Seconds a clip may take before it is given up.")] = 900.0,
     clip_memory_gib: Annotated[float, typer.Option(help="GiB a worker may hold before its clip is given up.")] = 6.0,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
@@ -152,6 +155,7 @@ def _workforce(given: dict[str, Any]) -> "ExecutorOptions":
     return ExecutorOptions(
         kind=given["executor"],
         workers=given["workers"],
+        gpu_workers=given["gpu_workers"],
         ray_address=given["ray_address"],
         timeout_s=given["clip_timeout_s"],
         memory_gib=given["clip_memory_gib"],

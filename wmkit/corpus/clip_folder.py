@@ -62,7 +62,7 @@ from wmkit.corpus.depth_file import depth_bytes, depth_of_arrays
 from wmkit.errors import InputError
 from wmkit.json_object import read_json
 
-__all__ = ["annotation_files", "points_bytes", "points_from_bytes", "read_annotation", "read_record"]
+__all__ = ["DEPTH", "annotation_files", "points_bytes", "points_from_bytes", "read_annotation", "read_record"]
 
 ANNOTATION, TRAJECTORY, POINTS, DEPTH = "annotation.json", "trajectory.npz", "points.ply", "depth.npz"
 ROTATION = "rotation.npz"

@@ -4,7 +4,7 @@ import hashlib
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -61,6 +61,7 @@ LEDGER_SCHEMA = pa.schema(
         ("finished_at", pa.timestamp("us", tz="UTC")),
     ]
 )
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OUTCOME = tuple(name for name in LEDGER_SCHEMA.names if name not in ("verdicts", "timings", "message"))
 
 SPLIT_SCHEMA = pa.schema(
@@ -194,30 +195,34 @@ def ledger_rows(table: pa.Table) -> list[LedgerRow]:
 
 def outcome_rows(tables: Iterable[pa.Table]) -> list[LedgerRow]:
     """The `outcome` of every row of tables that hold the columns `OUTCOME` alone."""
-    return [
-        LedgerRow(
-            **{
-                **record,
-                "status": Status(record["status"]),
-                "scale_cues": tuple(record["scale_cues"]),
-                "scale_absent": tuple(record["scale_absent"]),
-            }
-        )
-        for table in tables
-        for record in table.to_pylist()
-    ]
+    tables = list(tables)
+    if not tables:
+        return []
+    # Column by column: a dict a row would be most of what resuming a large corpus costs.
+    whole = pa.concat_tables(tables)
+    columns: dict[str, list[Any]] = {name: whole.column(name).to_pylist() for name in OUTCOME if name != "finished_at"}
+    # Arrow's own conversion of times imports pandas.
+    microseconds = whole.column("finished_at").cast(pa.int64()).to_pylist()
+    columns["finished_at"] = [EPOCH + timedelta(microseconds=at) for at in microseconds]
+    statuses = {str(status): status for status in Status}
+    columns["status"] = [statuses[word] for word in columns["status"]]
+    for name in ("scale_cues", "scale_absent"):
+        columns[name] = list(map(tuple, columns[name]))
+    return [LedgerRow(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
 
 def source_table(rows: Sequence[SourceRow]) -> pa.Table:
     """Rows as a table of `SOURCES_SCHEMA`, sorted by path."""
-    names = SOURCES_SCHEMA.names
-    records = [{name: getattr(row, name) for name in names} for row in sorted(rows, key=lambda row: row.path)]
-    return pa.Table.from_pylist(records, schema=SOURCES_SCHEMA)
+    ordered = sorted(rows, key=lambda row: row.path)
+    columns = [[getattr(row, name) for row in ordered] for name in SOURCES_SCHEMA.names]
+    return pa.table(columns, schema=SOURCES_SCHEMA)
 
 
 def source_rows(table: pa.Table) -> list[SourceRow]:
     """Rows of a table of `SOURCES_SCHEMA`."""
-    return [SourceRow(**record) for record in table.to_pylist()]
+    names = SOURCES_SCHEMA.names
+    columns = [table.column(name).to_pylist() for name in names]
+    return [SourceRow(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
 
 
 def _ledger_record(row: LedgerRow) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,13 @@ class Corpus:
 
     def clip_ids(self) -> list[str]:
         """Ids of all clips that have a folder, sorted."""
-        return sorted(entry.name for entry in (self.path / "clips").glob("??/*") if entry.is_dir())
+        found: list[str] = []
+        with suppress(FileNotFoundError), os.scandir(self.path / "clips") as shelves:
+            for shelf in shelves:
+                if len(shelf.name) == 2 and shelf.is_dir():
+                    with os.scandir(shelf.path) as entries:  # which tells folders from files without asking of each
+                        found += [entry.name for entry in entries if entry.is_dir()]
+        return sorted(found)
 
     def write(self, annotation: Annotation) -> None:
         """Put one clip's folder in place by one rename, replacing an older one whole; safe in any process.
@@ -169,7 +175,7 @@ class Corpus:
         InputError when the disk refuses.
         """
         clip_id = annotation.clip.id
-        target, scratch = self.folder(clip_id), self._scratch(clip_id)
+        target, scratch = self.folder(clip_id), self.scratch(clip_id)
         try:
             scratch.mkdir(parents=True)
             for name, data in annotation_files(annotation).items():
@@ -193,9 +199,18 @@ class Corpus:
 
     def discard(self, clip_id: str) -> None:
         """Remove a clip's folder, if there is one, by renaming it away first."""
-        away = self._scratch(f"{clip_id}.old")
+        away = self.scratch(f"{clip_id}.old")
         if move_away(self.folder(clip_id), away):
             shutil.rmtree(away, ignore_errors=True)
+
+    def scratch(self, name: str) -> Path:
+        """A name in .tmp for a folder, that no other process takes; what this process left there before is removed.
+
+        The next run sweeps away what is left.
+        """
+        path = self.path / ".tmp" / f"{name}.{socket.gethostname()}.{os.getpid()}"
+        shutil.rmtree(path, ignore_errors=True)
+        return path
 
     def corpus_hash(self) -> str:
         """sha256 over the sorted (clip id, sha256 of each of its files): equal iff the corpora are, byte for byte."""
@@ -290,9 +305,15 @@ class Corpus:
         table = self._sources_table()
         return [] if table is None else source_rows(table)
 
-    def write_sources(self, rows: Sequence[SourceRow]) -> None:
-        """Replace the rows of these paths and keep the others. Only the holder of `lock` may."""
-        merged = {row.path: row for row in (*self.sources(), *rows)}
+    def write_sources(self, rows: Sequence[SourceRow], known: Sequence[SourceRow] | None = None) -> None:
+        """Replace the rows of these paths and keep the others. Only the holder of `lock` may.
+
+        `known` is `sources()`, when the caller has read it. Nothing is written where nothing is new.
+        """
+        before = {row.path: row for row in (self.sources() if known is None else known)}
+        merged = before | {row.path: row for row in rows}
+        if merged == before:
+            return
         _write_table(self.path / "sources.parquet", source_table(list(merged.values())))
 
     def splits(self, words: str) -> dict[str, tuple[float, ...]]:
@@ -405,12 +426,6 @@ class Corpus:
                 parts.append(path)
                 covered = last
         return parts
-
-    def _scratch(self, name: str) -> Path:
-        """A name in .tmp that no other process takes; what this process left there before is removed."""
-        path = self.path / ".tmp" / f"{name}.{socket.gethostname()}.{os.getpid()}"
-        shutil.rmtree(path, ignore_errors=True)
-        return path
 
 
 def _numbers(part: Path) -> tuple[int, int]:

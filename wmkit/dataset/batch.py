@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wmkit.errors import InputError
 
-__all__ = ["Batch", "TextStates"]
+__all__ = ["Batch", "DepthFrames", "TextStates"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,12 +22,22 @@ class TextStates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DepthFrames:
+    """Depth of B crops of T frames, along each camera's z axis, in the unit of the crop's translations: metres where
+    the batch says `metric`. z float32, 0 where `valid` is false; most frames have no map, and are so throughout."""
+
+    z: Float[Tensor, "B T H W"]
+    valid: Bool[Tensor, "B T H W"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
     """B crops of T consecutive posed frames.
 
     video           RGB in [-1, 1], float32; N is T, or 0 where latents are read instead.
     latent          float32, as a model sees it, where the loader was asked for latents: t = 1 + (T - 1) / stride.
     text            states of the captions, where the loader was asked for them.
+    depth           of the H x W frames, where the loader was asked for it.
     world_from_cam  float32, OpenCV axes; the world is the first camera of the crop, so row 0 is the identity.
                     Translations are metres where `metric`, else in median depths of the clip.
     intrinsics      fx fy cx cy in px of the H x W frames, float32; pixel (0,0) covers [0,1)².
@@ -50,6 +60,7 @@ class Batch:
     damaged: tuple[str, ...] = ()
     latent: Float[Tensor, "B t C h w"] | None = None
     text: TextStates | None = None
+    depth: DepthFrames | None = None
 
     def __post_init__(self) -> None:
         if self.video.ndim != 5 or self.video.shape[2] != 3:
@@ -62,6 +73,11 @@ class Batch:
             got = tuple(getattr(self, name).shape)
             if got != shape:
                 raise InputError(f"batch {name}: expected shape {shape}, got {got}")
+        if self.depth is not None:
+            shape = (*head, *self.video.shape[3:])
+            got = tuple(self.depth.z.shape), tuple(self.depth.valid.shape)
+            if got != (shape, shape):
+                raise InputError(f"batch depth: expected z and valid of shape {shape}, got {got[0]} and {got[1]}")
         if not len(self.keys) == len(self.metric) == head[0]:
             raise InputError(f"batch: expected {head[0]} keys and metric flags, got {len(self.keys)}")
         if any(tensor.dtype != torch.float32 for tensor in (self.video, self.world_from_cam, self.intrinsics)):

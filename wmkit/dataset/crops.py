@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from wmkit.camera import Array, ScaleKind, invert_rigid
 from wmkit.clip import rng_for
 from wmkit.dataset.decode import as_video, decode_frames, fit_cameras, fit_frames, load_array
+from wmkit.dataset.depth import DepthRows, depth_of_window, has_depth
 from wmkit.dataset.latents import (
     LatentFacts,
     TextFacts,
@@ -38,6 +39,7 @@ class Crop(NamedTuple):
     caption: str
     latent: NDArray[np.float32] | None
     text: TextRows | None
+    depth: DepthRows | None
 
     @property
     def metric(self) -> bool:
@@ -68,6 +70,10 @@ class Crops:
         if not samples:
             got = ", ".join(sorted(there)) or "none"
             raise InputError(f"{folder.path}: expected samples of split {config.split or 'train'}, got {got}")
+        if config.depth and not any(has_depth(sample) for sample in samples):
+            raise InputError(
+                f"{folder.path}: expected depth maps in the shards, got none; run wmkit build-shards --depth"
+            )
         self.samples = tuple(sample for sample in samples if len(self._places(sample)))
         short = sum(1 for sample in samples if sample.frames < _reach(config))
         unposed = len(samples) - len(self.samples) - short
@@ -87,14 +93,15 @@ class Crops:
 
     @property
     def nbytes(self) -> int:
-        """Of a crop's pixels and latents."""
+        """Of a crop's pixels, depth and latents."""
         config, latents = self._config, self._latents
         frames = 0 if config.picture == "latent" else config.frames
         values = frames * 3 * config.height * config.width
         if latents is not None:
             cells = (config.height // latents.downscale) * (config.width // latents.downscale)
             values += (1 + (config.frames - 1) // latents.stride) * latents.channels * cells
-        return 4 * values
+        depth = config.frames * config.height * config.width * (4 + 1) if config.depth else 0
+        return 4 * values + depth
 
     def will_need(self, number: int) -> None:
         """A remote sample is fetched meanwhile, as far as there is room; a local one is not touched."""
@@ -135,6 +142,7 @@ class Crops:
             caption=_caption(place, sample, check) if config.captions else "",
             latent=latent,
             text=None if self._texts is None else read_text(place, sample, self._texts, check=check),
+            depth=self._depth(place, sample, start, check),
         )
 
     def _places(self, sample: Sample) -> NDArray[np.int64]:
@@ -151,6 +159,12 @@ class Crops:
             return np.zeros((0, 3, config.height, config.width), dtype=np.float32)
         rgb = decode_frames(place, sample, start, config.frames, config.stride, check=check)
         return as_video(fit_frames(rgb, np.zeros((0, 4)), config.width, config.height)[0])
+
+    def _depth(self, place: Folder, sample: Sample, start: int, check: bool) -> DepthRows | None:
+        config = self._config
+        frames = range(start, start + _reach(config), config.stride)
+        size = (config.width, config.height)
+        return depth_of_window(place, sample, frames, size, check=check) if config.depth else None
 
 
 def _caption(place: Folder, sample: Sample, check: bool) -> str:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from wmkit.dataset.batch import Batch, TextStates
+from wmkit.dataset.batch import Batch, DepthFrames, TextStates
 from wmkit.dataset.crops import Crop, Crops
+from wmkit.dataset.depth import DepthRows
 from wmkit.dataset.latents import TextRows
 from wmkit.dataset.loader_config import LoaderConfig
 from wmkit.dataset.order import BlockShuffle, Mixture, Segment
@@ -147,7 +148,7 @@ class StreamingShards(IterableDataset[Batch]):
 
     @property
     def batch_bytes(self) -> int:
-        """Of this rank's share of a step, its pixels and latents."""
+        """Of this rank's share of a step, its pixels, depth and latents."""
         return len(self._share) * self._crops[0].nbytes
 
     def _last(self) -> int | None:
@@ -177,6 +178,7 @@ class StreamingShards(IterableDataset[Batch]):
         drawn = [self._draw(first + place) for place in places]
         crops = [item.crop for item in drawn]
         latents = [crop.latent for crop in crops if crop.latent is not None]
+        depths = [crop.depth for crop in crops if crop.depth is not None]
         return Batch(
             video=torch.from_numpy(np.stack([crop.video for crop in crops])),
             world_from_cam=torch.from_numpy(np.stack([crop.world_from_cam for crop in crops]).astype(np.float32)),
@@ -188,6 +190,7 @@ class StreamingShards(IterableDataset[Batch]):
             damaged=tuple(key for item in drawn for key in item.damaged),
             latent=torch.from_numpy(np.stack(latents)) if latents else None,
             text=_stacked([crop.text for crop in crops if crop.text is not None]),
+            depth=_stacked_depth(depths) if depths else None,
         )
 
     def _will_need(self, step: int) -> None:
@@ -222,3 +225,8 @@ def _stacked(rows: Sequence[TextRows]) -> TextStates | None:
         return None
     states, mask, empty_states, empty_mask = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
     return TextStates(states=states, mask=mask, empty_states=empty_states, empty_mask=empty_mask)
+
+
+def _stacked_depth(rows: Sequence[DepthRows]) -> DepthFrames:
+    z, valid = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+    return DepthFrames(z=z, valid=valid)

@@ -30,6 +30,7 @@ class LoaderConfig:
     captions        read each sample's caption too.
     picture         frames, or the latents that `wmkit precompute` stored, or both. With latents, height, width and
                     stride are theirs, and a crop begins where a stored window does; see `wmkit.dataset.latents`.
+    depth           give the depth of frames that have a map, from shards built with --depth.
     texts           read each caption's precomputed states too.
     skip_budget     damaged samples (distinct ones, by process) whose place their neighbour takes before it is an error.
     """
@@ -48,6 +49,7 @@ class LoaderConfig:
     integrity: Integrity = "full"
     captions: bool = False
     picture: Picture = "video"
+    depth: bool = False
     texts: bool = False
     skip_budget: int = 0
 

@@ -126,8 +126,11 @@ def _repaired(
 
 def _sample_options(head: Mapping[str, Any]) -> SampleOptions:
     """How the build that wrote this head put frames into samples."""
-    size = head["options"].get("size")
-    return SampleOptions(video=head["options"]["video"], size=None if size is None else (size[0], size[1]))
+    options = head["options"]
+    size = options.get("size")
+    return SampleOptions(
+        video=options["video"], size=None if size is None else (size[0], size[1]), depth=options.get("depth", False)
+    )
 
 
 def _report(path: Path, shards: Sequence[Shard], tried: dict[str, str | None]) -> RepairReport:

@@ -18,7 +18,8 @@ from wmkit.clip import Annotation
 from wmkit.corpus import Corpus
 from wmkit.corpus.clip_folder import read_record
 from wmkit.corpus.refind import SourceGone, reopen_source
-from wmkit.dataset.decode import cover, fit_cameras
+from wmkit.dataset.decode import fit_cameras
+from wmkit.dataset.depth import DEPTH, fitted_depth, seen_px
 from wmkit.dataset.frames import CRF, GOP, copy_refusal, encode_clip, even_size, mean_rate
 from wmkit.dataset.plan import Candidate, Dropped
 from wmkit.errors import ClipError, InputError
@@ -35,10 +36,12 @@ class SampleOptions:
 
     video  "copy" takes the source file itself.
     size   (height, width) px that every frame is made to cover and centre-cropped to; None: as annotated.
+    depth  put a clip's depth maps in, where it has any.
     """
 
     video: VideoMode = "encode"
     size: tuple[int, int] | None = None
+    depth: bool = False
 
     @property
     def fit(self) -> tuple[int, int] | None:
@@ -81,15 +84,16 @@ def prepare_sample(store: Corpus, candidate: Candidate, options: SampleOptions, 
     except OSError as error:
         return _dropped(candidate, "source cannot be read", f"{path}: {error.strerror}")
     view = annotation.view
-    cameras, crop_px = annotation.intrinsics_rows, None
+    cameras = annotation.intrinsics_rows
     width, height = (view.width, view.height) if copied else even_size(view.width, view.height)
+    crop_px: tuple[float, float, float, float] = (0, 0, width, height)
     if options.fit is not None:
         width, height = options.fit
         cameras = fit_cameras(cameras, (view.width, view.height), options.fit)
-        crop_px = _seen(view.width, view.height, width, height)
-    record = _record(read_record(store.folder(candidate.clip_id)), annotation, options.video, (width, height))
-    if crop_px is not None:
-        record["frames"]["crop_px"] = crop_px
+        crop_px = seen_px(view.width, view.height, width, height)
+    folder = store.folder(candidate.clip_id)
+    record = _record(read_record(folder), annotation, options.video, (width, height))
+    record["frames"]["crop_px"] = crop_px  # left, top, right, bottom in the frames of `view`
     parts = {
         "mp4": mp4,
         "json": json_bytes(record),
@@ -98,6 +102,8 @@ def prepare_sample(store: Corpus, candidate: Candidate, options: SampleOptions, 
     }
     if annotation.caption is not None:
         parts["txt"] = annotation.caption.text.encode()
+    if options.depth and annotation.depth is not None:
+        parts[DEPTH] = fitted_depth((folder / DEPTH).read_bytes(), (view.width, view.height), crop_px, (width, height))
     return Prepared(key=candidate.clip_id, parts=parts, width=width, height=height, trajectory=trajectory)
 
 
@@ -152,13 +158,6 @@ def _find(
     return gone
 
 
-def _seen(w: int, h: int, width: int, height: int) -> list[float]:
-    """Left, top, right, bottom of what a fitted frame shows, in px of the frames of `view`."""
-    size, left, top = cover(w, h, width, height)
-    x, y = w / size[0], h / size[1]
-    return [left * x, top * y, (left + width) * x, (top + height) * y]
-
-
 def _encoded(frames: FrameSource, scratch: Path, name: str, fit: tuple[int, int] | None) -> bytes:
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         path = Path(folder) / f"{name}.mp4"
@@ -181,7 +180,6 @@ def _record(
             "count": len(view),
             "width": size[0],
             "height": size[1],
-            "crop_px": [0, 0, *size],  # left, top, right, bottom in the frames of `view`
             "fps": f"{rate}",
             "time_s": view.time_s.tolist(),
             "video": "the source's own bytes" if video == "copy" else f"libx264, crf {CRF}, gop {GOP}",

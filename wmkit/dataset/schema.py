@@ -8,6 +8,7 @@
         .trajectory.npy  (N, 4, 4) f8 world_from_cam, in the unit of .json: scale.unit; NaN rows are unposed frames
         .intrinsics.npy  (N, 4) f8 fx fy cx cy in px of the mp4's frames
         .txt             the caption, UTF-8, of a clip that has one
+        .depth.npz       depth maps of some frames, of a build with --depth; see `wmkit.dataset.depth`
         .latent.safetensors, .text.safetensors   what `wmkit precompute` adds; see `wmkit.dataset.latents`
     index.parquet        one row a sample: shard, key, frames, size, scale, which frames are posed, and of every part
                          its offset and size in the shard and its xxh3
@@ -79,6 +80,9 @@ CONVENTIONS = {
     "(0.5, 0.5)",
     "mp4": "frame k belongs to row k of both arrays; its true time is frames.time_s[k] of the json, and the mp4 "
     "shows it at k / fps",
+    "depth.npz": "frame (K,): rows of the mp4; z in the unit of translation, along the camera's z axis, of the whole "
+    "frame at another size: 1 / z = least + (256 code_high + code_low - 1) / 65534 (greatest - least), inverse_range "
+    "(K, 2) holds least and greatest; a code of 0 is unknown; confidence (K, h, w) in 255ths, if there",
     "xxh3": "XXH3 with 128 bits over a part's bytes, hexadecimal",
 }
 

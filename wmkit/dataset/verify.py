@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from wmkit.dataset.decode import count_frames, load_array
+from wmkit.dataset.depth import depth_damage
 from wmkit.dataset.latents import Precomputed, added_damage, precomputed
 from wmkit.dataset.members import read_samples
 from wmkit.dataset.output import file_sha256
@@ -188,8 +189,9 @@ def _sample_damage(path: Path, sample: Sample, made: Precomputed | None, full: b
         found.append(f"expected {sample.frames} frames in the mp4, one a trajectory row, got {frames}")
     if not np.array_equal(np.isfinite(poses).all(axis=(1, 2)), sample.posed):
         found.append(f"expected poses in the frames that {INDEX_NAME} calls posed, got others")
+    maps = depth_damage(path, sample)
     added = None if made is None else added_damage(path, sample, made, full=full)
-    return [*found, added] if added else found
+    return found + [wrong for wrong in (maps, added) if wrong is not None]
 
 
 def _header_damage(path: Path, sample: Sample, part: Part) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from wmkit.camera import ScaleKind
 from wmkit.corpus import Corpus
+from wmkit.dataset.depth import has_depth
 from wmkit.dataset.output import Built, Recipe, begin, check_output, earlier_result, finish, unseal
 from wmkit.dataset.plan import Dropped, Plan, PlanSummary, count_reasons, idle_words, plan_clips
 from wmkit.dataset.sample import Prepared, SampleOptions, check_copy, prepare_samples
@@ -35,6 +36,7 @@ class BuildOptions:
     scale        "metric" drops clips whose trajectory is up to scale.
     video        "copy" puts the source file itself in the shard; refused unless every transform is the identity.
     size         (height, width) px that every frame is made to cover and cropped to, its cameras too; even.
+    depth        put the depth maps of clips that have any into their samples.
     split        first part of the shards' names.
     val_share    of the sources, whose clips go into shards named val; see `splits_of`.
     split_by     what stays together in a split: parts and copies of a file, or whole folders.
@@ -47,6 +49,7 @@ class BuildOptions:
     scale: Literal["any", "metric"] = "any"
     video: Literal["encode", "copy"] = "encode"
     size: tuple[int, int] | None = None
+    depth: bool = False
     split: str = "train"
     val_share: float = 0.0
     split_by: SplitBy = "source"
@@ -75,6 +78,7 @@ class BuildSummary:
     dropped    reason -> clips.
     bytes      of all shards.
     metric     samples whose unit is the metre.
+    depth      samples that have depth maps.
     idle       thresholds on what no clip has: filters that never ran, scores that nobody brought.
     unchanged  the same shards were there already, whole, and nothing was written.
     """
@@ -83,6 +87,7 @@ class BuildSummary:
     clips: int
     samples: int
     metric: int
+    depth: int
     frames: int
     posed_frames: int
     shards: int
@@ -112,6 +117,7 @@ class BuildSummary:
         lines += [
             f"{self.posed_frames} of {self.frames} frames posed; {self.metric} samples metric, "
             f"{self.samples - self.metric} up to scale (unit: the clip's median depth)",
+            *([f"{self.depth} samples have depth maps"] if self.depth else []),
             f"shards: {self.out} ({self.shards} {'tar' if self.shards == 1 else 'tars'}, {self.bytes / 1e6:.1f} MB)",
         ]
         return [*lines, *idle_words(self.idle)]
@@ -148,6 +154,7 @@ def build_shards(
             "video": options.video,
             "shard_bytes": options.shard_bytes,
             **({} if options.size is None else {"size": list(options.size)}),
+            **({"depth": True} if options.depth else {}),
             **({"val_share": options.val_share, "split_by": options.split_by} if options.val_share else {}),
         },
         split=options.split,
@@ -191,7 +198,7 @@ def _build(
         names = (options.split, VAL) if options.val_share else (options.split,)
         writers = {name: stack.enter_context(contextlib.closing(_Writer(out, options, name))) for name in names}
         dropped: list[Dropped] = []
-        sampling = SampleOptions(video=options.video, size=options.size)
+        sampling = SampleOptions(video=options.video, size=options.size, depth=options.depth)
         made = prepare_samples(store, plan.passed, sampling, scratch, options.workers)
         for done, result in enumerate(made, start=1):
             if isinstance(result, Dropped):
@@ -271,6 +278,7 @@ def _summary(
         clips=plan.clips,
         samples=len(samples),
         metric=sum(1 for sample in samples if sample.scale is ScaleKind.METRIC),
+        depth=sum(map(has_depth, samples)),
         frames=sum(sample.frames for sample in samples),
         posed_frames=sum(int(sample.posed.sum()) for sample in samples),
         shards=len(shards),

@@ -1,4 +1,8 @@
-"""Which item is with which worker, until when, for the how-manieth time. Pure: no clock, process or file in it."""
+"""Which item is with which worker, until when, for the how-manieth time. Pure: no clock, process or file in it.
+
+There are two queues, one for workers with a GPU and one for those without. Every attempt begins in the latter and may
+be handed from one to the other; it is one attempt all the while, and its time is that with workers, waiting apart.
+"""
 
 from collections import deque
 from collections.abc import Iterable
@@ -9,12 +13,15 @@ __all__ = ["Lease", "Leases"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """One attempt in progress. `deadline_s` is on the driver's clock; None never expires."""
+    """One attempt in progress. `deadline_s` is on the driver's clock; None never expires. `used_s` is the time it had
+    before this lease, which began at `begun_s`."""
 
     key: str
     worker: int
     attempt: int
     deadline_s: float | None
+    begun_s: float = 0.0
+    used_s: float = 0.0
 
 
 class Leases:
@@ -29,7 +36,7 @@ class Leases:
             raise ValueError("leases: expected unique item keys")
         if max_attempts < 1 or (timeout_s is not None and not timeout_s > 0):
             raise ValueError(f"leases: expected max_attempts >= 1 and timeout > 0, got {max_attempts}, {timeout_s}")
-        self._pending = deque((key, 1) for key in keys)
+        self._pending = {False: deque((key, 1, 0.0) for key in keys), True: deque[tuple[str, int, float]]()}
         self._leased: dict[int, Lease] = {}
         self._max_attempts = max_attempts
         self.timeout_s = timeout_s
@@ -39,26 +46,25 @@ class Leases:
     @property
     def finished(self) -> bool:
         """Every item is done or quarantined."""
-        return not self._pending and not self._leased
+        return not any(self._pending.values()) and not self._leased
 
-    @property
-    def pending(self) -> int:
-        """How many items wait for a worker."""
-        return len(self._pending)
+    def pending(self, gpu: bool = False) -> int:
+        """How many items wait for a worker with a GPU, or for one without."""
+        return len(self._pending[gpu])
 
     def held_by(self, worker: int) -> Lease | None:
         """The lease of a worker, if it has one."""
         return self._leased.get(worker)
 
-    def acquire(self, worker: int, now_s: float) -> Lease | None:
-        """Lease the next item to an idle worker; None when nothing waits."""
+    def acquire(self, worker: int, now_s: float, gpu: bool = False) -> Lease | None:
+        """Lease the next item of a queue to an idle worker; None when nothing waits."""
         if worker in self._leased:
             raise ValueError(f"worker {worker} already holds {self._leased[worker].key}")
-        if not self._pending:
+        if not self._pending[gpu]:
             return None
-        key, attempt = self._pending.popleft()
-        deadline_s = None if self.timeout_s is None else now_s + self.timeout_s
-        lease = Lease(key=key, worker=worker, attempt=attempt, deadline_s=deadline_s)
+        key, attempt, used_s = self._pending[gpu].popleft()
+        deadline_s = None if self.timeout_s is None else now_s + self.timeout_s - used_s
+        lease = Lease(key=key, worker=worker, attempt=attempt, deadline_s=deadline_s, begun_s=now_s, used_s=used_s)
         self._leased[worker] = lease
         return lease
 
@@ -68,6 +74,16 @@ class Leases:
         self.done.append(lease.key)
         return lease
 
+    def hand_on(self, worker: int, now_s: float, gpu: bool) -> Lease:
+        """The worker's attempt goes on elsewhere: it waits in a queue, with the time it has left."""
+        lease = self._leased.pop(worker)
+        rest = (lease.key, lease.attempt, lease.used_s + now_s - lease.begun_s)
+        if gpu:
+            self._pending[True].append(rest)
+        else:
+            self._pending[False].appendleft(rest)  # what was begun ends before more is begun
+        return lease
+
     def fail(self, worker: int, *, retry: bool) -> tuple[Lease, bool]:
         """The worker's attempt failed; True beside the lease when that was the item's last."""
         lease = self._leased.pop(worker)
@@ -75,7 +91,7 @@ class Leases:
         if final:
             self.quarantined.append(lease.key)
         else:
-            self._pending.append((lease.key, lease.attempt + 1))
+            self._pending[False].append((lease.key, lease.attempt + 1, 0.0))
         return lease, final
 
     def expired(self, now_s: float) -> list[Lease]:

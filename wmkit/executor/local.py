@@ -1,4 +1,4 @@
-"""Worker processes on this machine: one process and one socket each, killed whole when late."""
+"""Worker processes on this machine: one process and one socket each, killed whole when late; some with a GPU each."""
 
 import json
 import os
@@ -27,6 +27,7 @@ from wmkit.executor.child import main
 main(int(sys.argv[1]))
 """
 LOG_TAIL_BYTES = 4000
+GPU_ENV = "CUDA_VISIBLE_DEVICES"
 EXIT_WAIT_S = 5.0
 SIGNAL_HINTS: dict[int, str] = {
     signal.SIGKILL: " (often the kernel, out of memory)",
@@ -43,12 +44,15 @@ class _Worker:
 
 
 class LocalPool:
-    """`size` fresh Python processes: none inherits state, so a worker is the same on its first and last item."""
+    """`size` fresh Python processes: none inherits state, so a worker is the same on its first and last item.
+
+    The last `gpus` of them see one GPU of this machine each, the others what this process sees.
+    """
 
     start_timeout_s: float | None = 120.0
 
-    def __init__(self, task: ItemTask, size: int) -> None:
-        self.size = size
+    def __init__(self, task: ItemTask, size: int, gpus: int = 0) -> None:
+        self.size, self.gpus = size, gpus
         self._task = task
         self._workers: dict[int, _Worker] = {}
         self._logs = Path(tempfile.mkdtemp(prefix="wmkit-workers-"))
@@ -66,7 +70,7 @@ class LocalPool:
                 stdout=sink,  # C++ libraries write to both; the tail goes into the dead letter of a crash
                 stderr=sink,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **THREAD_ENV},
+                env={**os.environ, **THREAD_ENV, **self._gpu_env(worker)},
                 start_new_session=True,  # children die with the worker; Ctrl-C reaches the driver alone
             )
         theirs.close()  # or the socket would never report the worker's end
@@ -104,6 +108,14 @@ class LocalPool:
             _end(handle)
         self._workers.clear()
         shutil.rmtree(self._logs, ignore_errors=True)
+
+    def _gpu_env(self, worker: int) -> dict[str, str]:
+        """Which GPU a worker sees: the next one of those that this process sees."""
+        number = worker - (self.size - self.gpus)
+        if number < 0:
+            return {}
+        seen = [name for name in os.environ.get(GPU_ENV, "").split(",") if name]
+        return {GPU_ENV: seen[number] if number < len(seen) else str(number)}
 
     def _event(self, worker: int) -> Event:
         handle = self._workers[worker]

@@ -1,4 +1,5 @@
-"""Ray actors as workers: one CPU each, one item in flight; only items and replies cross, never files or frames.
+"""Ray actors as workers: one CPU or one GPU each, one item in flight; only items and replies cross, never files or
+frames.
 
 Each actor watches over one worker process of `wmkit.executor.local`, so that a crash or a hang ends, reads and costs
 the same with and without Ray. Everything durable is outside Ray. With an address the actors run on that cluster,
@@ -9,7 +10,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from wmkit.executor.local import LocalPool
 from wmkit.executor.loop import Died, Event
 from wmkit.executor.task import ItemTask
 
-__all__ = ["RayPool", "cluster_address", "connected"]
+__all__ = ["RayPool", "cluster_address", "cluster_gpus", "connected"]
 
 OBJECT_STORE_BYTES = 100_000_000  # Ray's least is 75 MB; replies are a few kB
 QUIET_ENV = {
@@ -50,29 +51,38 @@ class _Supervisor:
 
 
 class RayPool:
-    """`size` actors. Ray itself neither restarts them nor retries: attempts are counted in one place, the leases."""
+    """`size` actors. Ray itself neither restarts them nor retries: attempts are counted in one place, the leases.
+
+    The last `gpus` of them claim a GPU and no CPU: beside those that claim a CPU each they would else wait for ever.
+    """
 
     start_timeout_s: float | None = None  # on a busy cluster an actor waits for its CPU as long as it takes
 
-    def __init__(self, task: ItemTask, size: int, address: str | None = None) -> None:
-        """`address`: see `cluster_address`."""
+    def __init__(self, task: ItemTask, size: int, address: str | None = None, gpus: int = 0) -> None:
+        """`address`: see `cluster_address`. InputError when GPUs are asked for and the cluster has none."""
         _prepare(cluster_address(address))
         import ray
 
         self._session = ExitStack()
         if not ray.is_initialized():
-            self._session.enter_context(connected(size, address))
-        self.size = min(size, max(1, int(ray.cluster_resources().get("CPU", 1))))
+            self._session.enter_context(connected(size - gpus, address, gpus))
+        there = ray.cluster_resources()
+        self.gpus = min(gpus, int(there.get("GPU", 0)))
+        if gpus and not self.gpus:
+            self._session.close()
+            raise InputError(f"--gpu-workers: expected GPUs in the Ray cluster for {gpus}, it has none; pass 0")
+        self.size = min(size - gpus, max(1, int(there.get("CPU", 1)))) + self.gpus
         self._task = task
         self._actors: dict[int, Any] = {}
         self._calls: dict[Any, int] = {}  # pending call -> worker
         remote: Any = ray.remote
-        self._actor_class = remote(num_cpus=1, max_restarts=0, max_task_retries=0, max_concurrency=2)(_Supervisor)
+        self._actor_class = remote(max_restarts=0, max_task_retries=0, max_concurrency=2)(_Supervisor)
 
     def start(self, worker: int) -> None:
         """Create the actor, or a new process in the one there is; it says Ready once the task's module is loaded."""
         if worker not in self._actors:
-            self._actors[worker] = self._actor_class.remote(self._task)
+            claim = {"num_cpus": 1} if worker < self.size - self.gpus else {"num_cpus": 0, "num_gpus": 1}
+            self._actors[worker] = self._actor_class.options(**claim).remote(self._task)
         self._calls[self._actors[worker].ready.remote()] = worker
 
     def submit(self, worker: int, payload: Any) -> None:
@@ -155,8 +165,9 @@ def cluster_address(address: str | None) -> str | None:
 
 
 @contextmanager
-def connected(cpus: int, address: str | None = None) -> Iterator[None]:
-    """A Ray session: on the cluster that `cluster_address` finds, else on a quiet one of `cpus` CPUs started here.
+def connected(cpus: int, address: str | None = None, gpus: int = 0) -> Iterator[None]:
+    """A Ray session: on the cluster that `cluster_address` finds, else on a quiet one of `cpus` CPUs and `gpus` GPUs
+    started here.
 
     Pools made inside share it. InputError when the named cluster does not answer.
     """
@@ -164,11 +175,20 @@ def connected(cpus: int, address: str | None = None) -> Iterator[None]:
     _prepare(address)
     import ray
 
-    _connect(cpus, address)
+    _connect(cpus, gpus, address)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def cluster_gpus(address: str | None = None) -> int:
+    """GPUs of the cluster that `cluster_address` finds, which must be one; InputError when it does not answer."""
+    _prepare(cluster_address(address))
+    import ray
+
+    with nullcontext() if ray.is_initialized() else connected(1, address):
+        return int(ray.cluster_resources().get("GPU", 0))
 
 
 def _prepare(address: str | None) -> None:
@@ -184,7 +204,7 @@ def _prepare(address: str | None) -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
-def _connect(cpus: int, address: str | None) -> None:
+def _connect(cpus: int, gpus: int, address: str | None) -> None:
     import logging
 
     import ray
@@ -202,7 +222,7 @@ def _connect(cpus: int, address: str | None) -> None:
         ray.init(
             address="local",
             num_cpus=cpus,
-            num_gpus=0,
+            num_gpus=gpus,
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             logging_level=logging.ERROR,

@@ -10,7 +10,7 @@ from wmkit.executor.local import LocalPool
 from wmkit.executor.loop import WorkerPool, drive
 from wmkit.executor.task import Item, ItemTask, Outcome
 
-__all__ = ["EXECUTORS", "ExecutorOptions", "run_items"]
+__all__ = ["EXECUTORS", "ExecutorOptions", "gpus_there", "run_items"]
 
 EXECUTORS = ("ray", "local")
 CPU_GRACE_S = 60.0
@@ -22,6 +22,8 @@ class ExecutorOptions:
 
     kind          "ray" or "local": the same code with and without Ray.
     workers       processes, one core each; None is one for each core of this machine (of the cluster with Ray).
+    gpu_workers   further processes, one GPU each, for what a task hands on to them; None is one for each GPU of this
+                  machine (of the cluster with Ray), where a run has any use for them: see `gpus_there`.
     ray_address   "auto", "local" or host:port, see `wmkit.executor.ray`; None is what RAY_ADDRESS says, else local.
     timeout_s     per attempt; None is no limit.
     memory_gib    resident in a worker's process; one that passes it is stopped, and its item not tried again.
@@ -31,6 +33,7 @@ class ExecutorOptions:
 
     kind: str = "ray"
     workers: int | None = None
+    gpu_workers: int | None = None
     ray_address: str | None = None
     timeout_s: float | None = None
     memory_gib: float | None = None
@@ -42,6 +45,8 @@ class ExecutorOptions:
             raise InputError(f"--executor: expected one of {', '.join(EXECUTORS)}, got {self.kind!r}")
         if self.workers is not None and self.workers < 1:
             raise InputError(f"--workers: expected at least 1, got {self.workers}")
+        if self.gpu_workers is not None and self.gpu_workers < 0:
+            raise InputError(f"--gpu-workers: expected at least 0, got {self.gpu_workers}")
         if self.timeout_s is not None and not self.timeout_s > 0:
             raise InputError(f"--clip-timeout-s: expected a positive number of seconds, got {self.timeout_s}")
         if self.memory_gib is not None and not self.memory_gib > 0:
@@ -70,11 +75,26 @@ def run_items(
     drive(_pool(task, options, len(items)), payloads, leases, on_outcome, recycle_after=options.recycle_after)
 
 
+def gpus_there(options: ExecutorOptions) -> int:
+    """How many workers with a GPU there will be for a task that can use them; torch is asked, or the cluster."""
+    if options.gpu_workers is not None:
+        return options.gpu_workers
+    if options.kind == "ray":
+        from wmkit.executor.ray import cluster_address, cluster_gpus
+
+        if cluster_address(options.ray_address) is not None:
+            return cluster_gpus(options.ray_address)
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def _pool(task: ItemTask, options: ExecutorOptions, items: int) -> WorkerPool:
     cores = len(os.sched_getaffinity(0))
+    gpus = min(options.gpu_workers or 0, items)
     if options.kind == "local":
-        return LocalPool(task, min(options.workers or cores, items))
+        return LocalPool(task, min(options.workers or cores, items) + gpus, gpus)
     from wmkit.executor.ray import RayPool, cluster_address
 
     workers = options.workers or (cores if cluster_address(options.ray_address) is None else items)
-    return RayPool(task, min(workers, items), options.ray_address)
+    return RayPool(task, min(workers, items) + gpus, options.ray_address, gpus)

@@ -8,7 +8,7 @@ from typing import Any
 from wmkit.atomic import no_room
 from wmkit.errors import ClipError
 
-__all__ = ["DISK_FULL", "THREAD_ENV", "Failure", "Item", "ItemTask", "Outcome", "Reply", "run_item"]
+__all__ = ["DISK_FULL", "THREAD_ENV", "Failure", "Item", "ItemTask", "Onward", "Outcome", "Reply", "run_item"]
 
 THREAD_ENV: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
@@ -27,6 +27,18 @@ class Item:
 
     key: str
     payload: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onward:
+    """What a task returns instead of a result when another pool has to go on: the same attempt at the same item.
+
+    payload  the rest of the work, small: a path to what was done so far, not what was done.
+    gpu      whether a worker with a GPU is to go on, or one without.
+    """
+
+    payload: Any
+    gpu: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +68,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a worker sends back for an item: a result, or the failure."""
+    """What a worker sends back for an item: a result, which may be an `Onward`, or the failure."""
 
     result: Any = None
     failure: Failure | None = None

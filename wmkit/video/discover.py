@@ -39,6 +39,7 @@ VIDEO_EXTENSIONS = (
     *(".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".webp", ".wmv", ".y4m"),
 )
 IMAGE_EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+_EXTENSIONS = frozenset(VIDEO_EXTENSIONS + IMAGE_EXTENSIONS)
 _SKIPPED_FOLDERS = frozenset({"depth", "mask", "masks"})
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")  # a decimal is one number: time stamps such as 1305031102.175304.png
 _READ_BYTES = 1 << 20
@@ -74,6 +75,8 @@ class FoundClip:
 
     def part(self, span_s: Span | None) -> "FoundClip":
         """A part of this whole source, which its path and name then tell."""
+        if span_s is None:
+            return self
         return replace(self, path=with_span(self.path, span_s), name=with_span(self.name, span_s), span_s=span_s)
 
 
@@ -199,12 +202,13 @@ def _scan(
     if identity in parents:
         return
     images: list[str] = []
+    within = "" if folder == root else f"{_name(folder, root)}/"
     for entry in entries:
         if entry.name.startswith("."):
             continue
         extension = os.path.splitext(entry.name)[1].lower()
         is_folder = entry.is_dir()
-        if not is_folder and extension not in VIDEO_EXTENSIONS + IMAGE_EXTENSIONS:
+        if not is_folder and extension not in _EXTENSIONS:
             continue
         if not _is_utf8(entry.name):
             skipped[entry.path] = Skipped(path=os.fsencode(entry.path).decode(errors="replace"), reason="name_not_utf8")
@@ -214,8 +218,8 @@ def _scan(
             yield from _scan(Path(entry.path), root, skipped, parents | {identity})
         elif not (entry.is_file() or entry.is_symlink()):
             continue  # a pipe would hang whoever opens it
-        elif extension in VIDEO_EXTENSIONS and _is_video(path := Path(entry.path), extension):
-            yield _found(path, _name(path, root), ())
+        elif extension in VIDEO_EXTENSIONS and _is_video(entry.path, extension):
+            yield _found(entry.path, within + entry.name, ())
         elif extension in IMAGE_EXTENSIONS:
             images.append(entry.name)
     sequence = _sequence(folder, images, skipped)
@@ -223,12 +227,12 @@ def _scan(
         yield _found(folder, _name(folder, root), sequence)
 
 
-def _is_video(path: Path, extension: str) -> bool:
+def _is_video(path: str, extension: str) -> bool:
     """Tells apart extensions that are also something else: still pictures (.webp) and program text (.ts)."""
     if extension not in (".webp", ".ts"):
         return True
     try:
-        with path.open("rb") as stream:
+        with open(path, "rb") as stream:
             head = stream.read(21)
     except OSError:
         return True  # its own failure later, with a reason
@@ -295,11 +299,11 @@ def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path != root else (root.name or "root")
 
 
-def _found(path: Path, name: str, images: tuple[str, ...]) -> FoundClip:
+def _found(path: Path | str, name: str, images: tuple[str, ...]) -> FoundClip:
     size_bytes, mtime_ns = 0, 0
-    for item in [path / image for image in images] or [path]:
+    for item in [os.path.join(path, image) for image in images] or [path]:
         try:
-            info = item.stat()
+            info = os.stat(item)
         except OSError:
             continue  # a broken link: identify() makes it this clip's failure
         size_bytes += info.st_size

@@ -84,7 +84,7 @@ def test_mistakes_are_refused() -> None:
     items=st.integers(0, 8),
     workers=st.integers(1, 4),
     max_attempts=st.integers(1, 3),
-    fates=st.lists(st.sampled_from(["complete", "retry", "final"]), max_size=60),
+    fates=st.lists(st.sampled_from(["complete", "retry", "final", "to gpu", "from gpu"]), max_size=60),
 )
 def test_whatever_happens_every_item_ends_once_within_its_attempts(
     items: int, workers: int, max_attempts: int, fates: list[str]
@@ -94,15 +94,17 @@ def test_whatever_happens_every_item_ends_once_within_its_attempts(
     script = iter(fates)
     while not leases.finished:
         for worker in range(workers):
-            lease = leases.held_by(worker) or leases.acquire(worker, 0.0)
+            lease = leases.held_by(worker) or leases.acquire(worker, 0.0) or leases.acquire(worker, 0.0, gpu=True)
             if lease is None:
                 continue
             attempts[lease.key] = lease.attempt
             fate = next(script, "complete")
             if fate == "complete":
                 leases.complete(worker)
+            elif fate.endswith("gpu"):
+                leases.hand_on(worker, 0.0, gpu=fate == "to gpu")
             else:
                 leases.fail(worker, retry=fate == "retry")
     assert sorted(leases.done + leases.quarantined) == sorted(str(index) for index in range(items))
     assert set(attempts.values()) <= set(range(1, max_attempts + 1))
-    assert leases.pending == 0
+    assert leases.pending() == leases.pending(gpu=True) == 0

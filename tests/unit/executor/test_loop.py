@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from wmkit.executor.leases import Leases
-from wmkit.executor.loop import Broken, Died, Event, Ready, Replied, drive
-from wmkit.executor.task import Failure, Outcome, Reply
+from wmkit.executor.loop import WAITING_PER_GPU, Broken, Died, Event, Ready, Replied, drive
+from wmkit.executor.task import Failure, Onward, Outcome, Reply
 
 
 class ScriptedPool:
     """Workers whose answer to (payload, how often it was tried) is a function; "hang" never answers."""
 
-    def __init__(self, size: int, answer: Callable[[str, int], Any]) -> None:
-        self.size, self.answer = size, answer
+    def __init__(self, size: int, answer: Callable[[str, int], Any], gpus: int = 0) -> None:
+        self.size, self.gpus, self.answer = size, gpus, answer
         self.start_timeout_s: float | None = 60.0
         self.now_s = 0.0
         self.alive: set[int] = set()
@@ -199,3 +199,95 @@ def test_the_pool_is_closed_when_the_callback_raises() -> None:
     with pytest.raises(KeyboardInterrupt):
         drive(pool, {"a": "a"}, leases, interrupt, clock=lambda: 0.0)
     assert pool.closed
+
+
+def on_and_back(payload: str, _: int) -> Reply:
+    """Core, GPU, core: the payload tells how far an item is."""
+    if payload.endswith("..."):
+        return Reply(result=payload.upper())
+    return Reply(result=Onward(payload=f"{payload}.", gpu=not payload.endswith(".")))
+
+
+def test_an_item_goes_on_in_the_other_pool_and_back() -> None:
+    pool = ScriptedPool(3, on_and_back, gpus=1)
+    where: dict[str, list[int]] = {}
+    submit = pool.submit
+
+    def noted(worker: int, payload: str) -> None:
+        where.setdefault(payload[0], []).append(worker)
+        submit(worker, payload)
+
+    pool.submit = noted  # type: ignore[method-assign]
+    outcomes = run(pool, "abcde")
+    assert sorted((o.key, o.attempt, o.final, o.result) for o in outcomes) == [
+        (key, 1, True, f"{key.upper()}...") for key in "abcde"
+    ]
+    for workers in where.values():
+        assert [worker == 2 for worker in workers] == [False, True, False, False]
+    assert set(pool.starts) == {0, 1, 2}
+
+
+def test_without_a_gpu_an_item_goes_on_where_it_is() -> None:
+    pool = ScriptedPool(1, on_and_back)
+    assert sorted(o.result for o in run(pool, "ab")) == ["A...", "B..."]
+    assert pool.starts == [0]
+
+
+def test_what_waits_for_a_gpu_is_bounded() -> None:
+    """The GPU's worker never becomes ready until nothing else can happen: the others stop beginning items."""
+    begun: list[str] = []
+
+    def answer(payload: str, tried: int) -> Reply:
+        if not payload.endswith("."):
+            begun.append(payload)
+            return Reply(result=Onward(payload=f"{payload}.", gpu=True))
+        return ok(payload, tried)
+
+    pool = ScriptedPool(3, answer, gpus=1)
+    pool.on_start = lambda worker: Ready(worker) if worker < 2 else None
+    wait = pool.wait
+
+    def late(timeout_s: float | None) -> list[Event]:
+        if not pool.events and 2 in pool.alive:
+            assert len(begun) <= WAITING_PER_GPU + 2
+            pool.on_start = Ready
+            pool.events.append(Ready(2))
+        return wait(timeout_s)
+
+    pool.wait = late  # type: ignore[method-assign]
+    outcomes = run(pool, "abcdefghijklmnopqrstuvwxyz")
+    assert len(outcomes) == 26
+    assert len(begun) == 26
+
+
+def test_a_loss_on_the_gpu_is_an_attempt_that_begins_anew() -> None:
+    """Also when the workers without a GPU had ended meanwhile: one is started again for the retry."""
+    lost: list[str] = []
+
+    def answer(payload: str, tried: int) -> Any:
+        if not payload.endswith("."):
+            return Reply(result=Onward(payload=f"{payload}.", gpu=True))
+        if not lost:
+            lost.append(payload)
+            pool.events.append(Died(0, "died idle"))
+            pool.alive.discard(0)
+            return "die"
+        return ok(payload, tried)
+
+    pool = ScriptedPool(2, answer, gpus=1)
+    outcomes = run(pool, "a")
+    assert [(o.attempt, o.final, o.failure and o.failure.code) for o in outcomes] == [
+        (1, False, "worker_crash"), (2, True, None),
+    ]  # fmt: skip
+    assert pool.starts.count(0) == pool.starts.count(1) == 2
+
+
+def test_the_time_of_an_attempt_is_that_of_all_its_parts() -> None:
+    leases = Leases("ab", max_attempts=1, timeout_s=10.0)
+    leases.acquire(0, 100.0)
+    leases.hand_on(0, 107.0, gpu=True)
+    assert leases.acquire(0, 107.0, gpu=False).key == "b"  # type: ignore[union-attr]
+    lease = leases.acquire(1, 500.0, gpu=True)  # what it waited does not count
+    assert lease is not None
+    assert (lease.key, lease.attempt, lease.deadline_s) == ("a", 1, 503.0)
+    assert [late.key for late in leases.expired(503.0)] == ["b", "a"]

@@ -35,6 +35,7 @@ class LocalVlmConfig:
     side_px: int = 640
     max_tokens: int = 300
     name: ClassVar[str] = "local_vlm"
+    on_gpu: ClassVar[bool] = True
     licence: ClassVar[str] = "the model's own"
 
     def build(self, device: str) -> Captioner:

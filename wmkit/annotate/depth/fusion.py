@@ -44,6 +44,7 @@ class FusedDepthConfig:
     anchor_hash: str
     weights_licence: str = "the weights' own"
     name: ClassVar[str] = "depth_fusion"
+    on_gpu: ClassVar[bool] = True
     licence: ClassVar[str] = "Apache-2.0"  # of this adapter
 
     @property
@@ -76,17 +77,17 @@ class _FusedDepth:
 
     def _inverse(self, frames: FrameSource, annotation: Annotation, chosen: list[int]) -> Iterator[tuple[int, Image]]:
         """1 / metres of each chosen frame that both networks see."""
-        from wmkit.annotate.scale.depth_transformers import TransformersDepth
+        from wmkit.annotate.scale.depth_transformers import loaded
 
         structure = self.config.structure
         width, height = map_size(annotation.view.width, annotation.view.height, structure.max_side)
-        model = TransformersDepth(structure.path, self.device, "--depth-model", relative=True)
+        model = loaded(structure.path, structure.weights_hash, self.device, "--depth-model", relative=True)
         if not model.metric:
             raise InputError(
                 f"{FLAG}: expected a --depth-model that gives depth, got relative inverse depth, which has no zero; "
                 "leave the anchor out"
             )
-        anchor = metric_predictor(self.config.anchor_path, self.device, FLAG)
+        anchor = metric_predictor(self.config.anchor_path, self.config.anchor_hash, self.device, FLAG)
         smooth, last = None, 0
         for indices, rgb in batches(frames, chosen, structure.batch):
             shapes = model.raw(rgb, (height, width))

@@ -54,6 +54,7 @@ class NetworkDepthConfig:
     momentum: float = 0.99
     batch: int = 8
     name: ClassVar[str] = "depth_network"
+    on_gpu: ClassVar[bool] = True
     licence: ClassVar[str] = "Apache-2.0"  # of this adapter
 
     def __post_init__(self) -> None:
@@ -90,10 +91,11 @@ class _NetworkDepth:
 
     def _inverse(self, frames: FrameSource, annotation: Annotation, chosen: list[int]) -> Iterator[tuple[int, Image]]:
         """Inverse depth of each chosen frame, affine to the true one."""
-        from wmkit.annotate.scale.depth_transformers import TransformersDepth
+        from wmkit.annotate.scale.depth_transformers import loaded
 
         width, height = map_size(annotation.view.width, annotation.view.height, self.config.max_side)
-        model = TransformersDepth(self.config.path, self.device, "--depth-model", relative=True)
+        weights = self.config.weights_hash
+        model = loaded(self.config.path, weights, self.device, "--depth-model", relative=True)
         for indices, rgb in batches(frames, chosen, self.config.batch):
             yield from zip(indices, inverse_of(model, rgb, (height, width)), strict=True)
 

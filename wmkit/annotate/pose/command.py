@@ -68,6 +68,7 @@ class CommandConfig:
     """
 
     name: ClassVar[str] = "command"
+    on_gpu: ClassVar[bool] = True
     licence: ClassVar[str] = "unknown"
 
     argv: tuple[str, ...]

@@ -66,6 +66,7 @@ class DepthNetworkConfig:
     frames: int = 16
     sigma_log: float = NETWORK_SIGMA_LOG
     name: ClassVar[str] = "depth_network"
+    on_gpu: ClassVar[bool] = True
     licence: ClassVar[str] = "Apache-2.0"  # of this adapter: the weights have their own
 
     def build(self, device: str) -> ScaleCue:
@@ -104,7 +105,7 @@ class _DepthNetwork:
             return Unmeasured(reason="no_points")
         posed = np.flatnonzero(trajectory.posed)
         wanted = posed[evenly_spread(len(posed), self.config.frames)]
-        predictor = metric_predictor(self.config.path, self.device)
+        predictor = metric_predictor(self.config.path, self.config.weights, self.device)
         factors = []
         for window in open_view(file, self.config.video, annotation.view).windows():
             for frame in wanted[(wanted >= window.start) & (wanted < window.start + len(window.rgb))]:
@@ -181,12 +182,12 @@ def vote_of_factors(factors: list[tuple[int, float]], sigma_log: float) -> Scale
     )
 
 
-def metric_predictor(path: str, device: str, flag: str = "--metric-depth") -> MetricDepthPredictor:
-    """The network of weights on this machine, loaded onto `device`; InputError when it gives no metres."""
+def metric_predictor(path: str, weights: str, device: str, flag: str = "--metric-depth") -> MetricDepthPredictor:
+    """The network at `path`, `weights` their sha256, loaded onto `device`; InputError when it gives no metres."""
     if Path(path).is_dir():
-        from wmkit.annotate.scale.depth_transformers import TransformersDepth
+        from wmkit.annotate.scale.depth_transformers import loaded
 
-        return TransformersDepth(path, device, flag)
+        return loaded(path, weights, device, flag)
     from wmkit.annotate.scale.depth_moge import MogeDepth
 
     return MogeDepth(path, device)

@@ -5,6 +5,7 @@ Depth Anything and DPT of relative depth, which is inverse depth but for a scale
 relative model is refused, as nobody says what its numbers are.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from wmkit.camera import Intrinsics
 from wmkit.errors import InputError
 
-__all__ = ["TransformersDepth"]
+__all__ = ["TransformersDepth", "loaded"]
 
 INVERSE_DEPTH = ("depth_anything", "dpt")  # model types whose relative output is affine in 1 / z
 
@@ -71,6 +72,22 @@ class TransformersDepth:
             kinds["source_sizes"] = [rgb.shape[1:3]] * len(rgb)
         found = self.processor.post_process_depth_estimation(outputs, **kinds)
         return np.stack([np.array(one["predicted_depth"].float().cpu().numpy(), dtype=np.float32) for one in found])
+
+
+@functools.lru_cache(maxsize=3)
+def loaded(
+    path: str,
+    weights: str,  # noqa: ARG001 - a part of the cache's key
+    device: str,
+    flag: str,
+    *,
+    relative: bool = False,
+) -> TransformersDepth:
+    """The model, loaded once a process and not for every clip: as many as a config can have.
+
+    `weights` is the sha256 of the folder's weights: other ones of the same path are another model.
+    """
+    return TransformersDepth(path, device, flag, relative)
 
 
 def _gives_metres(config: Any) -> bool:
