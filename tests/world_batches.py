@@ -1,5 +1,6 @@
-"""Batches of the room of `make learn`, rendered small: the tiny recipes' size, without files between."""
+"""Batches of a small room, rendered small: the tiny recipes' size, without files between."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -9,13 +10,40 @@ from torch import Tensor
 
 from tests.train_doubles import DrawnBatch
 from wmkit.camera import Intrinsics, invert_rigid
-from wmkit.demo.learn import Wander
+from wmkit.camera_paths import SampledPath, rotation_from_angles
+from wmkit.clip import rng_for
 from wmkit.worlds import WorldClip
 from wmkit.worlds.clips import SmallRoom
 
-__all__ = ["WorldBatches"]
+__all__ = ["Roam", "WorldBatches"]
 
 SIDE_PX, FINER, FRAMES, FPS = 16, 2, 33, 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roam:
+    """A camera that drifts through the middle of a room and looks all around, smoothly: a pure function of `seed`."""
+
+    seed: int
+    speed_m_s: float = 2.0
+    turn_deg_s: float = 60.0
+
+    def sample(self, frames: int, fps: float) -> SampledPath:
+        """See `wmkit.camera_paths.CameraPath.sample`."""
+        rng = rng_for(self.seed, "learn", "wander")
+        time_s = np.arange(frames) / fps
+        reach_m = np.array([1.1, 0.3, 1.0])  # of the room's 4 x 2.6 x 4.5 m, clear of walls and boxes
+        rate = rng.uniform(0.4, 1.0, 3) * self.speed_m_s / (reach_m * math.sqrt(3))
+        position = reach_m * np.sin(rate * time_s[:, None] + rng.uniform(0, 2 * np.pi, 3))
+        turn = rng.uniform(0.3, 1.0) * self.turn_deg_s * rng.choice([-1, 1])
+        sway = rng.uniform(0.2, 0.8)  # rad/s
+        phase = rng.uniform(0, 2 * np.pi)
+        heading_deg = rng.uniform(0, 360) + turn / sway * (np.sin(sway * time_s + phase) - np.sin(phase))
+        pitch_deg = 14 * np.sin(rng.uniform(0.3, 0.9) * time_s + rng.uniform(0, 2 * np.pi))
+        poses = np.tile(np.eye(4), (frames, 1, 1))
+        poses[:, :3, :3] = rotation_from_angles(heading_deg, pitch_deg, np.zeros(frames))
+        poses[:, :3, 3] = position
+        return SampledPath(world_from_cam=poses, time_s=time_s)
 
 
 @dataclass(frozen=True)
@@ -55,7 +83,7 @@ def _rendered(number: int) -> tuple[Tensor, np.ndarray]:
     clip = WorldClip(
         name=f"wander_{number}",
         scene=SmallRoom(),
-        path=Wander(seed=number),
+        path=Roam(seed=number),
         position=(0.0, -1.6, 0.8),
         intrinsics=_camera(SIDE_PX * FINER),
         frames=FRAMES,
