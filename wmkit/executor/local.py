@@ -14,6 +14,7 @@ from multiprocessing import Pipe, connection
 from pathlib import Path
 from typing import Any
 
+from wmkit.executor.gpus import GPU_ENV
 from wmkit.executor.loop import Broken, Died, Event, Ready, Replied
 from wmkit.executor.memory import MEMORY_EXIT
 from wmkit.executor.task import THREAD_ENV, ItemTask, Reply
@@ -47,8 +48,10 @@ class LocalPool:
 
     start_timeout_s: float | None = 120.0
 
-    def __init__(self, task: ItemTask, size: int) -> None:
-        self.size = size
+    def __init__(self, task: ItemTask, size: int, gpus: tuple[str, ...] = ()) -> None:
+        """`gpus`: one for each worker, which sees no other; none: workers see what this process does."""
+        self.size = min(size, len(gpus)) if gpus else size
+        self._gpus = gpus
         self._task = task
         self._workers: dict[int, _Worker] = {}
         self._logs = Path(tempfile.mkdtemp(prefix="wmkit-workers-"))
@@ -66,7 +69,7 @@ class LocalPool:
                 stdout=sink,  # C++ libraries write to both; the tail goes into the dead letter of a crash
                 stderr=sink,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **THREAD_ENV},
+                env={**os.environ, **THREAD_ENV, **({GPU_ENV: self._gpus[worker]} if self._gpus else {})},
                 start_new_session=True,  # children die with the worker; Ctrl-C reaches the driver alone
             )
         theirs.close()  # or the socket would never report the worker's end

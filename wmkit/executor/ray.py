@@ -1,4 +1,5 @@
-"""Ray actors as workers: one CPU each, one item in flight; only items and replies cross, never files or frames.
+"""Ray actors as workers: one CPU each, one GPU too where asked for, one item in flight; only items and replies cross,
+never files or frames.
 
 Each actor watches over one worker process of `wmkit.executor.local`, so that a crash or a hang ends, reads and costs
 the same with and without Ray. Everything durable is outside Ray. With an address the actors run on that cluster,
@@ -15,6 +16,7 @@ from typing import Any
 
 from wmkit.clock import monotonic_s
 from wmkit.errors import InputError, WorkersLostError
+from wmkit.executor.gpus import no_gpu, visible_gpus
 from wmkit.executor.local import LocalPool
 from wmkit.executor.loop import Died, Event
 from wmkit.executor.task import ItemTask
@@ -54,20 +56,27 @@ class RayPool:
 
     start_timeout_s: float | None = None  # on a busy cluster an actor waits for its CPU as long as it takes
 
-    def __init__(self, task: ItemTask, size: int, address: str | None = None) -> None:
-        """`address`: see `cluster_address`."""
+    def __init__(self, task: ItemTask, size: int, address: str | None = None, *, gpu: bool = False) -> None:
+        """`address`: see `cluster_address`; `gpu`: an actor has one of its own. InputError where there is none."""
         _prepare(cluster_address(address))
         import ray
 
         self._session = ExitStack()
         if not ray.is_initialized():
-            self._session.enter_context(connected(size, address))
-        self.size = min(size, max(1, int(ray.cluster_resources().get("CPU", 1))))
+            self._session.enter_context(connected(size, address, gpus=len(visible_gpus()) if gpu else 0))
+        held = ray.cluster_resources()
+        self.size = min(size, max(1, int(held.get("CPU", 1))))
+        if gpu:
+            self.size = min(self.size, int(held.get("GPU", 0)))
+            if not self.size:
+                self._session.close()
+                raise no_gpu("in the Ray cluster")
         self._task = task
         self._actors: dict[int, Any] = {}
         self._calls: dict[Any, int] = {}  # pending call -> worker
         remote: Any = ray.remote
-        self._actor_class = remote(num_cpus=1, max_restarts=0, max_task_retries=0, max_concurrency=2)(_Supervisor)
+        needs = {"num_cpus": 1, "num_gpus": int(gpu)}
+        self._actor_class = remote(**needs, max_restarts=0, max_task_retries=0, max_concurrency=2)(_Supervisor)
 
     def start(self, worker: int) -> None:
         """Create the actor, or a new process in the one there is; it says Ready once the task's module is loaded."""
@@ -155,8 +164,8 @@ def cluster_address(address: str | None) -> str | None:
 
 
 @contextmanager
-def connected(cpus: int, address: str | None = None) -> Iterator[None]:
-    """A Ray session: on the cluster that `cluster_address` finds, else on a quiet one of `cpus` CPUs started here.
+def connected(cpus: int, address: str | None = None, *, gpus: int = 0) -> Iterator[None]:
+    """A Ray session: on the cluster that `cluster_address` finds, else a quiet one of so many CPUs and GPUs here.
 
     Pools made inside share it. InputError when the named cluster does not answer.
     """
@@ -164,7 +173,7 @@ def connected(cpus: int, address: str | None = None) -> Iterator[None]:
     _prepare(address)
     import ray
 
-    _connect(cpus, address)
+    _connect(cpus, gpus, address)
     try:
         yield
     finally:
@@ -184,7 +193,7 @@ def _prepare(address: str | None) -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
-def _connect(cpus: int, address: str | None) -> None:
+def _connect(cpus: int, gpus: int, address: str | None) -> None:
     import logging
 
     import ray
@@ -201,7 +210,7 @@ def _connect(cpus: int, address: str | None) -> None:
     ray.init(
         address="local",
         num_cpus=cpus,
-        num_gpus=0,
+        num_gpus=gpus,
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         logging_level=logging.ERROR,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from wmkit.errors import InputError
+from wmkit.executor.gpus import no_gpu, visible_gpus
 from wmkit.executor.leases import Leases
 from wmkit.executor.local import LocalPool
 from wmkit.executor.loop import WorkerPool, drive
@@ -22,6 +23,7 @@ class ExecutorOptions:
 
     kind          "ray" or "local": the same code with and without Ray.
     workers       processes, one core each; None is one for each core of this machine (of the cluster with Ray).
+    gpu           a worker has a GPU of its own too, so there are no more workers than GPUs; it sees no other.
     ray_address   "auto", "local" or host:port, see `wmkit.executor.ray`; None is what RAY_ADDRESS says, else local.
     timeout_s     per attempt; None is no limit.
     memory_gib    resident in a worker's process; one that passes it is stopped, and its item not tried again.
@@ -31,6 +33,7 @@ class ExecutorOptions:
 
     kind: str = "ray"
     workers: int | None = None
+    gpu: bool = False
     ray_address: str | None = None
     timeout_s: float | None = None
     memory_gib: float | None = None
@@ -57,7 +60,7 @@ def run_items(
     """Work on every item; `on_outcome` is called in this process for every attempt, as it ends.
 
     An item that crashes its worker, hangs or raises ends itself alone. KeyboardInterrupt ends the workers and
-    is raised again. RuntimeError when workers cannot start.
+    is raised again. RuntimeError when workers cannot start, InputError when they want GPUs and there is none.
     """
     if not items:
         return
@@ -71,10 +74,14 @@ def run_items(
 
 
 def _pool(task: ItemTask, options: ExecutorOptions, items: int) -> WorkerPool:
-    cores = len(os.sched_getaffinity(0))
-    if options.kind == "local":
-        return LocalPool(task, min(options.workers or cores, items))
+    own = visible_gpus() if options.gpu else ()
+    places = len(own) if options.gpu else len(os.sched_getaffinity(0))
     from wmkit.executor.ray import RayPool, cluster_address
 
-    workers = options.workers or (cores if cluster_address(options.ray_address) is None else items)
-    return RayPool(task, min(workers, items), options.ray_address)
+    here = options.kind == "local" or cluster_address(options.ray_address) is None
+    if here and not places:
+        raise no_gpu("on this machine")
+    if options.kind == "local":
+        return LocalPool(task, min(options.workers or places, items), own)
+    workers = options.workers or (places if here else items)
+    return RayPool(task, min(workers, items), options.ray_address, gpu=options.gpu)

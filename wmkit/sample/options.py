@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from wmkit.errors import InputError
 
-__all__ = ["DEFAULT_TRAJECTORY", "SAMPLERS", "SampleOptions", "SamplerName"]
+__all__ = ["DEFAULT_TRAJECTORY", "FILES", "SAMPLERS", "SampleOptions", "SamplerName"]
 
 DEFAULT_TRAJECTORY = "w-10,dw-6"  # 17 poses: what tiny-cpu is trained on
 SAMPLERS = ("euler", "chunk", "stream")
 SamplerName = Literal["euler", "chunk", "stream"]
 PATHS = ("checkpoint", "image", "intrinsics", "refiner")
+FILES = (*PATHS, "trajectory")  # options that may name files, which count by their bytes and not by where they lie
 UNRECORDED = frozenset({"out", "keys_overlay"})
 
 

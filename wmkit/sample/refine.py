@@ -52,11 +52,11 @@ def _trained(source: Path) -> DitRefiner:
     return DitRefiner(model=model, text=config.text_encoder, licence="that of the data it was trained on")
 
 
-def refiner_record(source: Path, refiner: Refiner) -> dict[str, Any]:
-    """What the sidecar says of a refiner that was used."""
+def refiner_record(source: Path, refiner: Refiner, sha256: str | None) -> dict[str, Any]:
+    """What the sidecar says of a refiner that was used; `sha256` as of `refiner_sha256`."""
     return {
         "path": str(source),
-        "sha256": refiner_sha256(source),
+        "sha256": sha256,
         "sigmas": list(REFINE_SIGMAS),
         "dropped_frames": DROPPED_FRAMES,
         "licence": refiner.licence,
