@@ -18,13 +18,29 @@ __all__ = ["ActionMapName", "ConventionName", "SamplerName", "verbs"]
 ConventionName = Literal["as-format", "opencv-c2w", "opencv-w2c", "opengl-c2w", "opengl-w2c"]
 ActionMapName = Literal["sana-v2", "sana-v1", "sglang"]
 SamplerName = Literal["euler", "chunk", "stream"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+OffloadName = Literal["none", "model", "blocks"]
+PrecisionName = Literal["float32", "bfloat16", "fp8"]
 
 ConventionFlag = Annotated[ConventionName, typer.Option(help="Of a file that holds poses alone.")]
 IntrinsicsFlag = Annotated[Path | None, typer.Option(help="fx fy cx cy of the image, px: .npy .npz .json .txt.")]
 RefinerFlag = Annotated[
     str, typer.Option(metavar="PATH|none", help="Second stage: a folder of diffusers' SanaWMLTX2Refiner.")
 ]
+VaeFlag = Annotated[
+    str | None, typer.Option(metavar="NAME=FOLDER", help="ltx2, wan, dc-ae: of a checkpoint of its latents.")
+]
+TextFlag = Annotated[
+    str | None, typer.Option(metavar="NAME=FOLDER", help="gemma-2: of a checkpoint of its states of captions.")
+]
+DeviceFlag = Annotated[DeviceName, typer.Option(help="auto: a GPU where there is one.")]
+OffloadFlag = Annotated[OffloadName, typer.Option(help="What is on the GPU only while it works.")]
+PrecisionFlag = Annotated[PrecisionName, typer.Option(help="Of the backbone's products; fp8: Transformer Engine.")]
+MemoryFlag = Annotated[float | None, typer.Option(metavar="GIB", help="Refuse to need more. [default: what is free]")]
 KeysFlag = Annotated[bool, typer.Option("--keys-overlay", help="Also a copy, X.keys.mp4, with the pressed keys drawn.")]
+RepeatFlag = Annotated[
+    Path | None, typer.Option(metavar="SIDECAR", help="Make a sample again as its .json says, into --out.")
+]
 BenchmarkFlag = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Every scene of a folder shaped as SANA-WM-Bench, into --out.")
 ]
@@ -54,10 +70,14 @@ def sample(
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     refiner: RefinerFlag = "none",
+    vae: VaeFlag = None,
+    text: TextFlag = None,
+    device: DeviceFlag = "auto",
+    offload: OffloadFlag = "none",
+    precision: PrecisionFlag = "float32",
+    memory: MemoryFlag = None,
     keys_overlay: KeysFlag = False,
-    repeat: Annotated[
-        Path | None, typer.Option(metavar="SIDECAR", help="Make a sample again as its .json says, into --out.")
-    ] = None,
+    repeat: RepeatFlag = None,
     benchmark: BenchmarkFlag = None,
     executor: Annotated[ExecutorName, typer.Option(help="Of --benchmark: Ray actors, or plain processes.")] = "ray",
     ray_address: RayAddressFlag = None,
@@ -68,7 +88,7 @@ def sample(
     if benchmark is not None:
         return _benchmark(context, benchmark, json_output)
     if repeat is not None:
-        return _repeat(repeat, out, json_output)
+        return _repeat(repeat, out, offload, json_output)
     from wmkit.sample import run_sample
     from wmkit.train.progress import progress_for
 
@@ -83,20 +103,24 @@ def _options(given: dict[str, Any], out: Path) -> "SampleOptions":
     """What the flags ask for; `out` is the video's name."""
     import dataclasses
 
+    from wmkit.executor.gpus import visible_gpus
     from wmkit.sample import SampleOptions
 
-    names = [field.name for field in dataclasses.fields(SampleOptions)]
-    refiner = None if given["refiner"] == "none" else Path(given["refiner"])
-    return SampleOptions(**{**{name: given[name] for name in names}, "out": out, "refiner": refiner})
+    names = {field.name for field in dataclasses.fields(SampleOptions)}
+    values = {name: value for name, value in given.items() if name in names}
+    if given["device"] == "auto":
+        values["device"] = "cuda" if visible_gpus() else "cpu"
+    values["refiner"] = None if given["refiner"] == "none" else Path(given["refiner"])
+    return SampleOptions(**{**values, "out": out, "memory_gib": given["memory"]})
 
 
-def _repeat(sidecar: Path, out: Path, json_output: bool) -> int:
+def _repeat(sidecar: Path, out: Path, offload: OffloadName, json_output: bool) -> int:
     from wmkit.sample import repeat_sample
     from wmkit.train.progress import progress_for
 
     progress = progress_for(sys.stderr)
     with stdout_for(json_output):
-        summary, same = repeat_sample(sidecar, out, progress.note, progress)
+        summary, same = repeat_sample(sidecar, out, progress.note, progress, offload)
     verdict = "the same bytes" if same else "other bytes: other packages or another machine"
     tell(summary.to_json(), [*summary.lines(), verdict], json_output)
     return 0 if same else 1
@@ -116,9 +140,14 @@ def _benchmark(context: typer.Context, folder: Path, json_output: bool) -> int:
     out = Path("samples") if given["out"] == defaults["out"] else given["out"]
     if out.suffix.lower() == ".mp4":
         raise InputError(f"--benchmark: expected --out to be a folder, got {out}")
-    workers = ExecutorOptions(kind=given["executor"], ray_address=given["ray_address"], workers=given["workers"])
     with stdout_for(json_output):
         options = _options(given, out / "scene.mp4")
+        workers = ExecutorOptions(
+            kind=given["executor"],
+            ray_address=given["ray_address"],
+            workers=given["workers"],
+            gpu=options.device == "cuda",
+        )
         summary = sample_benchmark(folder, out, options, workers, counter_for(sys.stderr, "scenes"))
     tell(summary.to_json(), summary.lines(), json_output)
     return summary.exit_code

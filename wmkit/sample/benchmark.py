@@ -8,7 +8,7 @@ whose sidecar tells of the same request, the same weights and the very bytes of 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from wmkit.atomic import make_folder
@@ -111,7 +111,8 @@ def _make(
             progress(len(kept) + len(told) + len(failed), len(scenes))
 
     if items:
-        load_parts(options)  # so that what is wrong with them is said once, before any work
+        # What is wrong with them is said once, before any work; this process may have no GPU.
+        load_parts(replace(options, device="cpu", offload="none", precision="float32"))
         run_items(items, ItemTask(function=make_scene, config=task), executor, record)
     order = [scene.id for scene in scenes]
     return BenchSummary(

@@ -11,23 +11,25 @@ from wmkit.formats.colmap import model_folder
 from wmkit.sample.options import FILES, SampleOptions
 from wmkit.sample.refine import refiner_sha256
 from wmkit.train.checkpoint import find_checkpoint, weights_file
+from wmkit.train.encoders import CodecChoice, TextChoice
 
-__all__ = ["INPUTS", "WEIGHTS", "Digests", "input_digests", "is_made", "trajectory_sha256", "weight_digests"]
+__all__ = ["Digests", "input_digests", "is_made", "trajectory_sha256", "weight_digests"]
 
-WEIGHTS, INPUTS = ("checkpoint", "refiner"), ("image", "trajectory", "intrinsics")
 Digests = Mapping[str, str | None]
 
 
 def weight_digests(options: SampleOptions) -> Digests:
-    """sha256 of WEIGHTS, None where none are named. Raises InputError where they are not there."""
+    """sha256 of the models, None where none is named. Raises InputError where one is not there."""
     return {
         "checkpoint": file_sha256(weights_file(find_checkpoint(options.checkpoint))),
         "refiner": _digest("--refiner", options.refiner, refiner_sha256),
+        "vae": None if options.vae is None else CodecChoice.parse(options.vae).weights(),
+        "text": None if options.text is None else TextChoice.parse(options.text).weights(),
     }
 
 
 def input_digests(options: SampleOptions) -> Digests:
-    """sha256 of INPUTS, None where none are named. Raises InputError where one is not there."""
+    """sha256 of what else is read, None where none is named. Raises InputError where one is not there."""
     return {
         "image": _digest("--image", options.image, file_sha256),
         "trajectory": trajectory_sha256(options.trajectory),

@@ -6,6 +6,7 @@ from pathlib import Path
 from wmkit.dataset.output import file_sha256
 from wmkit.errors import InputError
 from wmkit.json_object import read_json
+from wmkit.model.placement import Offload
 from wmkit.sample.identity import input_digests, weight_digests
 from wmkit.sample.options import SampleOptions
 from wmkit.sample.run import SampleSummary, run_sample
@@ -19,15 +20,18 @@ def repeat_sample(
     out: Path,
     note: Callable[[str], None] | None = None,
     progress: TrainProgress | None = None,
+    offload: Offload = "none",
 ) -> tuple[SampleSummary, bool]:
     """Make what `sidecar` tells of again as `out`; whether the video has the same bytes.
+
+    `offload` changes none, so it need not be what it was.
 
     Raises InputError, before anything is computed, when the sidecar is none, or when a file that the sample is made of
     is not what it was; else what `run_sample` raises.
     """
     record = read_json(sidecar, "name the .json that `wmkit sample` wrote")
     try:
-        options = SampleOptions.from_record(record["options"], out)
+        options = SampleOptions.from_record(record["options"], out, offload)
         wanted = record["video"]["sha256"]
         for name, digest in {**weight_digests(options), **input_digests(options)}.items():
             if digest is not None and digest != record[name]["sha256"]:
