@@ -88,7 +88,7 @@ def eval_benchmark(
         if video is not None:
             if note is not None:
                 note(f"annotating {video}")
-            reports[scene.id] = eval_video(video, scene.cameras, config, first_may_be_dropped=True)
+            reports[scene.id] = eval_video(video, scene.cameras, config, of_benchmark=True)
     absent = tuple(scene.id for scene in scenes if found[scene.id] is None)
     return BenchReport(benchmark=str(folder), reports=reports, absent=absent)
 
