@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from torch import nn
@@ -148,3 +149,24 @@ def test_other_makers_vae_and_text_encoder(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "vae" / "config.json").write_text("{}")
     code, _, err = call(capsys, "sample", "--repeat", tmp_path / "plain.json", "--out", tmp_path / "again.mp4")
     assert (code, "--vae" in err.splitlines()[-1]) == (2, True)
+
+
+def test_a_cut_path_cuts_its_intrinsics_and_both_files_count(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ended in a traceback: fewer frames than rows. And a changed file of intrinsics was taken for the same."""
+    rows = np.tile([60.0, 60.0, 32.0, 24.0], (13, 1))
+    np.save(tmp_path / "rows.npy", rows)
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((48, 64, 3), 90, dtype=np.uint8))
+    flags = ("--image", tmp_path / "grey.png", "--intrinsics", tmp_path / "rows.npy", "--seconds", 0.5)
+    out = tmp_path / "cut.mp4"
+    code, told, _ = call(capsys, *asked(run, out, *flags))
+    assert code == 0
+    assert (told["record"]["trajectory"]["frames"], told["record"]["trajectory"]["cut"]) == (9, 4)
+    with np.load(tmp_path / "cut.trajectory.npz") as written:
+        assert written["intrinsics"].shape == (9, 4)
+    assert call(capsys, "sample", "--repeat", tmp_path / "cut.json", "--out", tmp_path / "again.mp4")[0] == 0
+    assert (tmp_path / "again.mp4").read_bytes() == out.read_bytes()
+    np.save(tmp_path / "rows.npy", rows + 1)
+    code, _, err = call(capsys, "sample", "--repeat", tmp_path / "cut.json", "--out", tmp_path / "again.mp4")
+    assert (code, "--intrinsics" in err.splitlines()[-1]) == (2, True)

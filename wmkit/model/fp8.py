@@ -23,7 +23,7 @@ SIDE = 16  # a weight's sides have to divide by it
 def _engine() -> Any:
     """Transformer Engine; InputError where it is not, or cannot be loaded."""
     try:
-        import transformer_engine.pytorch as engine
+        import transformer_engine.pytorch as engine  # pyright: ignore[reportMissingImports]
     except (ImportError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from wmkit.errors import InputError
 from wmkit.model.chunk_sampler import sample_chunks
+from wmkit.model.dit import CameraDiT
 from wmkit.model.live_bytes import LiveBytes
 from wmkit.model.ltx2_refiner import Ltx2Refiner
 from wmkit.model.placement import OFFLOADS, Placement, lent, rounded_modules, weights_of
@@ -76,7 +77,7 @@ def bytes_needed(parts: Parts, work: tuple[int, int], place: Placement) -> int:
     return max(text, codec + decode_bytes, model + pass_bytes, *refining)
 
 
-def _backbone(model: nn.Module, place: Placement) -> int:
+def _backbone(model: CameraDiT, place: Placement) -> int:
     """Bytes of a backbone's weights on the device at once, in the precision of `place`."""
     rounded = {id(own) for module in rounded_modules(model) for own in module.parameters(recurse=False)}
     wide = place.dtype.itemsize

@@ -26,9 +26,10 @@ def test_every_local_worker_sees_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_none_is_one_line(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "visible_gpus", lambda: ())
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    items, task = [Item(key="a", payload="")], ItemTask(function=own_gpu, config=0.0)
+    options = ExecutorOptions(kind=kind, gpu=True)
     with pytest.raises(InputError, match="expected a GPU for every worker, found none on this machine"):
-        options = ExecutorOptions(kind=kind, gpu=True)
-        run_items([Item(key="a", payload="")], ItemTask(function=own_gpu, config=0.0), options, lambda _: None)
+        run_items(items, task, options, lambda _: None)
 
 
 def test_visible_gpus_are_named_as_cuda_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
