@@ -168,7 +168,7 @@ def test_a_stream_three_times_as_long_holds_no_more() -> None:
         latent, _, cameras, text = meta_inputs(config, grid)
         kept = StreamConfig(window=1, sink=True)
         prompt = Prompt(text=text)
-        stream = stream_chunks(model, latent[:, :1], cameras, SamplerConfig(steps=2), prompt, kept=kept)
+        stream = stream_chunks(model, latent[:, :1], cameras, SamplerConfig(steps=1), prompt, kept=kept)
         with LiveBytes() as live:
             assert sum(1 for _ in stream) == chunks
         return live.peak
