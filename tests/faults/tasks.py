@@ -60,3 +60,9 @@ def children(folder: str, seconds: str) -> str:
     (Path(folder) / "child.pid").write_text(str(child.pid))
     time.sleep(float(seconds))
     return "done"
+
+
+def own_gpu(slow_s: float, _: str) -> tuple[int, str]:
+    """Which worker this is, and which GPU it sees; slow enough that other workers get items too."""
+    time.sleep(slow_s)
+    return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]

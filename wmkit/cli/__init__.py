@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from wmkit import __version__
-from wmkit.cli import bench, corpus, inspect, model, shards, trajectory, weights
+from wmkit.cli import bench, corpus, inspect, model, sample, shards, trajectory, weights
 from wmkit.errors import WmkitError
 
 __all__ = ["app", "main"]
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # what gets that far is a bug: its whole traceback, as Python prints it
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (corpus, inspect, shards, model):
+for group in (corpus, inspect, shards, model, sample):
     app.add_typer(group.verbs)
 app.add_typer(weights.verbs, name="weights")
 app.add_typer(trajectory.verbs, name="trajectory")

@@ -1,4 +1,4 @@
-"""Verbs of the world model: train, sample, eval, convert, components; and the demo of the whole line."""
+"""Verbs of the world model: train, eval, convert, components; and the demo of the whole line."""
 
 import sys
 from pathlib import Path
@@ -8,8 +8,7 @@ import typer
 
 from wmkit.cli.shared import JsonFlag, stdout_for, tell
 
-__all__ = ["ActionMapName", "ConventionName", "GpuName", "LauncherName", "LayoutName", "PresetName", "SamplerName",
-           "VaeName", "verbs"]  # fmt: skip
+__all__ = ["GpuName", "LauncherName", "LayoutName", "PresetName", "VaeName", "verbs"]
 
 RecipeName = Literal[
     "tiny-cpu",
@@ -37,9 +36,6 @@ RecipeName = Literal[
 GpuName = Literal["h100", "h200", "a100"]
 LayoutName = Literal["nvlabs", "diffusers", "wmkit"]
 VaeName = Literal["ltx2", "wan", "dc-ae"]
-ConventionName = Literal["as-format", "opencv-c2w", "opencv-w2c", "opengl-c2w", "opengl-w2c"]
-ActionMapName = Literal["sana-v2", "sana-v1", "sglang"]
-SamplerName = Literal["euler", "chunk", "stream"]
 LauncherName = Literal["local", "torchrun", "ray"]
 PresetName = Literal["sana-wm-2.6b", "sana-wm-650m", "sana-wm-66m", "tiny"]
 
@@ -53,10 +49,6 @@ RayFlag = Annotated[str | None, typer.Option(metavar="auto|local|HOST:PORT", hel
 SampleEveryFlag = Annotated[
     int, typer.Option(metavar="STEPS", help="Videos of some training clips, into OUT/samples. [default: never]")
 ]
-RefinerFlag = Annotated[
-    str, typer.Option(metavar="PATH|none", help="Second stage: a folder of diffusers' SanaWMLTX2Refiner.")
-]
-KeysFlag = Annotated[bool, typer.Option("--keys-overlay", help="Also a copy, X.keys.mp4, with the pressed keys drawn.")]
 
 
 @verbs.command()
@@ -130,68 +122,6 @@ def _dry_run(run: tuple[str, list[str]], preset: PresetName | None, gpus: int, g
         estimate = estimate_recipe(config, gpus, gpu) if preset is None else estimate_preset(preset, config, gpus, gpu)
     tell(estimate.to_json(), estimate.lines(), json_output)
     return 0 if estimate.fits else 1
-
-
-@verbs.command()
-def sample(
-    checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its checkpoints.")] = Path("run"),
-    image: Annotated[Path | None, typer.Option(help="The first frame. [default: a bundled picture]")] = None,
-    trajectory: Annotated[
-        str, typer.Option(help="Camera file, template such as simple/orbit, or actions.")
-    ] = "w-10,dw-6",
-    convention: Annotated[ConventionName, typer.Option(help="Of a file that holds poses alone.")] = "as-format",
-    action_map: Annotated[ActionMapName, typer.Option(help="What the keys of actions mean.")] = "sana-v2",
-    seconds: Annotated[float | None, typer.Option(help="Length: cuts the path, or holds its last pose.")] = None,
-    exact_length: Annotated[bool, typer.Option("--exact-length", help="Refuse to hold a pose.")] = False,
-    intrinsics: Annotated[Path | None, typer.Option(help="fx fy cx cy of the image, px: .npy .npz .json .txt.")] = None,
-    fov_deg: Annotated[float | None, typer.Option(help="Horizontal. [default: by EXIF, else 60]")] = None,
-    prompt: Annotated[str | None, typer.Option(help="What is to be seen, for a model with text.")] = None,
-    guidance: Annotated[float, typer.Option(help="By the prompt: 1 is none.")] = 1.0,
-    sampler: Annotated[SamplerName | None, typer.Option(help="[default: as the model was trained]")] = None,
-    out: Annotated[Path, typer.Option(help="Video; its cameras and recipe are put beside it.")] = Path("sample.mp4"),
-    steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
-    refiner: RefinerFlag = "none",
-    keys_overlay: KeysFlag = False,
-    repeat: Annotated[
-        Path | None, typer.Option(metavar="SIDECAR", help="Make a sample again as its .json says, into --out.")
-    ] = None,
-    json_output: JsonFlag = False,
-) -> int:
-    """Make a video that begins with a picture and follows a camera path."""
-    from wmkit.sample import SampleOptions, repeat_sample, run_sample
-    from wmkit.train.progress import progress_for
-
-    progress = progress_for(sys.stderr)
-    if repeat is not None:
-        with stdout_for(json_output):
-            summary, same = repeat_sample(repeat, out, progress.note, progress)
-        verdict = "the same bytes" if same else "other bytes: other packages or another machine"
-        tell(summary.to_json(), [*summary.lines(), verdict], json_output)
-        return 0 if same else 1
-    options = SampleOptions(
-        checkpoint=checkpoint,
-        image=image,
-        trajectory=trajectory,
-        convention=convention,
-        action_map=action_map,
-        seconds=seconds,
-        exact_length=exact_length,
-        intrinsics=intrinsics,
-        fov_deg=fov_deg,
-        prompt=prompt,
-        guidance=guidance,
-        sampler=sampler,
-        out=out,
-        steps=steps,
-        seed=seed,
-        refiner=None if refiner == "none" else Path(refiner),
-        keys_overlay=keys_overlay,
-    )
-    with stdout_for(json_output):
-        summary = run_sample(options, progress.note, progress)
-    tell(summary.to_json(), summary.lines(), json_output)
-    return 0
 
 
 @verbs.command("eval")

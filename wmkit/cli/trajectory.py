@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from wmkit.cli.model import ActionMapName, ConventionName
+from wmkit.cli.sample import ActionMapName, ConventionName
 from wmkit.cli.shared import JsonFlag, stdout_for, tell
 
 __all__ = ["verbs"]

@@ -1,38 +1,27 @@
 """A folder shaped as SANA-WM-Bench, every scene judged: `wmkit eval VIDEOS --benchmark DIR`.
 
-    DIR/run_manifest.jsonl   a row a scene: id, image_path, camera_path, prompt; paths relative to DIR
-    camera_path              .npz of c2w (N, 4, 4), intrinsics (N, 3, 3) px, fps
+    DIR                      see `wmkit.evaluate.scenes`
     VIDEOS/<id>.mp4          or <id>_generated.mp4, <id>_streaming.mp4: the names that the public programs write
 
 The refiner drops the first frame: a video one frame shorter than its path is judged against the path without its first
 camera, and the row says so. Means are over measured scenes; those that are not are counted, never averaged in.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from wmkit.annotate.pipeline import AnnotateConfig
 from wmkit.errors import InputError
 from wmkit.evaluate.report import FIGURES, EvalReport
+from wmkit.evaluate.scenes import read_scenes
 from wmkit.evaluate.video import eval_video
 
-__all__ = ["BenchReport", "BenchScene", "eval_benchmark", "read_manifest"]
+__all__ = ["BenchReport", "eval_benchmark"]
 
-MANIFEST = "run_manifest.jsonl"
 ENDINGS = (".mp4", "_generated.mp4", "_streaming.mp4")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchScene:
-    """One row of a manifest, its camera file found."""
-
-    id: str
-    cameras: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,37 +74,11 @@ class BenchReport:
         return lines
 
 
-def read_manifest(folder: Path) -> tuple[BenchScene, ...]:
-    """Scenes of a benchmark folder; InputError naming the line that is none, an id twice, or a file that is missing."""
-    path = folder / MANIFEST
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--benchmark: expected {path} with a row a scene, got: {error.strerror}") from error
-    scenes: dict[str, BenchScene] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row: Any = json.loads(line)
-            scene = BenchScene(id=str(row["id"]), cameras=folder / row["camera_path"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}:{number}: expected an object with id and camera_path, got: {error}") from error
-        if scene.id in scenes or "/" in scene.id:
-            raise InputError(f"{path}:{number}: expected an id of its own without slashes, got {scene.id!r}")
-        if not scene.cameras.is_file():
-            raise InputError(f"{path}:{number}: expected a camera file at {scene.cameras}, found none")
-        scenes[scene.id] = scene
-    if not scenes:
-        raise InputError(f"{path}: expected at least one scene, got none")
-    return tuple(scenes.values())
-
-
 def eval_benchmark(
     videos: Path, folder: Path, config: AnnotateConfig | None = None, note: Callable[[str], None] | None = None
 ) -> BenchReport:
     """Judge the video of every scene; `note` is told each. InputError for a folder of another shape or no video."""
-    scenes = read_manifest(folder)
+    scenes = read_scenes(folder)
     found = {scene.id: _video_of(videos, scene.id) for scene in scenes}
     if not any(found.values()):
         raise InputError(f"{videos}: expected videos named as the {len(scenes)} scenes, such as {scenes[0].id}.mp4")
@@ -125,7 +88,7 @@ def eval_benchmark(
         if video is not None:
             if note is not None:
                 note(f"annotating {video}")
-            reports[scene.id] = eval_video(video, scene.cameras, config, first_may_be_dropped=True)
+            reports[scene.id] = eval_video(video, scene.cameras, config, of_benchmark=True)
     absent = tuple(scene.id for scene in scenes if found[scene.id] is None)
     return BenchReport(benchmark=str(folder), reports=reports, absent=absent)
 

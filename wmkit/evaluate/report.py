@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from wmkit import __version__
 from wmkit.camera import Trajectory
 from wmkit.evaluate.grid import grid
+from wmkit.evaluate.pictures import PICTURE_FIGURES
 from wmkit.metrics import CAMERA_CONTROL_CONVENTIONS, Metric
 
 __all__ = ["FIGURES", "EvalReport"]
@@ -18,6 +19,7 @@ FIGURES = (
     "rpe_translation",
     "rpe_rotation",
     "path_length",
+    *PICTURE_FIGURES,
 )
 HEAD = ("convention", "RotErr", "TransErr", "CamMC")
 TITLES = {
@@ -26,6 +28,10 @@ TITLES = {
     "rpe_translation": "RPE translation",
     "rpe_rotation": "RPE rotation",
     "path_length": "path",
+    "revisit_psnr": "revisit PSNR",
+    "revisit_ssim": "revisit SSIM",
+    "sharpness_drop": "sharpness lost",
+    "contrast_drop": "contrast lost",
 }
 NEARLY_STRAIGHT = (
     "sana_wm_paper fits its rotation to positions alone: on a short or straight path its RotErr is mostly the fit's; "

@@ -8,6 +8,7 @@ on the demo's orbit where they agree to 0.04). The rotation of `sana_wm_code` an
 mean of the cameras' own rotations and has no such weakness.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +21,7 @@ from wmkit.camera import Array, ScaleKind, Trajectory
 from wmkit.clip import Annotation
 from wmkit.errors import ClipError, InputError
 from wmkit.evaluate.controls import control_figures
+from wmkit.evaluate.pictures import picture_figures
 from wmkit.evaluate.report import CONTROL, FIGURES, EvalReport
 from wmkit.formats.any import read_trajectory
 from wmkit.formats.track import CameraTrack
@@ -40,14 +42,15 @@ STILL = 1e-9  # a path whose reach is below this share of its distance from the 
 
 
 def eval_video(
-    video: Path, trajectory: Path, config: AnnotateConfig | None = None, *, first_may_be_dropped: bool = False
+    video: Path, trajectory: Path, config: AnnotateConfig | None = None, *, of_benchmark: bool = False
 ) -> EvalReport:
     """Annotate every frame of `video` and hold its cameras against those of the file `trajectory`.
 
     `config` None is `wmkit.annotate.isolated.camera_config()`. As many poses as frames belong together in order;
-    otherwise see `match_frames`; with `first_may_be_dropped` a path one camera longer than the video loses its first
-    one, as the released refiner's videos do. What cannot be measured is a report with a `problem`. Raises InputError
-    when the video is none, the trajectory cannot be read or the two do not fit each other.
+    otherwise see `match_frames`. Paths `of_benchmark` are in metres, as SANA-WM-Bench's are, where revisits are looked
+    for, and lose their first camera where they are one longer than the video, as the released refiner's videos are.
+    What cannot be measured is a report with a `problem`. Raises InputError when the video is none, the trajectory
+    cannot be read or the two do not fit each other.
     """
     config = config or camera_config()
     track = read_trajectory(trajectory)
@@ -58,7 +61,7 @@ def eval_video(
             time_s = open_source(file, config.video).view.time_s
         except ClipError as error:
             raise InputError(f"{video}: expected a playable video, got {error}") from error
-        dropped = first_may_be_dropped and len(track) == len(time_s) + 1
+        dropped = of_benchmark and len(track) == len(time_s) + 1
         try:
             reference = _reference(_without_first(track) if dropped else track, time_s)
         except InputError as error:
@@ -69,6 +72,8 @@ def eval_video(
                 annotation = annotate_clip(file, config).annotation
             except ClipError as error:
                 problem = str(error)
+        path = replace(reference, scale=ScaleKind.METRIC) if of_benchmark else reference
+        seen = ({}, {}) if problem else picture_figures(open_source(file, config.video), path)
     found = annotation.trajectory if annotation else None
     posed = 0 if found is None else int((found.posed & reference.posed).sum())
     judged = int(reference.posed.sum())
@@ -76,6 +81,7 @@ def eval_video(
     problem = problem or _problem(annotation, posed, judged)
     if found is not None and not problem:
         metrics, unmeasured = _figures(found, reference)
+        metrics, unmeasured = metrics | seen[0], unmeasured | seen[1]
         if not any(name.startswith(CONTROL) for name in metrics):
             problem = next(iter(unmeasured.values()))
     return EvalReport(

@@ -1,7 +1,8 @@
 """Which item is with which worker, until when, for the how-manieth time. Pure: no clock, process or file in it.
 
-There are two queues, one for workers with a GPU and one for those without. Every attempt begins in the latter and may
-be handed from one to the other; it is one attempt all the while, and its time is that with workers, waiting apart.
+There are two queues, one for workers with a GPU and one for those without. Every attempt begins in the latter, or
+every one in the former, and may be handed from one to the other; it is one attempt all the while, and its time is that
+with workers, waiting apart.
 """
 
 from collections import deque
@@ -30,13 +31,16 @@ class Leases:
     A retried item goes to the end of the queue, so that it meets other neighbours than those it died beside.
     """
 
-    def __init__(self, keys: Iterable[str], *, max_attempts: int, timeout_s: float | None) -> None:
+    def __init__(self, keys: Iterable[str], *, max_attempts: int, timeout_s: float | None, gpu: bool = False) -> None:
+        """`gpu`: attempts begin in the queue for workers with a GPU."""
         keys = tuple(keys)
         if len(set(keys)) != len(keys):
             raise ValueError("leases: expected unique item keys")
         if max_attempts < 1 or (timeout_s is not None and not timeout_s > 0):
             raise ValueError(f"leases: expected max_attempts >= 1 and timeout > 0, got {max_attempts}, {timeout_s}")
-        self._pending = {False: deque((key, 1, 0.0) for key in keys), True: deque[tuple[str, int, float]]()}
+        self._pending = {has_gpu: deque[tuple[str, int, float]]() for has_gpu in (False, True)}
+        self._first = self._pending[gpu]
+        self._first.extend((key, 1, 0.0) for key in keys)
         self._leased: dict[int, Lease] = {}
         self._max_attempts = max_attempts
         self.timeout_s = timeout_s
@@ -91,7 +95,7 @@ class Leases:
         if final:
             self.quarantined.append(lease.key)
         else:
-            self._pending[False].append((lease.key, lease.attempt + 1, 0.0))
+            self._first.append((lease.key, lease.attempt + 1, 0.0))
         return lease, final
 
     def expired(self, now_s: float) -> list[Lease]:

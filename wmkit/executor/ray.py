@@ -65,7 +65,7 @@ class RayPool:
 
         self._session = ExitStack()
         if not ray.is_initialized():
-            self._session.enter_context(connected(size - gpus, address, gpus))
+            self._session.enter_context(connected(max(1, size - gpus), address, gpus))
         there = ray.cluster_resources()
         self.gpus = min(gpus, int(there.get("GPU", 0)))
         if gpus and not self.gpus:

@@ -62,11 +62,12 @@ def run_items(
     """Work on every item; `on_outcome` is called in this process for every attempt, as it ends.
 
     An item that crashes its worker, hangs or raises ends itself alone. KeyboardInterrupt ends the workers and
-    is raised again. RuntimeError when workers cannot start.
+    is raised again. RuntimeError when workers cannot start, InputError when they need GPUs and there are none.
     """
     if not items:
         return
-    leases = Leases((item.key for item in items), max_attempts=options.max_attempts, timeout_s=options.timeout_s)
+    keys = (item.key for item in items)
+    leases = Leases(keys, max_attempts=options.max_attempts, timeout_s=options.timeout_s, gpu=task.gpu)
     cores = os.cpu_count() or 1
     # The deadline comes first, unless the driver or Ray is too busy to keep it: then the kernel does.
     cpu_s = task.cpu_s if options.timeout_s is None else cores * options.timeout_s + CPU_GRACE_S
@@ -92,9 +93,11 @@ def gpus_there(options: ExecutorOptions) -> int:
 def _pool(task: ItemTask, options: ExecutorOptions, items: int) -> WorkerPool:
     cores = len(os.sched_getaffinity(0))
     gpus = min(options.gpu_workers or 0, items)
+    if task.gpu and not gpus:
+        raise InputError("--gpu-workers: expected at least one for work that is done on GPUs alone, got none")
     if options.kind == "local":
-        return LocalPool(task, min(options.workers or cores, items) + gpus, gpus)
+        return LocalPool(task, (0 if task.gpu else min(options.workers or cores, items)) + gpus, gpus)
     from wmkit.executor.ray import RayPool, cluster_address
 
     workers = options.workers or (cores if cluster_address(options.ray_address) is None else items)
-    return RayPool(task, min(workers, items) + gpus, options.ray_address, gpus)
+    return RayPool(task, (0 if task.gpu else min(workers, items)) + gpus, options.ray_address, gpus)

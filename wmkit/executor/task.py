@@ -46,11 +46,13 @@ class ItemTask:
     """What to do with an item: a module-level `function(config, payload)` and its frozen config.
 
     Both travel to the worker by reference and by value respectively; the worker builds what the config describes.
+    `gpu`: items begin with workers that have a GPU, and there are no others.
     `memory_gib` is what a worker may hold resident, `cpu_s` the CPU time of its process for one item; None is no limit.
     """
 
     function: Callable[[Any, Any], Any]
     config: Any
+    gpu: bool = False
     memory_gib: float | None = None
     cpu_s: float | None = None
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from wmkit.camera import Array
 from wmkit.errors import InputError
 from wmkit.formats.arkit import TRANSFORM_KEYS, read_arkit, read_record3d
-from wmkit.formats.colmap import read_colmap
+from wmkit.formats.colmap import model_folder, read_colmap
 from wmkit.formats.kitti import read_kitti
 from wmkit.formats.nerfstudio import read_nerfstudio
 from wmkit.formats.poses_json import read_poses_json
@@ -49,8 +49,7 @@ def read_trajectory(path: Path, size_px: tuple[int, int] | None = None) -> Camer
         raise InputError(f"{path}: expected a trajectory ({KNOWN}), found no such file")
     suffix = path.suffix.lower()
     if path.is_dir():
-        beneath = path / "sparse" / "0"
-        track = read_colmap(beneath if beneath.is_dir() else path)
+        track = read_colmap(model_folder(path))
     elif suffix == ".npz":
         track = _read_npz(path)
     elif suffix == ".npy":

@@ -25,7 +25,7 @@ from wmkit.formats.track import (
 )
 from wmkit.lens_models import MODELS as LENSES
 
-__all__ = ["read_colmap", "write_colmap"]
+__all__ = ["model_folder", "read_colmap", "write_colmap"]
 
 # model -> (index of each of fx fy cx cy among its parameters); what remains is distortion
 PINHOLES = {
@@ -65,6 +65,12 @@ def write_colmap(track: CameraTrack, folder: Path) -> None:
     for name, lines in (("cameras", cameras), ("rigs", rigs), ("frames", frames), ("images", images)):
         write_lines(folder / f"{name}.txt", lines)
     write_lines(folder / "points3D.txt", _point_lines(track.points))
+
+
+def model_folder(path: Path) -> Path:
+    """Where the model of a COLMAP folder lies: in its sparse/0, if it has one."""
+    beneath = path / "sparse" / "0"
+    return beneath if beneath.is_dir() else path
 
 
 def read_colmap(folder: Path) -> CameraTrack:

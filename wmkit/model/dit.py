@@ -134,11 +134,12 @@ class CameraDiT(nn.Module):
             raise ConfigError(f"stream: expected mixer frame-gdn, got {self.config.mixer}; it keeps no state")
         pasts = [BlockPast()] * len(self.blocks) if state is None else state.blocks
         start = 0 if state is None else state.frames
-        grid = replace(self.grid(latent), frames=start + latent.shape[1])
+        whole = replace(self.grid(latent), frames=start + latent.shape[1])
         config = StreamConfig() if config is None else config
         tapes = [Tape(past=past, config=config) for past in pasts]
-        velocity = self._pass(latent, sigma, (cameras, grid, start), text, [Scope(tape=tape) for tape in tapes])
-        return velocity, StreamState(frames=grid.frames, blocks=tuple(tape.next_past() for tape in tapes))
+        path = _latest(cameras, whole, start)
+        velocity = self._pass(latent, sigma, path, text, [Scope(tape=tape) for tape in tapes])
+        return velocity, StreamState(frames=whole.frames, blocks=tuple(tape.next_past() for tape in tapes))
 
     def _pass(
         self,
@@ -208,6 +209,19 @@ class CameraDiT(nn.Module):
                 f"{text.states.shape[0]} of {text.states.shape[2]}"
             )
         return self.attention_y_norm(self.y_embedder(text.states.to(latent.dtype))), text.mask
+
+
+def _latest(cameras: CameraBatch | None, grid: LatentGrid, start: int) -> tuple[CameraBatch | None, LatentGrid, int]:
+    """Of a clip the first latent frame, by which cameras are told, and those from `start` on: what a chunk needs.
+
+    Rays of the whole clip so far would make every chunk larger than the one before.
+    """
+    if cameras is not None:
+        grid.check(cameras)
+    if start < 2:
+        return cameras, grid, start
+    short = replace(grid, frames=1 + grid.frames - start, skipped=start - 1)
+    return None if cameras is None else cameras.first_and_from(1 + grid.stride * (start - 1)), short, 1
 
 
 def _check_inputs(latent: Tensor, sigma: Tensor, cameras: CameraBatch | None) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from wmkit.errors import ConfigError, InputError
 from wmkit.model.components import Component, licence_of
+from wmkit.model.placement import Placement
 from wmkit.model.refiner import (
     REFINE_SIGMAS,
     SINK_FRAMES,
@@ -53,11 +54,12 @@ class Ltx2RefinerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ltx2Refiner:
-    """A loaded `SanaWMLTX2Refiner` as a `Refiner`."""
+    """A loaded `SanaWMLTX2Refiner` as a `Refiner`; its captions are encoded before its transformer is needed."""
 
     pipeline: Any
     component: Component
     config: Ltx2RefinerConfig = Ltx2RefinerConfig()
+    place: Placement = Placement()
 
     def __post_init__(self) -> None:
         sizes = self.pipeline.transformer.config
@@ -65,6 +67,11 @@ class Ltx2Refiner:
             raise ConfigError(
                 f"refiner: expected patches of one latent cell, got {sizes.patch_size_t} x {sizes.patch_size}"
             )
+
+    @property
+    def parts(self) -> tuple[Any, Any, Any]:
+        """Modules with weights: text encoder and connectors, which work together, and the transformer."""
+        return self.pipeline.text_encoder, self.pipeline.connectors, self.pipeline.transformer
 
     @property
     def channels(self) -> int:
@@ -85,13 +92,26 @@ class Ltx2Refiner:
     ) -> Float[Tensor, "B T C h w"]:
         """See `Refiner.refine`."""
         transformer = self.pipeline.transformer
-        latent = task.latent.to(transformer.device, transformer.dtype)
+        latent = task.latent.to(self.place.device, transformer.dtype)
+        with self.place.using(*self.parts[:2]):
+            caption = self._caption(task, latent)
+        with self.place.using(transformer):
+            return self._refined(task, latent, caption, progress, noise)
+
+    def _refined(
+        self,
+        task: RefineTask,
+        latent: Tensor,
+        caption: tuple[Tensor, Tensor],
+        progress: Callable[[int, int], None] | None,
+        noise: Iterator[Tensor] | None,
+    ) -> Tensor:
         noise = refine_noise(task.latent, task.seed) if noise is None else noise
         total = latent.shape[1]
         size = self.config.block_frames or total - SINK_FRAMES
         starts = range(SINK_FRAMES, total, size)
         after_step = step_counter(progress, len(starts) * (len(REFINE_SIGMAS) - 1))
-        window = _Window(transformer, self._caption(task, latent), task.fps, latent)
+        window = _Window(self.pipeline.transformer, caption, task.fps, latent)
 
         refined = [latent[:, :SINK_FRAMES]]
         for start in starts:
@@ -183,13 +203,15 @@ def load_ltx2_refiner(
     source: Path,
     *,
     config: Ltx2RefinerConfig | None = None,
-    device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    place: Placement | None = None,
 ) -> Ltx2Refiner:
     """The refiner in a folder that diffusers wrote (`model_index.json` names its parts); nothing is fetched.
 
+    `place` None: on the CPU, in float32.
+
     Raises InputError where there is none, or where diffusers and transformers are not installed.
     """
+    place = Placement() if place is None else place
     try:
         from diffusers.pipelines.sana_wm.refiner import SanaWMLTX2Refiner
     except ImportError as error:
@@ -199,7 +221,7 @@ def load_ltx2_refiner(
         ) from error
     try:
         pipeline: Any = SanaWMLTX2Refiner.from_pretrained(
-            str(source), local_files_only=True, dtype=dtype, low_cpu_mem_usage=False
+            str(source), local_files_only=True, dtype=place.dtype, low_cpu_mem_usage=False
         )
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
@@ -211,5 +233,5 @@ def load_ltx2_refiner(
     pipeline.set_progress_bar_config(disable=True)
     component = licence_of("ltx2-refiner", str(source))
     return Ltx2Refiner(
-        pipeline=pipeline.to(device), component=component, config=Ltx2RefinerConfig() if config is None else config
+        pipeline=pipeline, component=component, config=Ltx2RefinerConfig() if config is None else config, place=place
     )

@@ -103,6 +103,15 @@ class CameraBatch:
         """The cameras of the first `frames` video frames."""
         return replace(self, world_from_cam=self.world_from_cam[:, :frames], intrinsics=self.intrinsics[:, :frames])
 
+    def first_and_from(self, frame: int) -> "CameraBatch":
+        """The first camera, and those from video frame `frame` on."""
+        poses, rows = self.world_from_cam, self.intrinsics
+        return replace(
+            self,
+            world_from_cam=torch.cat([poses[:, :1], poses[:, frame:]], dim=1),
+            intrinsics=torch.cat([rows[:, :1], rows[:, frame:]], dim=1),
+        )
+
     def to(self, device: torch.device | str) -> "CameraBatch":
         """The same cameras on another device."""
         return CameraBatch(
@@ -117,7 +126,9 @@ class CameraBatch:
 class LatentGrid:
     """Size of a latent: `frames` T x `rows` h x `columns` w; a latent frame covers `stride` video frames.
 
-    compat  how cameras are packed for it, see the module.
+    compat   how cameras are packed for it, see the module.
+    skipped  latent frames between the first and the second that are left out, with their cameras; the others keep
+             their place in time.
     """
 
     frames: int
@@ -125,6 +136,7 @@ class LatentGrid:
     columns: int
     stride: int
     compat: Compat = "none"
+    skipped: int = 0
 
     @property
     def video_frames(self) -> int:

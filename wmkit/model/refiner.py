@@ -20,6 +20,7 @@ from torch import Tensor
 from wmkit.errors import InputError
 from wmkit.model.dit import CameraDiT
 from wmkit.model.ops.frame_gdn import ChunkLayout
+from wmkit.model.placement import Placement
 from wmkit.model.rays import CameraBatch
 from wmkit.model.sampler import frame_noise
 from wmkit.model.text import TextEncoder
@@ -97,12 +98,14 @@ class Refiner(Protocol):
 class DitRefiner:
     """A model of our own that was trained to refine: all frames at once, by the cameras too.
 
-    `text` encodes captions, None for a model without text; `licence` is of the weights, in words.
+    `text` encodes captions, None for a model without text; `licence` is of the weights, in words; `place` is where and
+    how the model works.
     """
 
     model: CameraDiT
     text: TextEncoder | None
     licence: str
+    place: Placement = Placement()
 
     @property
     def channels(self) -> int:
@@ -129,7 +132,8 @@ class DitRefiner:
             return self.model(whole, levels, task.cameras, text, None, chunks)[:, SINK_FRAMES:]
 
         after_step = step_counter(progress, len(REFINE_SIGMAS) - 1)
-        refined = refined_block(rest, frames_of(noise, rest.shape[1]), velocity, after_step)
+        with self.place.running(self.model):
+            refined = refined_block(rest, frames_of(noise, rest.shape[1]), velocity, after_step)
         return torch.cat([sink, refined], dim=1)
 
 

@@ -28,6 +28,7 @@ def rope_angles(grid: LatentGrid, head_dim: int, theta: float, keep: int | None 
     """
     kept = rope_bands(head_dim if keep is None else keep)
     positions = [torch.arange(n, dtype=torch.float64) for n in (grid.frames, grid.rows, grid.columns)]
+    positions[0][1:] += grid.skipped
     bands = []
     for axis, (pairs, count) in enumerate(zip(rope_bands(head_dim), kept, strict=True)):
         frequency = (theta ** (-torch.arange(pairs, dtype=torch.float64) / max(pairs, 1)))[:count]

@@ -54,7 +54,7 @@ class DiffusersVae:
         """The posterior's mode. InputError for sizes off the grid, ConfigError when the config says other sizes."""
         spec = self.spec()
         spec.check_video(video)
-        given = video.to(self.module.dtype)
+        given = video.to(self.module.device, self.module.dtype)
         if self.kind == "dc-ae":
             latent = self.module.encode(given.flatten(0, 1)).latent.unflatten(0, video.shape[:2])
         else:
@@ -74,7 +74,7 @@ class DiffusersVae:
         B, T, C, h, w = latent.shape
         if spec.channels != C:
             raise InputError(f"latent: expected {spec.channels} channels, got {C}")
-        given = latent.to(self.module.dtype)
+        given = latent.to(self.module.device, self.module.dtype)
         if self.kind == "dc-ae":
             video = self.module.decode(given.flatten(0, 1)).sample.unflatten(0, (B, T))
         else:

@@ -21,7 +21,7 @@ from wmkit.model.dit import CameraDiT
 from wmkit.model.rays import CameraBatch
 from wmkit.model.text import TextBatch
 
-__all__ = ["Grid", "KeptBytes", "ModuleWork", "count_kept", "count_work"]
+__all__ = ["FlashAttention", "Grid", "KeptBytes", "ModuleWork", "count_kept", "count_work", "meta_inputs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ def count_work(config: ModelConfig, grid: Grid) -> tuple[ModuleWork, ...]:
         model = CameraDiT(config)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        model(*_inputs(config, grid))
+        model(*meta_inputs(config, grid))
     flop: Counter[str] = Counter()
     for name, own in _own(counter.get_flop_counts()).items():
         if "." in name:
@@ -114,17 +114,18 @@ def count_kept(config: ModelConfig, grid: Grid, dtype: torch.dtype) -> KeptBytes
     for number, block in enumerate(blocks):
         block.register_forward_pre_hook(lambda *_, at=number: place.__setitem__(0, at))
         block.register_forward_hook(lambda *_: place.__setitem__(0, len(blocks)))
-    latent, *others = _inputs(config, grid)
-    with _FlashAttention(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    latent, *others = meta_inputs(config, grid)
+    with FlashAttention(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         model(latent.to(dtype), *others)
     wide = grid.tokens * config.width * dtype.itemsize
     return KeptBytes(blocks=tuple(kept[:-1]), inputs=wide, elsewhere=kept[-1])
 
 
-class _FlashAttention(TorchFunctionMode):
+class FlashAttention(TorchFunctionMode):
     """Attention keeps what a fused kernel does: q, k, v, the result and a number a query."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Attention by a stand-in, everything else as it is."""
         if func is nn.functional.scaled_dot_product_attention:
             return _Fused.apply(*args[:3])
         return func(*args, **(kwargs or {}))
@@ -165,7 +166,9 @@ def _part(name: str, config: ModelConfig) -> str:
     return f"block {inner}"
 
 
-def _inputs(config: ModelConfig, grid: Grid) -> tuple[Any, ...]:
+def meta_inputs(config: ModelConfig, grid: Grid) -> tuple[Tensor, Tensor, CameraBatch, TextBatch | None]:
+    """Latent, noise levels, cameras and text of one clip, on the meta device."""
+
     def empty(*shape: int) -> Tensor:
         return torch.empty(shape, device="meta")
 

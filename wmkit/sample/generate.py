@@ -7,7 +7,7 @@ stream  chunk by chunk in constant memory, each decoded as soon as it is done; n
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from wmkit.model.chunk_sampler import sample_chunks
 from wmkit.model.dit import CameraDiT
 from wmkit.model.latent import LatentCodec
 from wmkit.model.ops.frame_gdn import ChunkLayout
+from wmkit.model.placement import Placement
 from wmkit.model.rays import CameraBatch
 from wmkit.model.refiner import DROPPED_FRAMES, Refiner, RefineTask
 from wmkit.model.sampler import Prompt, SamplerConfig, sample_latents
@@ -54,16 +55,22 @@ class Generation:
 
 
 def generate(
-    model: CameraDiT, codec: LatentCodec, asked: Generation, progress: TrainProgress
+    model: CameraDiT, codec: LatentCodec, asked: Generation, progress: TrainProgress, place: Placement | None = None
 ) -> Iterator[NDArray[np.uint8]]:
-    """Every RGB frame (h, w, 3) in turn; `progress` counts Euler steps, and chunks where it streams."""
+    """Every RGB frame (h, w, 3) in turn; `progress` counts Euler steps, and chunks where it streams.
+
+    `place` is where and how the models work, None: on the CPU, in float32.
+    """
+    place = Placement() if place is None else place
     video = torch.from_numpy(asked.first).permute(2, 0, 1).float()[None, None] / 127.5 - 1
-    first = codec.normalise(codec.encode(video))
+    with place.using(codec):
+        first = codec.normalise(codec.encode(video.to(place.device)))
+    asked = replace(asked, cameras=asked.cameras.to(place.device))
     if asked.method == "stream":
-        yield from _streamed(model, codec, asked, first, progress)
+        yield from _streamed(model, codec, asked, first, progress, place)
         return
     work = (model, first, asked.cameras, asked.sampler, asked.prompt)
-    with _counted(progress) as advance:
+    with _counted(progress) as advance, place.running(model):
         latent = sample_latents(*work, advance) if asked.method == "euler" else sample_chunks(*work, progress=advance)
     if asked.refiner is not None:
         task = RefineTask(
@@ -71,7 +78,9 @@ def generate(
         )
         with _counted(progress) as advance:
             latent = asked.refiner.refine(task, advance)
-    yield from _pictures(codec.decode(codec.normalise(latent, inverse=True))[:, asked.dropped :])
+    with place.using(codec):
+        video = codec.decode(codec.normalise(latent, inverse=True))
+    yield from _pictures(video[:, asked.dropped :])
 
 
 @contextlib.contextmanager
@@ -94,7 +103,12 @@ def _counted(progress: TrainProgress) -> Iterator[Callable[[int, int], None]]:
 
 
 def _streamed(
-    model: CameraDiT, codec: LatentCodec, asked: Generation, first: Tensor, progress: TrainProgress
+    model: CameraDiT,
+    codec: LatentCodec,
+    asked: Generation,
+    first: Tensor,
+    progress: TrainProgress,
+    place: Placement,
 ) -> Iterator[NDArray[np.uint8]]:
     work = (model, first, asked.cameras, asked.sampler, asked.prompt)
     T = codec.spec().latent_frames(asked.cameras.frames)
@@ -102,10 +116,14 @@ def _streamed(
     latest: Tensor | None = None
     progress.start(len(layout.frames), 0)
     try:
-        for done, chunk in enumerate(stream_chunks(*work, layout=layout, kept=STREAM_KEEPS), start=1):
+        chunks = stream_chunks(*work, layout=layout, kept=STREAM_KEEPS)
+        for done in range(1, len(layout.frames) + 1):
+            with place.running(model):
+                chunk = next(chunks)
             # A latent frame decodes with the one before it, whose own last frame was shown already.
             joined = chunk if latest is None else torch.cat([latest, chunk], dim=1)
-            video = codec.decode(codec.normalise(joined, inverse=True))
+            with place.using(codec):
+                video = codec.decode(codec.normalise(joined, inverse=True))
             yield from _pictures(video if latest is None else video[:, 1:])
             latest = chunk[:, -1:]
             progress.advance(done, None)
@@ -115,4 +133,4 @@ def _streamed(
 
 def _pictures(video: Tensor) -> Iterator[NDArray[np.uint8]]:
     rgb = (video[0].permute(0, 2, 3, 1) + 1) * 127.5
-    yield from rgb.round().clamp(0, 255).to(torch.uint8).numpy()
+    yield from rgb.round().clamp(0, 255).to(torch.uint8).cpu().numpy()

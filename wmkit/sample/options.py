@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wmkit.errors import InputError
+from wmkit.model.placement import Offload, Placement, Precision
 
-__all__ = ["DEFAULT_TRAJECTORY", "SAMPLERS", "SampleOptions", "SamplerName"]
+__all__ = ["DEFAULT_TRAJECTORY", "FILES", "SAMPLERS", "SampleOptions", "SamplerName"]
 
 DEFAULT_TRAJECTORY = "w-10,dw-6"  # 17 poses: what tiny-cpu is trained on
 SAMPLERS = ("euler", "chunk", "stream")
+DEVICES = ("cpu", "cuda")
 SamplerName = Literal["euler", "chunk", "stream"]
 PATHS = ("checkpoint", "image", "intrinsics", "refiner")
-UNRECORDED = frozenset({"out", "keys_overlay"})
+FILES = (
+    *PATHS,
+    "trajectory",
+    "vae",
+    "text",
+)  # options that may name files, which count by their bytes and not by where they lie
+UNRECORDED = frozenset({"out", "keys_overlay", "offload", "memory_gib"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +42,10 @@ class SampleOptions:
     sampler       None: as the model was trained, euler or chunk.
     steps         Euler steps; of each chunk where there are chunks.
     refiner       folder of a second stage, see `wmkit.sample.refine`; None: there is none.
+    vae, text     `ltx2=FOLDER`, `gemma-2=FOLDER`: what the checkpoint's latents and captions were made by, where it
+                  was trained on those alone; see `wmkit.train.encoders`. None: it needs none.
+    device        of torch, cpu or cuda; offload, precision: see `wmkit.model.placement`.
+    memory_gib    what the device has for it; None: what is free on a GPU, and no limit on a CPU.
     keys_overlay  write X.keys.mp4 too, with the keys drawn that are held: no part of what the sample is.
     """
 
@@ -53,6 +65,12 @@ class SampleOptions:
     steps: int = 20
     seed: int = 0
     refiner: Path | None = None
+    vae: str | None = None
+    text: str | None = None
+    device: str = "cpu"
+    offload: Offload = "none"
+    precision: Precision = "float32"
+    memory_gib: float | None = None
     keys_overlay: bool = False
 
     def __post_init__(self) -> None:
@@ -70,6 +88,16 @@ class SampleOptions:
             raise InputError(f"--sampler: expected one of {', '.join(SAMPLERS)}, got {self.sampler!r}")
         if self.refiner is not None and self.sampler == "stream":
             raise InputError("--refiner: expected --sampler euler or chunk, got stream; its chunks are shown unrefined")
+        if self.memory_gib is not None and not self.memory_gib > 0:
+            raise InputError(f"--memory: expected a positive number of GiB, got {self.memory_gib:g}")
+        if self.device not in DEVICES:
+            raise InputError(f"--device: expected one of {', '.join(DEVICES)}, got {self.device!r}")
+        _ = self.place  # says what is wrong with it
+
+    @property
+    def place(self) -> Placement:
+        """Where and how models work; raises as it does."""
+        return Placement(device=self.device, offload=self.offload, precision=self.precision)
 
     def to_record(self) -> dict[str, Any]:
         """Plain JSON values of everything that decides the video's bytes."""
@@ -78,8 +106,8 @@ class SampleOptions:
         return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
     @classmethod
-    def from_record(cls, plain: Mapping[str, Any], out: Path) -> "SampleOptions":
-        """The options that `to_record` gave, for another `out`; InputError when they are none."""
+    def from_record(cls, plain: Mapping[str, Any], out: Path, offload: Offload = "none") -> "SampleOptions":
+        """The options that `to_record` gave, for another `out` and `offload`; InputError when they are none."""
         known = {field.name for field in dataclasses.fields(cls)} - UNRECORDED
         if set(plain) != known:
             odd = sorted(set(plain) ^ known)[0]
@@ -90,6 +118,6 @@ class SampleOptions:
         for name in PATHS:
             values[name] = None if plain[name] is None else Path(plain[name])
         try:
-            return cls(**values, out=out)
+            return cls(**values, out=out, offload=offload)
         except TypeError as error:
             raise InputError(f"--repeat: expected the options of a sample, got: {error}") from error

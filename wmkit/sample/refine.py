@@ -6,7 +6,8 @@ from typing import Any
 
 from wmkit.errors import InputError
 from wmkit.model.latent import LatentSpec
-from wmkit.model.ltx2_refiner import load_ltx2_refiner
+from wmkit.model.ltx2_refiner import Ltx2Refiner, load_ltx2_refiner
+from wmkit.model.placement import Placement
 from wmkit.model.refiner import DROPPED_FRAMES, REFINE_SIGMAS, DitRefiner, Refiner
 from wmkit.train.checkpoint import LATEST, MODEL_NAME, load_model, start_weights
 
@@ -16,12 +17,13 @@ RELEASED = "model_index.json"  # what diffusers writes of a pipeline
 WEIGHED = (".safetensors", ".json", ".model", ".txt", ".jinja")
 
 
-def load_refiner(source: Path, latents: LatentSpec) -> Refiner:
-    """The refiner at `source`, for latents such as those.
+def load_refiner(source: Path, latents: LatentSpec, place: Placement) -> DitRefiner | Ltx2Refiner:
+    """The refiner at `source`, for latents such as those, to work at `place`; on the CPU so far.
 
     Raises InputError where there is none, or where it is one of other latents; as `load_model` does for a run.
     """
-    refiner = load_ltx2_refiner(source) if (source / RELEASED).is_file() else _trained(source)
+    released = (source / RELEASED).is_file()
+    refiner = load_ltx2_refiner(source, place=place) if released else _trained(source, place)
     if refiner.channels != latents.channels:
         raise InputError(
             f"--refiner {source}: expected a refiner of {latents.channels} latent channels, which the checkpoint has "
@@ -30,7 +32,7 @@ def load_refiner(source: Path, latents: LatentSpec) -> Refiner:
     return refiner
 
 
-def _trained(source: Path) -> DitRefiner:
+def _trained(source: Path, place: Placement) -> DitRefiner:
     """The refiner that a run of `wmkit train` made."""
     if not ((source / LATEST).is_file() or (source / MODEL_NAME).is_file()):
         found = "a folder without either" if source.is_dir() else "no such folder"
@@ -49,14 +51,16 @@ def _trained(source: Path) -> DitRefiner:
             f"--refiner {source}: expected one trained from noise level {REFINE_SIGMAS[0]}, got one from "
             f"{config.refine.sigma_start}; name another, or use --refiner none"
         )
-    return DitRefiner(model=model, text=config.text_encoder, licence="that of the data it was trained on")
+    model = place.rounded(model)
+    licence = "that of the data it was trained on"
+    return DitRefiner(model=model, text=config.text_encoder, licence=licence, place=place)
 
 
-def refiner_record(source: Path, refiner: Refiner) -> dict[str, Any]:
-    """What the sidecar says of a refiner that was used."""
+def refiner_record(source: Path, refiner: Refiner, sha256: str | None) -> dict[str, Any]:
+    """What the sidecar says of a refiner that was used; `sha256` as of `refiner_sha256`."""
     return {
         "path": str(source),
-        "sha256": refiner_sha256(source),
+        "sha256": sha256,
         "sigmas": list(REFINE_SIGMAS),
         "dropped_frames": DROPPED_FRAMES,
         "licence": refiner.licence,

@@ -18,20 +18,20 @@ CAUSAL = ("chunk", "stream")
 
 def remarks(inputs: Inputs, options: SampleOptions, method: SamplerName) -> list[str]:
     """Assumptions, changes of size and length, units, speeds and what the model was not trained for."""
-    path, config = inputs.path, inputs.config
+    path, config = inputs.path, inputs.parts.config
     lines = [f"intrinsics: {inputs.intrinsics.source}", f"trajectory: {path.meaning}"]
     lines += _size_remarks(inputs) + _length_remarks(inputs, options, method) + _unit_remarks(inputs)
-    lines += speed_remarks(path, inputs.facts.motion)
+    lines += speed_remarks(path, inputs.parts.facts.motion)
     if (method in CAUSAL) != bool(config.objective.chunk_frames):
         trained = "chunk by chunk" if config.objective.chunk_frames else "on whole clips"
         lines.append(f"sampler: {method}, of a model trained {trained}: expect less")
-    if inputs.config.text_encoder is not None and options.prompt is None:
+    if inputs.parts.text is not None and options.prompt is None:
         lines.append("prompt: none, taken as an empty one")
     return lines
 
 
 def _size_remarks(inputs: Inputs) -> list[str]:
-    data = inputs.config.data
+    data = inputs.parts.config.data
     width, height = inputs.picture.size
     factor = max(data.width / width, data.height / height)
     lost_px = max(width - data.width / factor, height - data.height / factor)
@@ -41,15 +41,15 @@ def _size_remarks(inputs: Inputs) -> list[str]:
 
 
 def _length_remarks(inputs: Inputs, options: SampleOptions, method: SamplerName) -> list[str]:
-    path, config = inputs.path, inputs.config
+    path, config = inputs.path, inputs.parts.config
     frames, lines = len(path.world_from_cam), []
     if path.cut:
         lines.append(f"length: {path.poses + path.cut} poses, cut to {path.poses} by --seconds {options.seconds:g}")
     if path.held:
+        stride = inputs.parts.codec.spec().stride
         why = "" if options.seconds is None else f" for --seconds {options.seconds:g}"
         lines.append(
-            f"length: {path.poses} poses, rounded up to {frames} = 1 + {config.codec.stride} k frames{why} by holding "
-            "the last pose"
+            f"length: {path.poses} poses, rounded up to {frames} = 1 + {stride} k frames{why} by holding the last pose"
         )
     if frames > config.data.frames and method != "stream":
         lines.append(
@@ -60,7 +60,7 @@ def _length_remarks(inputs: Inputs, options: SampleOptions, method: SamplerName)
 
 
 def _unit_remarks(inputs: Inputs) -> list[str]:
-    facts, path = inputs.facts, inputs.path
+    facts, path = inputs.parts.facts, inputs.path
     if path.scale is ScaleKind.METRIC and facts.up_to_scale:
         return [
             f"unit: the path is in metres, but {facts.up_to_scale} of {facts.metric + facts.up_to_scale} training "

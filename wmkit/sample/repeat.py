@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from wmkit.dataset.output import file_sha256
 from wmkit.errors import InputError
 from wmkit.json_object import read_json
+from wmkit.model.placement import Offload
+from wmkit.sample.identity import input_digests, weight_digests
 from wmkit.sample.options import SampleOptions
-from wmkit.sample.refine import refiner_sha256
-from wmkit.sample.run import SampleSummary, run_sample, sha256_of
-from wmkit.train.checkpoint import MODEL_NAME, find_checkpoint
+from wmkit.sample.run import SampleSummary, run_sample
 from wmkit.train.progress import TrainProgress
 
 __all__ = ["repeat_sample"]
@@ -20,33 +20,24 @@ def repeat_sample(
     out: Path,
     note: Callable[[str], None] | None = None,
     progress: TrainProgress | None = None,
+    offload: Offload = "none",
 ) -> tuple[SampleSummary, bool]:
     """Make what `sidecar` tells of again as `out`; whether the video has the same bytes.
 
-    Raises InputError, before anything is computed, when the sidecar is none, or when checkpoint, picture or trajectory
-    are not what they were; else what `run_sample` raises.
+    `offload` changes none, so it need not be what it was.
+
+    Raises InputError, before anything is computed, when the sidecar is none, or when a file that the sample is made of
+    is not what it was; else what `run_sample` raises.
     """
     record = read_json(sidecar, "name the .json that `wmkit sample` wrote")
     try:
-        options = SampleOptions.from_record(record["options"], out)
+        options = SampleOptions.from_record(record["options"], out, offload)
         wanted = record["video"]["sha256"]
-        _check("--checkpoint", find_checkpoint(options.checkpoint) / MODEL_NAME, record["checkpoint"])
-        if options.image is not None:
-            _check("--image", options.image, record["image"])
-        if Path(options.trajectory).is_file():
-            _check("--trajectory", Path(options.trajectory), record["trajectory"])
-        if options.refiner is not None:
-            _check("--refiner", options.refiner, record["refiner"], refiner_sha256)
+        for name, digest in {**weight_digests(options), **input_digests(options)}.items():
+            if digest is not None and digest != record[name]["sha256"]:
+                named = f"--{name} {getattr(options, name)}"
+                raise InputError(f"--repeat: expected the sample's {named} as it was, but its bytes have changed")
     except (KeyError, TypeError) as error:
         raise InputError(f"{sidecar}: expected the record of a sample, found no {error}; name another") from error
     summary = run_sample(options, note, progress)
-    return summary, sha256_of(summary.video) == wanted
-
-
-def _check(flag: str, path: Path, told: dict[str, Any], digest: Callable[[Path], str] = sha256_of) -> None:
-    try:
-        found = digest(path)
-    except OSError as error:
-        raise InputError(f"--repeat: expected the sample's {flag} at {path}, got: {error.strerror}") from error
-    if found != told["sha256"]:
-        raise InputError(f"--repeat: expected the sample's {flag} {path} as it was, but its bytes have changed")
+    return summary, file_sha256(summary.video) == wanted

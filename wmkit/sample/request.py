@@ -1,6 +1,5 @@
 """What is asked of the model: a camera path and the picture's intrinsics, each with its source."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,11 +8,13 @@ import numpy as np
 from wmkit.camera import Array, Intrinsics, ScaleKind, invert_rigid
 from wmkit.camera_actions import action_keys, action_map, action_path, implied_keys
 from wmkit.camera_templates import TEMPLATES, template_path
+from wmkit.dataset.output import file_sha256
 from wmkit.errors import InputError
 from wmkit.formats.any import read_trajectory
 from wmkit.formats.convention import in_convention, is_bare
 from wmkit.formats.intrinsics import FOV_DEG, checked_intrinsics, read_intrinsics
 from wmkit.formats.track import CameraTrack
+from wmkit.sample.identity import trajectory_sha256
 from wmkit.sample.picture import Picture
 
 __all__ = ["AskedPath", "SourceIntrinsics", "asked_intrinsics", "asked_path"]
@@ -34,7 +35,7 @@ class AskedPath:
     scale           METRIC when the source says that its unit is the metre.
     source          file name, template or action string, as given.
     meaning         how it was read: what the keys do, or which convention; in words.
-    sha256          of the file or string; None for a folder.
+    sha256          see `trajectory_sha256`.
     keys            held from each frame to the next: those of an action string, else those that the path implies.
     """
 
@@ -45,7 +46,7 @@ class AskedPath:
     scale: ScaleKind
     source: str
     meaning: str
-    sha256: str | None
+    sha256: str
     keys: tuple[frozenset[str], ...]
 
     @property
@@ -67,10 +68,11 @@ class AskedPath:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SourceIntrinsics:
-    """fx fy cx cy (1, 4) or (N, 4) in px of the picture as given, and where they come from, in words."""
+    """fx fy cx cy (1, 4) or (N, 4) in px of the picture as given, where they come from, in words; sha256 of a file."""
 
     rows: Array
     source: str
+    sha256: str | None = None
 
 
 def asked_path(
@@ -93,7 +95,7 @@ def asked_path(
                 scale=ScaleKind.METRIC if track.metric else ScaleKind.UP_TO_SCALE,
                 source=text,
                 meaning=f"poses as {_told_convention(path, convention)}",
-                sha256=hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
+                sha256=trajectory_sha256(text),
                 keys=implied_keys(track.world_from_cam, config),
             )
         )
@@ -114,7 +116,7 @@ def asked_path(
             scale=ScaleKind.METRIC,
             source=text,
             meaning="template" if template else f"actions {keys}: {config.describe()}",
-            sha256=hashlib.sha256(text.encode()).hexdigest(),
+            sha256=trajectory_sha256(text),
             keys=implied_keys(rolled.world_from_cam, config) if template else action_keys(text),
         )
     )
@@ -145,7 +147,7 @@ def asked_intrinsics(picture: Picture, file: Path | None, fov_deg: float | None,
         rows = checked_intrinsics(read_intrinsics(file, picture.size), picture.size, f"--intrinsics {file}")
         if len(rows) not in (1, poses):
             raise InputError(f"--intrinsics {file}: expected 1 row or one a pose ({poses}), got {len(rows)}")
-        return SourceIntrinsics(rows=rows, source=f"file {file}")
+        return SourceIntrinsics(rows=rows, source=f"file {file}", sha256=file_sha256(file))
     if fov_deg is not None:
         if not FOV_DEG[0] <= fov_deg <= FOV_DEG[1]:
             raise InputError(f"--fov-deg: expected {FOV_DEG[0]:g} to {FOV_DEG[1]:g} degrees, got {fov_deg:g}")

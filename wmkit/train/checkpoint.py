@@ -54,6 +54,7 @@ __all__ = [
     "restore",
     "start_weights",
     "step_of",
+    "weights_file",
 ]
 
 MODEL_NAME, OPTIMIZER, CONFIG, STATE = "model.safetensors", "optimizer.safetensors", "config.json", "state.json"
@@ -185,11 +186,16 @@ def start_weights(checkpoint: Path) -> tuple[dict[str, Tensor], str]:
     sha256. Raises as `load_model` does.
     """
     folder = find_checkpoint(checkpoint)
-    path = folder / (EMA if read_config(folder).optimizer.ema_decay else MODEL_NAME)
+    path = weights_file(folder)
     weights = _load_tensors(folder / MODEL_NAME)
     if path.name == EMA:
         weights |= _load_tensors(path)
     return weights, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def weights_file(folder: Path) -> Path:
+    """Of a checkpoint folder, the file that samples are made by: its running mean where it has one."""
+    return folder / (EMA if read_config(folder).optimizer.ema_decay else MODEL_NAME)
 
 
 def load_model(checkpoint: Path) -> tuple[CameraDiT, TrainConfig]:

@@ -13,12 +13,13 @@ from wmkit import cli
 from wmkit.annotate.scale import ScaleFactorConfig
 from wmkit.camera_paths import rotation_from_angles
 from wmkit.errors import InputError
-from wmkit.evaluate import benchmark, verb
+from wmkit.evaluate import verb
 from wmkit.evaluate.benchmark import eval_benchmark
 from wmkit.evaluate.controls import CONTROLS
 from wmkit.evaluate.grid import grid
 from wmkit.evaluate.plot import write_plot
 from wmkit.evaluate.report import EvalReport
+from wmkit.evaluate.scenes import read_scenes
 from wmkit.evaluate.verb import EvalOptions, run_eval
 from wmkit.evaluate.video import eval_video
 
@@ -147,9 +148,9 @@ def test_a_manifest_that_is_none(tmp_path: Path, text: str, word: str) -> None:
     folder = bench(tmp_path, ("a",))
     (folder / "run_manifest.jsonl").write_text(text)
     with pytest.raises(InputError, match=word):
-        benchmark.read_manifest(folder)
+        read_scenes(folder)
     with pytest.raises(InputError, match=r"run_manifest\.jsonl"):
-        benchmark.read_manifest(tmp_path)
+        read_scenes(tmp_path)
 
 
 def test_no_video_at_all(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from wmkit.annotate.scale import ScaleFactorConfig
 from wmkit.camera_paths import rotation_from_angles
 from wmkit.errors import InputError
 from wmkit.evaluate import video as evaluate
+from wmkit.evaluate.pictures import PICTURE_FIGURES
 from wmkit.evaluate.report import FIGURES, EvalReport
 from wmkit.evaluate.video import eval_video, match_frames
 from wmkit.video import ClipFile
@@ -55,6 +56,8 @@ def test_the_asked_path_driven_is_no_error_whatever_its_unit_and_world(clip: Pat
             assert report.value(name) == pytest.approx(expected)
         elif name.endswith(("_metric", "_absolute")):
             assert "up_to_scale" in report.unmeasured[name]
+        elif name in PICTURE_FIGURES:
+            assert name in report.unmeasured, "the double's frames are of one colour, its path is an arc"
         else:
             assert report.value(name) == pytest.approx(0, abs=ROUNDING), name
     assert set(report.metrics) | set(report.unmeasured) == set(FIGURES)
@@ -64,7 +67,8 @@ def test_two_metric_paths_are_judged_in_metres_too(clip: Path) -> None:
     config = dataclasses.replace(config_of(), scale=(ScaleFactorConfig(factor=4.4),))  # the engine's unit is 4 m
     report = eval_video(clip, write_poses(clip.parent, arc()), config)
     assert report.scale == "metric"
-    assert report.unmeasured == {}
+    assert set(report.unmeasured) == set(PICTURE_FIGURES)
+    assert "comes back nowhere" in report.unmeasured["revisit_psnr"]
     reach = np.linalg.norm(arc()[:, :3, 3] - arc()[0, :3, 3], axis=1)
     assert report.value("trans_err_metric") == pytest.approx(0.1 * reach.mean())  # 10 % too large
     assert report.metrics["trans_err_metric"].unit == "m"
@@ -209,6 +213,7 @@ def test_json_keys_are_frozen(clip: Path) -> None:
             for convention in ("cami2v_relative", "cami2v_absolute", "sana_wm_paper", "sana_wm_code", "metric")
         ),
         *("ate_sim3", "rotation_error", "rpe_translation", "rpe_rotation", "path_length"),
+        *("revisit_psnr", "revisit_ssim", "sharpness_drop", "contrast_drop"),
     }
     assert set(loaded["metrics"]["ate_sim3"]) == {"value", "unit", "count", "definition"}
 

@@ -19,6 +19,15 @@ def test_items_go_out_in_order_with_a_deadline() -> None:
     assert not leases.finished
 
 
+def test_attempts_begin_and_begin_anew_with_a_gpu_where_all_do() -> None:
+    leases = Leases(["a"], max_attempts=2, timeout_s=None, gpu=True)
+    assert leases.acquire(0, 0.0) is None
+    assert leases.acquire(0, 0.0, gpu=True) is not None
+    leases.fail(0, retry=True)
+    assert leases.acquire(0, 0.0) is None
+    assert leases.acquire(1, 0.0, gpu=True) is not None
+
+
 def test_completion_ends_an_item() -> None:
     leases = Leases(["a"], max_attempts=2, timeout_s=None)
     lease = leases.acquire(0, 0.0)

@@ -17,9 +17,14 @@ from tests.unit.model.tiny import (
 from wmkit.errors import ConfigError
 from wmkit.model import CameraBatch, CameraDiT
 from wmkit.model.config import TextConfig
+from wmkit.model.live_bytes import LiveBytes
 from wmkit.model.ops.frame_gdn import ChunkLayout
+from wmkit.model.presets import preset
+from wmkit.model.sampler import Prompt, SamplerConfig
 from wmkit.model.stream import StreamConfig, StreamState
+from wmkit.model.stream_sampler import stream_chunks
 from wmkit.model.text import TextBatch
+from wmkit.model.work import Grid, meta_inputs
 
 B = 2
 LAYOUT = ChunkLayout(frames=(4, 3, 1, 3))
@@ -150,3 +155,24 @@ def test_bad_streams_are_named() -> None:
     _, past = model.stream(noisy_latent(B, 4), sigmas(B, 4), cameras_until(4))
     with pytest.raises(ConfigError, match="cameras: expected 13 video frames"):
         model.stream(noisy_latent(B, 3), sigmas(B, 3), cameras_until(3), None, past)
+
+
+def test_a_stream_three_times_as_long_holds_no_more() -> None:
+    """Bytes of all tensors alive at once, pixels included, counted on the meta device; but for 80 bytes of a camera."""
+    config = preset("tiny")
+    with torch.device("meta"):
+        model = CameraDiT(config)
+
+    def peak(chunks: int) -> int:
+        grid = Grid(frames=1 + 3 * chunks, rows=4, columns=6, text_tokens=12)
+        latent, _, cameras, text = meta_inputs(config, grid)
+        kept = StreamConfig(window=1, sink=True)
+        prompt = Prompt(text=text)
+        stream = stream_chunks(model, latent[:, :1], cameras, SamplerConfig(steps=1), prompt, kept=kept)
+        with LiveBytes() as live:
+            assert sum(1 for _ in stream) == chunks
+        return live.peak
+
+    short, long = peak(3), peak(9)
+    assert 0 <= long - short <= 6 * 3 * config.latent_stride * 80
+    assert short > 100 * (long - short)
