@@ -30,8 +30,8 @@ slow: setup
 learn: setup
 	@PYTHONPATH=. $(BIN)/python benchmarks/learn.py
 
-chaos: setup # FAULTS=n, EXECUTOR=ray, REAL=folder of clips, POINTS=n (power cuts a session; 0 for all)
-	@$(BIN)/python -m tests.faults.chaos --faults $(or $(FAULTS),100) --executor $(or $(EXECUTOR),local) $(if $(REAL),--real $(REAL))
+chaos: setup # FAULTS=n, EXECUTOR=local|ray, REAL=folders of clips, POINTS=n (power cuts a session; 0 for all)
+	@$(BIN)/python -m tests.faults.chaos --faults $(or $(FAULTS),100) --executor $(or $(EXECUTOR),both) $(if $(REAL),--real $(REAL))
 	@$(BIN)/python -m tests.faults.power --points $(or $(POINTS),0)
 
 lint: setup

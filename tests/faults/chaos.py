@@ -1,4 +1,4 @@
-"""`python -m tests.faults.chaos [--faults N] [--clips M | --real PATH...] [--executor local|ray|both]`.
+"""`python -m tests.faults.chaos [--faults N] [--minutes M] [--clips N | --real PATH...] [--executor local|ray|both]`.
 
 Runs of one command are hit at random moments. In a run that goes on, a worker is killed, the decoder hangs or
 crashes, the disk is full for a while (RLIMIT_FSIZE) or the wall clock is set; then the driver is killed, at times
@@ -10,6 +10,7 @@ byte. Then a new corpus is begun.
 
 import argparse
 import json
+import math
 import random
 import shutil
 import signal
@@ -46,6 +47,7 @@ class Chaos:
     work: Work
     rng: random.Random
     queue: list[str]
+    end_s: float = math.inf
     hits: Counter[str] = field(default_factory=Counter)
     late: int = 0
     equal: int = 0
@@ -77,6 +79,7 @@ class Chaos:
     def corpus(self, out: Path) -> None:
         """One corpus under faults, and its shards, to their end."""
         for _ in range(MOST_RUNS):
+            self.end_in_time()
             if not self.queued(RUN_KINDS) or not self.disturb(out):
                 break
         self.settle(out)
@@ -84,6 +87,11 @@ class Chaos:
         self.equal += 1
         print(f"corpus {self.equal}: that of an undisturbed run, and its shards", file=sys.stderr, flush=True)
         shutil.rmtree(out)
+
+    def end_in_time(self) -> None:
+        """No more faults after the last moment: what is begun is brought to its end, and held against the other."""
+        if time.monotonic() > self.end_s:
+            self.queue.clear()
 
     def disturb(self, out: Path) -> bool:
         """One run with some faults of the queue, the last of which ends it; False when it reached its end."""
@@ -194,13 +202,14 @@ def kinds_of(executor: str) -> tuple[str, ...]:
     return (*(kind for name in names for kind in INNER[name] + ENDS[name]), *BUILD)
 
 
-def chaos(faults: int, work: Work, executor: str, seed: int, folder: Path) -> Chaos:
-    """Hit runs until there were so many faults, as many of each kind; AssertionError when anything was lost."""
+def chaos(faults: int, work: Work, executor: str, seed: int, folder: Path, end_s: float = math.inf) -> Chaos:
+    """Hit runs until there were so many faults, as many of each kind, or it is `end_s` on the monotonic clock;
+    AssertionError when anything was lost."""
     kinds = kinds_of(executor)
     queue = [kinds[number % len(kinds)] for number in range(faults)]
-    session = Chaos(folder=folder, work=work, rng=random.Random(seed), queue=queue)
+    session = Chaos(folder=folder, work=work, rng=random.Random(seed), queue=queue, end_s=end_s)
     session.prepare()
-    while session.queue:
+    while session.queue:  # a session has one corpus at least, and ends with one that is whole
         session.corpus(folder / f"corpus{session.equal}")
     return session
 
@@ -212,12 +221,14 @@ def main() -> None:
     parser.add_argument("--executor", choices=("local", "ray", "both"), default="both")
     parser.add_argument("--real", type=Path, nargs="+", help="folders of real videos, instead of made clips")
     parser.add_argument("--seconds", type=float, default=1.5, help="of each real video")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="no more faults after so long")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     start_s = time.monotonic()
     work = RealClips(arguments.real, arguments.seconds) if arguments.real else MadeClips(arguments.clips)
     with tempfile.TemporaryDirectory(prefix="wmkit-chaos-") as name:
-        found = chaos(arguments.faults, work, arguments.executor, arguments.seed, Path(name))
+        end_s = start_s + 60 * arguments.minutes
+        found = chaos(arguments.faults, work, arguments.executor, arguments.seed, Path(name), end_s)
     hits = ", ".join(f"{count} {kind}" for kind, count in sorted(found.hits.items()))
     print(f"{sum(found.hits.values())} faults ({hits}) over {found.equal} corpora of {found.clips} clips,")
     print(f"seed {arguments.seed}; {found.late} more came after a run's end. Nothing lost, nothing twice, every corpus")

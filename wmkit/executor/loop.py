@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wmkit.clock import monotonic_s
+from wmkit.errors import WorkersLostError
 from wmkit.executor.leases import Lease, Leases
 from wmkit.executor.task import Failure, Onward, Outcome, Reply
 
@@ -203,7 +204,10 @@ class _Driver:
     def count_failed_start(self, reason: str, log: str) -> None:
         self.failed_starts += 1
         if self.failed_starts >= MAX_FAILED_STARTS:
-            raise RuntimeError(f"{self.failed_starts} workers in a row did not start; the last one {reason}\n{log}")
+            raise WorkersLostError(
+                f"{self.failed_starts} workers in a row did not start; the last one {reason}: "
+                f"{' '.join(log.split()) or 'it said nothing'}; what is finished is on disk, run the same command again"
+            )
 
     def report(self, lease: Lease, final: bool, reply: Reply) -> None:
         outcome = Outcome(key=lease.key, attempt=lease.attempt, final=final, result=reply.result, failure=reply.failure)
@@ -222,7 +226,8 @@ def drive(
 
     A worker that has served `recycle_after` items is started again, in place of its process.
 
-    The pool is closed however this ends. RuntimeError when workers cannot start at all.
+    The pool is closed however this ends. WorkersLostError when workers cannot start at all, RuntimeError when they
+    cannot load the task.
     """
     driver = _Driver(pool, payloads, leases, recycle_after)
     try:

@@ -62,7 +62,7 @@ def run_items(
     """Work on every item; `on_outcome` is called in this process for every attempt, as it ends.
 
     An item that crashes its worker, hangs or raises ends itself alone. KeyboardInterrupt ends the workers and
-    is raised again. RuntimeError when workers cannot start, InputError when they need GPUs and there are none.
+    is raised again. WorkersLostError when workers cannot start, InputError when they need GPUs and there are none.
     """
     if not items:
         return

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from wmkit.errors import WorkersLostError
 from wmkit.executor.leases import Leases
 from wmkit.executor.loop import WAITING_PER_GPU, Broken, Died, Event, Ready, Replied, drive
 from wmkit.executor.task import Failure, Onward, Outcome, Reply
@@ -183,7 +184,7 @@ def test_a_task_that_cannot_be_loaded_stops_the_run() -> None:
 def test_workers_that_never_start_stop_the_run(fate: str) -> None:
     pool = ScriptedPool(1, ok)
     pool.on_start = lambda worker: Died(worker, "ended by itself with exit code 1") if fate == "dies" else None
-    with pytest.raises(RuntimeError, match="3 workers in a row did not start"):
+    with pytest.raises(WorkersLostError, match="3 workers in a row did not start"):
         run(pool, "abc")
     assert len(pool.starts) == 3
     assert pool.closed
