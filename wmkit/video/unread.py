@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 __all__ = ["TAMPERS", "Tamper", "tampered", "unread_pts"]
 
 SLICES = (1, 5)  # nal_unit_type of a picture's own data (H.264, table 7-1)
-LEAST_BYTES = 128  # of a slice: less, and a sixteenth may lie within the last macroblock
+LEAST_BYTES, LEAST_PX = 128, 128 * 128  # of a slice, of a picture: less, and a sixteenth may be the last macroblock's
 PADDING = b"\x00\x03"  # cabac_zero_words behind a slice (H.264, 7.3.2.10): nobody reads them
 CHEAPER = {"skip_loop_filter": "all", "skip_idct": "all"}  # pixels are not looked at
 
@@ -34,8 +34,8 @@ class Tamper:
     ones: bool
 
 
-TAMPERS = tuple(Tamper(part=part, ones=ones) for part in (16, 20) for ones in (True, False))
-"""One after the other: of 3,600 sound pictures of 36 files the first leaves 110 without a complaint, all four none."""
+TAMPERS = tuple(Tamper(part=part, ones=ones) for part in (16, 17, 18, 20) for ones in (True, False))
+"""One after the other while any picture is left: of 3,476 sound ones of 36 files the first four left none."""
 
 
 def tampered(coded: bytes, length_bytes: int, tamper: Tamper) -> bytes | None:
@@ -79,6 +79,8 @@ def unread_pts(opened: Opened, last_s: float) -> set[int]:
     for tamper in TAMPERS:
         with opened() as (container, stream):
             setup = stream.codec_context.extradata or b""
+            if stream.codec_context.width * stream.codec_context.height < LEAST_PX:
+                return set()
             if stream.codec_context.name != "h264" or len(setup) < 7 or setup[0] != 1:  # 1: AVCDecoderConfiguration
                 return set()
             stream.codec_context.options = {**stream.codec_context.options, **CHEAPER}
