@@ -14,7 +14,7 @@ from wmkit.annotate.depth.line_fit import robust_line, smoothed
 from wmkit.annotate.depth.network import NetworkDepthConfig, aligned_maps, inverse_of, named_depth_model
 from wmkit.annotate.pipeline import _backend, config_hash
 from wmkit.annotate.protocols import Unmeasured
-from wmkit.annotate.scale.depth_transformers import TransformersDepth
+from wmkit.annotate.scale.depth_transformers import TransformersDepth, loaded
 from wmkit.camera import Intrinsics
 from wmkit.clip import Annotation, DepthMap
 from wmkit.errors import InputError
@@ -164,3 +164,10 @@ def test_the_provenance_names_the_network_that_ran(tmp_path: Path) -> None:
         record = _backend("depth", depth)
         assert (record.part, record.name, record.licence) == ("depth", depth.name, "the weights' own")
         assert record.weights_hash == depth.weights_hash
+
+
+def test_a_network_is_loaded_once_a_process_and_again_for_other_weights(tmp_path: Path) -> None:
+    path = str(tiny_depth_anything(tmp_path / "model", "metric"))
+    first = loaded(path, "one", "cpu", "--depth-model", relative=True)
+    assert loaded(path, "one", "cpu", "--depth-model", relative=True) is first
+    assert loaded(path, "other", "cpu", "--depth-model", relative=True) is not first
