@@ -14,11 +14,17 @@ from tests.sample_doubles import random_run
 from wmkit.errors import InputError
 from wmkit.model.placement import Placement
 from wmkit.sample import SampleOptions
-from wmkit.sample.fit import bytes_needed, check_fit
+from wmkit.sample.fit import _working_bytes, bytes_needed, check_fit
 from wmkit.sample.parts import load_parts
 from wmkit.train.estimate import USABLE
 
 GIB = 2**30
+WAYS = (
+    Placement(),
+    Placement(precision="bfloat16"),
+    Placement(offload="model"),
+    Placement(offload="blocks"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +94,7 @@ def test_a_refusal_counts_right_and_names_what_would_do(run: Path) -> None:
     )
     extra = sum(own.numel() * own.element_size() for own in parts.model.buffers())
     work = (10**6, 3 * 10**6)
-    needed = {place: bytes_needed(parts, work, place) for place in map(Placement_of, WAYS)}
+    needed = {place: bytes_needed(parts, work, place) for place in WAYS}
     assert needed[Placement()] == 4 * whole + extra + max(work)
     assert needed[Placement(precision="bfloat16")] == 4 * whole - 2 * products + extra + max(work)
     assert needed[Placement(offload="model")] == max(4 * whole + extra + work[0], work[1])
@@ -100,8 +106,6 @@ def test_a_refusal_counts_right_and_names_what_would_do(run: Path) -> None:
         check_fit(parts, 5, "euler", sized)
 
     def bytes_found(place: Placement) -> int:
-        from wmkit.sample.fit import _working_bytes
-
         return bytes_needed(parts, _working_bytes(parts, 5, "euler", options), place)
 
     limit(Placement(), 1.001)
@@ -109,13 +113,6 @@ def test_a_refusal_counts_right_and_names_what_would_do(run: Path) -> None:
         limit(Placement(offload="blocks"), 1.001)
     with pytest.raises(InputError, match="try --sampler stream"):
         limit(Placement(offload="blocks", precision="bfloat16"), 0.999)
-
-
-WAYS = ({}, {"precision": "bfloat16"}, {"offload": "model"}, {"offload": "blocks"})
-
-
-def Placement_of(words: dict[str, str]) -> Placement:
-    return Placement(**words)  # type: ignore[arg-type]
 
 
 def test_other_makers_vae_and_text_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
