@@ -9,9 +9,10 @@ import torch
 
 from tests.integration.test_train_sample import SMALL
 from wmkit.camera_actions import action_path
-from wmkit.train.checkpoint import DataFacts, RunState, Trained, build_model, save_checkpoint
+from wmkit.train.checkpoint import DataFacts, RunState, Trained, build_model
 from wmkit.train.config import TrainConfig
 from wmkit.train.recipes import recipe
+from wmkit.train.saving import Saving
 
 __all__ = ["ACTIONS", "random_run", "write_bench"]
 
@@ -29,7 +30,8 @@ def random_run(folder: Path, *settings: str, seed: int = 0) -> Path:
             parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
     trained = Trained(model=model, optimizer=torch.optim.AdamW(model.parameters()))
     state = RunState(step=seed + 1, data=DataFacts(digest="none", metric=1, up_to_scale=0))
-    save_checkpoint(folder, trained, config, state)
+    with Saving(folder, config) as saving:
+        saving.begin(trained, state)
     return folder
 
 

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import gpu_learn
 from benchmarks.gpu_learn import CLIP_FRAMES, DRY, FPS, HELD, WAYS, Drift, judge, learn_rows, rendered
-from wmkit.evaluate.benchmark import read_manifest
+from wmkit.evaluate.scenes import read_scenes
 from wmkit.formats.any import read_trajectory
 
 
@@ -45,7 +45,7 @@ def test_what_is_left_behind_can_be_judged(tmp_path: Path) -> None:
     assert first[0]["steps"] == second[0]["steps"] == 3
     assert "step_ms" not in first[0], "no figure without a GPU"
     assert first[1] == second[1]
-    scenes = read_manifest(tmp_path / "requested")
+    scenes = read_scenes(tmp_path / "requested")
     assert [scene.id for scene in scenes] == ["held_0", "held_1"]
     path = Drift(seed=HELD).sample(CLIP_FRAMES, FPS).world_from_cam
     track = read_trajectory(scenes[0].cameras)

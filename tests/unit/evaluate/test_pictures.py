@@ -12,7 +12,7 @@ from wmkit.evaluate.pictures import MOST_PAIRS, PICTURE_FIGURES, picture_figures
 from wmkit.video.frames import FrameWindow
 
 RNG = np.random.default_rng(0)
-PICTURE = cv2.resize(RNG.integers(0, 255, (24, 32, 3), dtype=np.uint8), (128, 96))
+PICTURE = np.asarray(cv2.resize(RNG.integers(0, 255, (24, 32, 3), dtype=np.uint8), (128, 96)), np.uint8)
 
 
 @dataclass
