@@ -27,7 +27,7 @@ from typing import Any
 from tests.faults.chaos_clips import MadeClips, RealClips, Work, build
 from tests.faults.chaos_kinds import BUILD, ENDS, HANG_TIMEOUT_S, INNER, Running, strike
 from wmkit.corpus import Corpus
-from wmkit.dataset.output import file_sha256
+from wmkit.hashes import hash_of_file
 
 __all__ = ["Chaos", "chaos", "kinds_of", "told"]
 
@@ -193,7 +193,7 @@ def told(corpus: Corpus) -> dict[str, tuple[object, ...]]:
 def digests(folder: Path) -> dict[str, str]:
     """sha256 of every file below a folder of shards."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
+    return {path.relative_to(folder).as_posix(): hash_of_file(path) for path in files}
 
 
 def kinds_of(executor: str) -> tuple[str, ...]:

@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Callable
 
-from wmkit.annotate.hashes import hash_of_path
 from wmkit.annotate.pipeline import AnnotateConfig
 from wmkit.annotate.protocols import ReadsBeside
 from wmkit.errors import InputError
+from wmkit.hashes import hash_of_path
 from wmkit.video.frames import ClipFile
 
 __all__ = ["beside_hash"]

@@ -4,8 +4,8 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from wmkit.annotate.hashes import hash_of_files
 from wmkit.errors import InputError
+from wmkit.hashes import hash_of_files
 
 __all__ = ["model_folder", "weights_hash"]
 

@@ -21,10 +21,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from wmkit.annotate.hashes import hash_of_file
 from wmkit.atomic import json_bytes, make_folder, put_in_place, sync_file, write_atomic
 from wmkit.clock import monotonic_s
 from wmkit.errors import FetchError, InputError
+from wmkit.hashes import hash_of_file
 
 __all__ = [
     "FetchedWeights",

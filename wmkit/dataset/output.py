@@ -27,6 +27,7 @@ from wmkit.dataset.schema import (
     read_head,
 )
 from wmkit.errors import ConfigError, CorruptShardError, InputError
+from wmkit.hashes import hash_of_file
 
 __all__ = [
     "DROPPED_NAME",
@@ -36,7 +37,6 @@ __all__ = [
     "begin",
     "check_output",
     "earlier_result",
-    "file_sha256",
     "finish",
     "hold",
     "seal",
@@ -115,7 +115,7 @@ def earlier_result(out: Path, plan: Plan) -> Built | None:
         return None
     if folder.head["dropped"] != count_reasons(plan.dropped):
         return None
-    if any(file_sha256(out / shard.name) != shard.sha256 for shard in folder.shards):
+    if any(hash_of_file(out / shard.name) != shard.sha256 for shard in folder.shards):
         return None
     _tidy(out)
     return folder.shards, folder.samples
@@ -211,9 +211,3 @@ def _tidy(out: Path) -> None:
 def _of_a_start(entry: Path) -> bool:
     """Whether a build that was killed before building.json appeared may have left this."""
     return entry.name in (_LOCK, _SCRATCH) or entry.name.startswith(f".{BUILDING_NAME}.")
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file, read in blocks."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

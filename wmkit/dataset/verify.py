@@ -13,7 +13,6 @@ from wmkit.dataset.decode import count_frames, load_array
 from wmkit.dataset.depth import depth_damage
 from wmkit.dataset.latents import Precomputed, added_damage, precomputed
 from wmkit.dataset.members import read_samples
-from wmkit.dataset.output import file_sha256
 from wmkit.dataset.schema import (
     INDEX_NAME,
     SHARDS_NAME,
@@ -28,6 +27,7 @@ from wmkit.dataset.schema import (
 )
 from wmkit.dataset.tar import BLOCK, member_header
 from wmkit.errors import CorruptShardError
+from wmkit.hashes import hash_of_file
 
 __all__ = ["Damage", "VerifyReport", "shard_damage", "verify_shards"]
 
@@ -125,7 +125,7 @@ def shard_damage(path: Path, shard: Shard) -> str | None:
     size = file.stat().st_size
     if size != shard.size:
         return f"expected {shard.size} bytes, got {size}"
-    if file_sha256(file) != shard.sha256:
+    if hash_of_file(file) != shard.sha256:
         return f"expected the sha256 of {SHARDS_NAME}, got another"
     return None
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from wmkit.dataset.output import file_sha256
 from wmkit.errors import InputError
 from wmkit.formats.colmap import model_folder
+from wmkit.hashes import hash_of_file, hash_of_named_files
 from wmkit.sample.options import FILES, SampleOptions
 from wmkit.sample.refine import refiner_sha256
 from wmkit.train.checkpoint import find_checkpoint, weights_file
@@ -21,7 +21,7 @@ Digests = Mapping[str, str | None]
 def weight_digests(options: SampleOptions) -> Digests:
     """sha256 of the models, None where none is named. Raises InputError where one is not there."""
     return {
-        "checkpoint": file_sha256(weights_file(find_checkpoint(options.checkpoint))),
+        "checkpoint": hash_of_file(weights_file(find_checkpoint(options.checkpoint))),
         "refiner": _digest("--refiner", options.refiner, refiner_sha256),
         "vae": None if options.vae is None else CodecChoice.parse(options.vae).weights(),
         "text": None if options.text is None else TextChoice.parse(options.text).weights(),
@@ -31,9 +31,9 @@ def weight_digests(options: SampleOptions) -> Digests:
 def input_digests(options: SampleOptions) -> Digests:
     """sha256 of what else is read, None where none is named. Raises InputError where one is not there."""
     return {
-        "image": _digest("--image", options.image, file_sha256),
+        "image": _digest("--image", options.image, hash_of_file),
         "trajectory": trajectory_sha256(options.trajectory),
-        "intrinsics": _digest("--intrinsics", options.intrinsics, file_sha256),
+        "intrinsics": _digest("--intrinsics", options.intrinsics, hash_of_file),
     }
 
 
@@ -53,7 +53,7 @@ def is_made(record: Mapping[str, Any], options: SampleOptions, weights: Digests)
         wanted = record["video"]["sha256"]
     except (KeyError, TypeError):
         return False
-    return same and options.out.is_file() and file_sha256(options.out) == wanted
+    return same and options.out.is_file() and hash_of_file(options.out) == wanted
 
 
 def trajectory_sha256(text: str) -> str:
@@ -62,11 +62,9 @@ def trajectory_sha256(text: str) -> str:
     if not text or not path.exists():
         return hashlib.sha256(text.encode()).hexdigest()
     if path.is_file():
-        return file_sha256(path)
-    total = hashlib.sha256()
-    for file in sorted(file for file in model_folder(path).iterdir() if file.suffix in (".bin", ".txt")):
-        total.update(f"{file.name}\0{file_sha256(file)}\n".encode())
-    return total.hexdigest()
+        return hash_of_file(path)
+    files = sorted(file for file in model_folder(path).iterdir() if file.suffix in (".bin", ".txt"))
+    return hash_of_named_files((file.name, file) for file in files)
 
 
 def _digest(flag: str, path: Path | None, digest: Callable[[Path], str]) -> str | None:

@@ -1,10 +1,10 @@
 """What `--refiner PATH` names: a released refiner's folder or a run of our own; and what the sidecar says of it."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from wmkit.errors import InputError
+from wmkit.hashes import hash_of_named_files
 from wmkit.model.latent import LatentSpec
 from wmkit.model.ltx2_refiner import Ltx2Refiner, load_ltx2_refiner
 from wmkit.model.placement import Placement
@@ -71,9 +71,5 @@ def refiner_sha256(source: Path) -> str:
     """Identity of a refiner: of its run's weights, or of the names and bytes of every file of its folder."""
     if not (source / RELEASED).is_file():
         return start_weights(source)[1]
-    total = hashlib.sha256()
-    for path in sorted(path for path in source.rglob("*") if path.suffix in WEIGHED and path.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{path.relative_to(source).as_posix()}\0{digest}\n".encode())
-    return total.hexdigest()
+    files = sorted(path for path in source.rglob("*") if path.suffix in WEIGHED and path.is_file())
+    return hash_of_named_files((path.relative_to(source).as_posix(), path) for path in files)

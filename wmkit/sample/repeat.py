@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from wmkit.dataset.output import file_sha256
 from wmkit.errors import InputError
+from wmkit.hashes import hash_of_file
 from wmkit.json_object import read_json
 from wmkit.model.placement import Offload
 from wmkit.sample.identity import input_digests, weight_digests
@@ -40,4 +40,4 @@ def repeat_sample(
     except (KeyError, TypeError) as error:
         raise InputError(f"{sidecar}: expected the record of a sample, found no {error}; name another") from error
     summary = run_sample(options, note, progress)
-    return summary, file_sha256(summary.video) == wanted
+    return summary, hash_of_file(summary.video) == wanted

@@ -8,12 +8,12 @@ import numpy as np
 from wmkit.camera import Array, Intrinsics, ScaleKind, invert_rigid
 from wmkit.camera_actions import action_keys, action_map, action_path, implied_keys
 from wmkit.camera_templates import TEMPLATES, template_path
-from wmkit.dataset.output import file_sha256
 from wmkit.errors import InputError
 from wmkit.formats.any import read_trajectory
 from wmkit.formats.convention import in_convention, is_bare
 from wmkit.formats.intrinsics import FOV_DEG, checked_intrinsics, read_intrinsics
 from wmkit.formats.track import CameraTrack
+from wmkit.hashes import hash_of_file
 from wmkit.sample.identity import trajectory_sha256
 from wmkit.sample.picture import Picture
 
@@ -147,7 +147,7 @@ def asked_intrinsics(picture: Picture, file: Path | None, fov_deg: float | None,
         rows = checked_intrinsics(read_intrinsics(file, picture.size), picture.size, f"--intrinsics {file}")
         if len(rows) not in (1, poses):
             raise InputError(f"--intrinsics {file}: expected 1 row or one a pose ({poses}), got {len(rows)}")
-        return SourceIntrinsics(rows=rows, source=f"file {file}", sha256=file_sha256(file))
+        return SourceIntrinsics(rows=rows, source=f"file {file}", sha256=hash_of_file(file))
     if fov_deg is not None:
         if not FOV_DEG[0] <= fov_deg <= FOV_DEG[1]:
             raise InputError(f"--fov-deg: expected {FOV_DEG[0]:g} to {FOV_DEG[1]:g} degrees, got {fov_deg:g}")

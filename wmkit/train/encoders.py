@@ -6,13 +6,12 @@ hashed[=CHANNELSxTOKENS]                 no weights; 64x32 unless said
 gemma-2=FOLDER                           transformers' Gemma-2, from a folder on this machine
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from wmkit.dataset.output import file_sha256
 from wmkit.errors import InputError
+from wmkit.hashes import hash_of_named_files
 from wmkit.model.components import VaeKind
 from wmkit.model.latent import LatentCodec, PixelUnshuffle
 from wmkit.model.text import HashedText, TextEncoder
@@ -96,7 +95,7 @@ class TextChoice:
 def weights_sha256(folder: Path) -> str:
     """sha256 over names and sha256 of a component's files, sorted: weights, config, tokenizer."""
     files = sorted(path for path in folder.iterdir() if path.suffix in FILES and path.is_file())
-    return hashlib.sha256("".join(f"{path.name}\0{file_sha256(path)}\n" for path in files).encode()).hexdigest()
+    return hash_of_named_files((path.name, path) for path in files)
 
 
 def _pair(text: str) -> tuple[int, int] | None:

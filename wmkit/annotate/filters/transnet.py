@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.annotate.hashes import hash_of_file
 from wmkit.camera import Array
 from wmkit.errors import ConfigError
+from wmkit.hashes import hash_of_file
 
 __all__ = ["AROUND", "BLOCK", "SIZE_PX", "WEIGHTS_SHA256", "TransNet", "loaded"]
 

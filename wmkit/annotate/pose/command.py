@@ -34,7 +34,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.annotate.hashes import hash_of_files
 from wmkit.annotate.pose.check_given import diagnose
 from wmkit.annotate.pose.follow import follow_points
 from wmkit.annotate.pose.given import CODES, METRIC_SIGMA_LOG
@@ -47,6 +46,7 @@ from wmkit.camera import Array, CameraPrior, Intrinsics, ScaleKind, Trajectory, 
 from wmkit.clip import DepthMap, NoTrajectory, Points
 from wmkit.errors import ClipError, InputError
 from wmkit.formats.track import nearest_rotation
+from wmkit.hashes import hash_of_files
 from wmkit.video.frames import FrameSource
 
 __all__ = ["Command", "CommandConfig", "program_hash"]

@@ -11,7 +11,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from wmkit.annotate.hashes import hash_of_path
 from wmkit.annotate.pose.check_given import Diagnosis, diagnose, find_focal
 from wmkit.annotate.pose.follow import follow_points
 from wmkit.annotate.pose.given_file import GivenCameras, beside, given_cameras
@@ -26,6 +25,7 @@ from wmkit.annotate.protocols import UNHASHED, PoseEstimate
 from wmkit.camera import Array, CameraPrior, Intrinsics, ScaleKind, Trajectory
 from wmkit.clip import QUALITY_ROWS, NoTrajectory, PoseQuality
 from wmkit.errors import ClipError, InputError
+from wmkit.hashes import hash_of_path
 from wmkit.video.frames import ClipFile, FrameSource
 
 __all__ = ["Given", "GivenConfig", "cameras_and_rows", "given_config"]

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["hash_of_file", "hash_of_files", "hash_of_path"]
+__all__ = ["hash_of_file", "hash_of_files", "hash_of_named_files", "hash_of_path"]
 
 
 def hash_of_file(file: Path) -> str:
@@ -18,6 +18,14 @@ def hash_of_files(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(bytes.fromhex(hash_of_file(file)))
+    return digest.hexdigest()
+
+
+def hash_of_named_files(files: Iterable[tuple[str, Path]]) -> str:
+    """sha256 over the names given and the sha256 of every file, in order; OSError when one is unreadable."""
+    digest = hashlib.sha256()
+    for name, file in files:
+        digest.update(f"{name}\0{hash_of_file(file)}\n".encode())
     return digest.hexdigest()
 
 
