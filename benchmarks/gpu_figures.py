@@ -17,6 +17,7 @@ import gc
 import importlib.metadata
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -38,6 +39,8 @@ from wmkit.model import CameraBatch, CameraDiT, ModelConfig, TextBatch, preset
 from wmkit.model.ops.frame_gdn import Backend, frame_gdn, key_scale
 from wmkit.model.rope import rope_angles
 from wmkit.model.work import Grid, count_work
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +105,13 @@ def main() -> int:
 def apart(arguments: list[str], part: str, limit_s: float | None) -> int | None:
     """This script in a process of its own, whose lines go where ours go: its exit code, None past its time limit."""
     command = [sys.executable, __file__, *arguments]
+    paths = os.pathsep.join(
+        filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+    )  # where `benchmarks` and `wmkit` are
     try:
-        done = subprocess.run(command, stderr=subprocess.PIPE, timeout=limit_s, check=False)
+        done = subprocess.run(
+            command, stderr=subprocess.PIPE, timeout=limit_s, check=False, env={**os.environ, "PYTHONPATH": paths}
+        )
     except subprocess.TimeoutExpired:
         say(figure=part, not_measured=f"the rest of it: stopped after {limit_s} s")
         return None

@@ -73,6 +73,7 @@ def test_training_and_sampling_see_the_same_model() -> None:
 
         def __init__(self) -> None:
             self.transformer = tiny_transformer(CHANNELS)
+            self.text_encoder = self.connectors = None
             self.first: list[Tensor] = []
 
         def _encode_prompt(self, text: str, **_: object) -> tuple[Tensor, Tensor]:

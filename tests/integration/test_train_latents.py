@@ -158,7 +158,7 @@ def test_a_model_of_a_vaes_latents(
     assert cli.main([*command, str(made)]) == 0
     assert "latents of ltx2" in capsys.readouterr().err
     assert cli.main(["sample", "--checkpoint", str(tmp_path / "run"), "--out", str(tmp_path / "a.mp4")]) == 2
-    assert "expected pixel-unshuffle where videos are" in capsys.readouterr().err
+    assert "--vae: expected ltx2=FOLDER" in capsys.readouterr().err
 
 
 def test_what_is_not_loaded_here_says_so() -> None:

@@ -176,7 +176,7 @@ def test_sample_writes_video_cameras_and_recipe(run: Path, tmp_path: Path, capsy
     assert tags["generated"] is True
     assert tags["checkpoint"] == record["checkpoint"]
     assert tags["licences"] == {"pixel-unshuffle": "none: no weights"}
-    assert record["intrinsics"] == {"source": "fov 60 deg assumed"}
+    assert record["intrinsics"] == {"source": "fov 60 deg assumed", "sha256": None}
 
 
 def test_the_same_inputs_give_the_same_bytes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

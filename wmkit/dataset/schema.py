@@ -289,7 +289,7 @@ def read_part(folder: Folder, sample: Sample, name: str, *, check: bool = True, 
     """
     data, wrong = part_bytes(folder, sample, sample.part(name), check=check, alone=alone)
     if wrong is not None:
-        raise CorruptShardError(f"{folder / sample.shard}: sample {sample.key}: {wrong}; build the shards again")
+        raise CorruptShardError(f"{folder / sample.shard}: sample {sample.key}: {wrong}; run wmkit repair")
     return data
 
 

