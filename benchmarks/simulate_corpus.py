@@ -10,6 +10,7 @@ and all, and then resumed and reported.
 import argparse
 import hashlib
 import json
+import multiprocessing
 import os
 import resource
 import tempfile
@@ -127,7 +128,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder, out = Path(name) / "in", Path(name) / "corpus"
         if arguments.ended:
-            write_ended(folder, out, arguments.clips)
+            # In a process of its own: what the making holds is not what the driver of a resume does.
+            maker = multiprocessing.get_context("spawn").Process(
+                target=write_ended, args=(folder, out, arguments.clips)
+            )
+            maker.start()
+            maker.join()
+            if maker.exitcode:
+                raise SystemExit(f"expected the corpus to be made, its process ended with {maker.exitcode}")
         else:
             plain = cast("dict[str, Any]", config_dict(config))
             write_sources(folder, Corpus.create_or_open(out, plain, config_hash(config), update=False), arguments.clips)
