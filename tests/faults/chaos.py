@@ -128,7 +128,11 @@ class Chaos:
 
     def settle(self, out: Path) -> None:
         """The last runs of a corpus, which is then held against the undisturbed one."""
-        finish(self.start(out))
+        try:
+            finish(self.start(out))
+        except AssertionError as error:
+            letters = sorted(path.read_text() for path in (out / "dead-letter").glob("*.json"))
+            raise AssertionError("\n".join([str(error), *letters])) from error
         summary = finish(self.start(out, retry=True))
         if summary["unfinished"] or summary["clips"] != summary["ok"] + summary["no_trajectory"] + summary["failed"]:
             raise AssertionError(f"clips are not accounted for: {summary}")
