@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "HEADER_LOCK",
+    "check_room",
     "fsync_folder",
     "json_bytes",
     "make_folder",
@@ -45,6 +47,12 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # the disk, the
 def no_room(error: BaseException | None) -> bool:
     """Whether this is the disk saying that it is full: nothing is wrong with what was to be written."""
     return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+def check_room(folder: Path, size_bytes: int) -> None:
+    """Raise the disk's own OSError when a file of this size has no room in the folder: libraries often do not say."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, size_bytes)
 
 
 def json_bytes(value: object) -> bytes:

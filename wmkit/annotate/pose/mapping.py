@@ -5,6 +5,8 @@ forward and small motion solvable, against the mapper's defaults: initial pairs 
 forward motion, points kept and triangulated down to 0.5°.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,8 +17,11 @@ from wmkit.annotate.pose.colmap_import import pycolmap
 from wmkit.annotate.pose.epipolar import epipolar_inliers
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.tracks import Tracks
+from wmkit.atomic import check_room
 
 __all__ = ["MappingConfig", "Model", "Start", "map_keyframes"]
+
+SCRATCH_BYTES = 16 << 20  # more than the database of a clip takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +96,12 @@ def map_keyframes(
     """The model that registers enough keyframes and explains most, or None when no start pair holds.
 
     `linked` pairs of frames are matched besides the `neighbours`. Keyframes are added one by one, from every focal
-    length of `start` until a model holds; or all `at_once`, from a usual focal length alone.
+    length of `start` until a model holds; or all `at_once`, from a usual focal length alone. OSError on a full disk.
     """
     best = None
     count = np.bincount(np.concatenate([tracks.ids[frame] for frame in keyframes]), minlength=1)
     wanted = max(int(count[count >= 3].sum()), 1)
-    with TemporaryDirectory(prefix="wmkit-map-") as folder:
+    with TemporaryDirectory(prefix="wmkit-map-") as folder, _telling_no_room(folder):
         database = Path(folder) / "database.db"
         _write_images(database, tracks, keyframes, start)
         _write_matches(database, tracks, keyframes, linked, config)
@@ -128,8 +133,19 @@ def _models(database: Path, folder: str, fixed: bool, at_once: bool) -> "list[py
         return list(pycolmap.incremental_mapping(database, folder, folder, _mapper_options(fixed)).values())
     try:
         return list(pycolmap.global_mapping(database, folder, folder, _global_options(fixed)).values())
-    except (RuntimeError, ValueError):  # a view graph too weak for it
+    except (RuntimeError, ValueError):  # a view graph too weak for it, unless it is the disk
+        check_room(Path(folder), SCRATCH_BYTES)
         return []
+
+
+@contextmanager
+def _telling_no_room(folder: str) -> Iterator[None]:
+    """A full disk is a RuntimeError of some other words to pycolmap: the disk itself is asked."""
+    try:
+        yield
+    except RuntimeError:
+        check_room(Path(folder), SCRATCH_BYTES)
+        raise
 
 
 def _set_params(path: Path, params: tuple[float, ...], *, known: bool) -> None:

@@ -1,5 +1,8 @@
 """The first scene of a clip: which tracks it is mapped from, which focal lengths it begins with, lens and zoom."""
 
+import errno
+import resource
+
 import numpy as np
 import pytest
 
@@ -41,6 +44,21 @@ def rotation_off_deg(scene: Scene, truth: Scene) -> float:
 @pytest.fixture(scope="module")
 def plenty() -> Scene:
     return arc_scene(frames=FRAMES, points=600, noise_px=0.2)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("fits_bytes", [0, 20_000, 200_000])
+def test_a_full_disk_is_not_taken_for_tracks_without_a_map(plenty: Scene, fits_bytes: int, at_once: bool) -> None:
+    """pycolmap's own words for it are "No registered database factory succeeded" and others."""
+    begin = starts(tracks_of(plenty), None, MappingConfig())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (fits_bytes, before[1]))
+    try:
+        with pytest.raises(OSError) as full:
+            map_keyframes(tracks_of(plenty), KEYFRAMES, (), begin, MappingConfig(), at_once=at_once)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert full.value.errno == errno.EFBIG
 
 
 def test_plenty_of_tracks_leave_a_half_for_a_second_estimate(plenty: Scene) -> None:
