@@ -112,7 +112,7 @@ def _make(
 
     if items:
         # What is wrong with them is said once, before any work; this process may have no GPU.
-        load_parts(replace(options, device="cpu", offload="none", precision="float32"))
+        load_parts(replace(options, device="cpu", offload="none", precision="float32"), weights)
         work = ItemTask(function=make_scene, config=task, gpu=options.device == "cuda")
         run_items(items, work, _with_gpus(executor) if work.gpu else executor, record)
     order = [scene.id for scene in scenes]

@@ -47,9 +47,11 @@ class Parts:
         self.place.settle(self.model, self.codec, self.text, *second)
 
 
-def load_parts(options: SampleOptions) -> Parts:
-    """What `options` name. Raises as `load_model` and `load_refiner` do; InputError for a device that is not there,
-    and for a VAE or text encoder that is not the checkpoint's.
+def load_parts(options: SampleOptions, digests: Digests | None = None) -> Parts:
+    """What `options` name; `digests` is `weight_digests(options)`, when the caller has it.
+
+    Raises as `load_model` and `load_refiner` do; InputError for a device that is not there, and for a VAE or text
+    encoder that is not the checkpoint's.
     """
     if options.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: expected a GPU that torch can use, found none; use --device cpu")
@@ -64,7 +66,7 @@ def load_parts(options: SampleOptions) -> Parts:
         codec=codec,
         text=_text(config, options.text),
         refiner=None if options.refiner is None else load_refiner(options.refiner, codec.spec(), place),
-        digests=weight_digests(options),
+        digests=weight_digests(options) if digests is None else digests,
         place=place,
     )
 
