@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -20,6 +21,8 @@ from wmkit.train.config import TrainConfig
 from wmkit.train.encoders import CodecChoice, TextChoice
 
 __all__ = ["Parts", "load_parts"]
+
+Choice = TypeVar("Choice", CodecChoice, TextChoice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,6 +74,17 @@ def load_parts(options: SampleOptions, digests: Digests | None = None) -> Parts:
     )
 
 
+def _choice(kind: type[Choice], flag: str, named: str | None, wanted: str, made: str) -> Choice:
+    """What `flag` names, which has to be what the checkpoint was trained on."""
+    expected = f"expected {wanted}=FOLDER, whose {made} the checkpoint was trained on"
+    if named is None:
+        raise InputError(f"{flag}: {expected}, got none")
+    choice = kind.parse(named)
+    if choice.name != wanted:
+        raise InputError(f"{flag} {named}: {expected}")
+    return choice
+
+
 def _codec(config: TrainConfig, named: str | None) -> LatentCodec:
     """The codec whose latents the model makes."""
     wanted, model = config.data.vae, config.model
@@ -78,12 +92,7 @@ def _codec(config: TrainConfig, named: str | None) -> LatentCodec:
         if named is not None:
             raise InputError(f"--vae {named}: expected none, the checkpoint's latents are {wanted}'s; leave it out")
         return config.codec
-    if named is None:
-        raise InputError(f"--vae: expected {wanted}=FOLDER, whose latents the checkpoint was trained on, got none")
-    choice = CodecChoice.parse(named)
-    if choice.name != wanted:
-        raise InputError(f"--vae {named}: expected {wanted}=FOLDER, whose latents the checkpoint was trained on")
-    codec = choice.load("cpu")
+    codec = _choice(CodecChoice, "--vae", named, wanted, "latents").load("cpu")
     spec = codec.spec()
     found = spec.channels, spec.stride, spec.downscale
     if found != (model.latent_channels, model.latent_stride, model.latent_downscale):
@@ -102,12 +111,7 @@ def _text(config: TrainConfig, named: str | None) -> TextEncoder | None:
             what = "without text" if model is None else "with hashed words"
             raise InputError(f"--text {named}: expected none, the checkpoint was trained {what}; leave it out")
         return config.text_encoder
-    if named is None:
-        raise InputError(f"--text: expected {wanted}=FOLDER, whose states the checkpoint was trained on, got none")
-    choice = TextChoice.parse(named)
-    if choice.name != wanted:
-        raise InputError(f"--text {named}: expected {wanted}=FOLDER, whose states the checkpoint was trained on")
-    encoder = choice.load("cpu")
+    encoder = _choice(TextChoice, "--text", named, wanted, "states").load("cpu")
     if encoder.channels != model.channels:
         raise InputError(
             f"--text {named}: expected states of {model.channels} channels, got {encoder.channels}; name another folder"
