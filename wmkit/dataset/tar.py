@@ -2,14 +2,12 @@
 
 import errno
 import hashlib
-import mmap
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import xxhash
 
 from wmkit.atomic import put_in_place, sync_file
+from wmkit.dataset.direct import DirectFile, pieces_on_disk
 from wmkit.dataset.schema import Shard
 from wmkit.errors import CorruptShardError, InputError
 
@@ -19,7 +17,6 @@ BLOCK = 512
 END = bytes(2 * BLOCK)  # what a tar ends with
 
 _MAX_NAME, _MAX_SIZE = 100, 8**11  # bytes; what the fields of a USTAR header have room for
-_READ = 1 << 20  # bytes; half as much CPU time a byte as 256 KiB, read directly
 
 _OWNER = b"0000644\0" + b"0000000\0" * 2
 _TIME = b"00000000000\0"
@@ -53,13 +50,13 @@ def padded(size: int) -> int:
 class ShardFile:
     """A tar being written beside `path`; it gets its name by one rename in `close`, or never."""
 
-    __slots__ = ("_descriptor", "_path", "_scratch", "_written", "offset")
+    __slots__ = ("_file", "_path", "_scratch", "_written", "offset")
 
     def __init__(self, path: Path) -> None:
         """Opens the scratch file; OSError when the disk refuses."""
         self._path = path
         self._scratch = path.with_name(f".{path.name}.tmp")
-        self._descriptor = os.open(self._scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._file = DirectFile(self._scratch)
         self._written = xxhash.xxh3_128()
         self.offset = 0
 
@@ -76,57 +73,32 @@ class ShardFile:
         OSError when the disk refuses or gives back other bytes, CorruptShardError when they are not the wanted ones.
         """
         self._write(END)
+        self._file.flush()
         sync_file(self._scratch)
         digest = self._read_back()
         if sha256 is not None and digest != sha256:
             raise CorruptShardError(f"{self._path}: expected to make the bytes of sha256 {sha256}, got {digest}")
-        self._release()
+        self._file.close()
         put_in_place(self._scratch, self._path)
         return Shard(name=self._path.name, size=self.offset, sha256=digest, samples=samples)
 
     def discard(self) -> None:
         """Remove what was written so far; the shard never gets its name."""
-        self._release()
+        self._file.close()
         self._scratch.unlink(missing_ok=True)
 
     def _write(self, *blocks: bytes) -> None:
         for block in blocks:
             self._written.update(block)
+            self._file.write(block)
             self.offset += len(block)
-        done = os.writev(self._descriptor, blocks)
-        rest = memoryview(b"" if done == sum(map(len, blocks)) else b"".join(blocks)[done:])
-        while rest:  # one call writes 2 GiB at most, and less when the disk is nearly full
-            rest = rest[os.write(self._descriptor, rest) :]
 
     def _read_back(self) -> str:
         """sha256 of what the disk holds."""
         found, digest = xxhash.xxh3_128(), hashlib.sha256()
-        for block in _blocks_on_disk(self._scratch):
-            found.update(block)
-            digest.update(block)
+        for piece in pieces_on_disk(self._scratch):
+            digest.update(piece)
+            found.update(piece)
         if found.digest() != self._written.digest():
             raise OSError(errno.EIO, f"{self._path}: the disk gives back other bytes than were written")
         return digest.hexdigest()
-
-    def _release(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
-def _blocks_on_disk(path: Path) -> Iterator[memoryview]:
-    """A synced file as the disk has it, and not memory: views of one buffer, each valid until the next."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that knows no direct reads
-            raise
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # synced pages may leave the cache
-    try:
-        buffer, size, at = memoryview(mmap.mmap(-1, _READ)), os.fstat(descriptor).st_size, 0  # mmap: aligned to pages
-        while at < size and (count := os.preadv(descriptor, [buffer], at)):
-            yield buffer[:count]
-            at += count
-    finally:
-        os.close(descriptor)
