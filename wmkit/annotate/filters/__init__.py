@@ -40,6 +40,7 @@ from wmkit.annotate.filters.scale_step import ScaleStepConfig
 from wmkit.annotate.filters.scale_variation import ScaleVariationConfig
 from wmkit.annotate.filters.static_camera import StaticCameraConfig
 from wmkit.annotate.filters.time_gap import TimeGapConfig
+from wmkit.annotate.filters.track_error_px import TrackErrorPxConfig
 from wmkit.annotate.filters.translation_speed import TranslationSpeedConfig
 from wmkit.annotate.filters.turning_share import TurningShareConfig
 from wmkit.annotate.filters.vmaf_motion import VmafMotionConfig
@@ -81,6 +82,7 @@ TrajectoryFilterUnion = (
     | MovingShareConfig
     | AccelerationConfig
     | InlierRatioConfig
+    | TrackErrorPxConfig
     | JerkConfig
     | ParallaxDegConfig
     | PathLengthConfig
@@ -129,6 +131,7 @@ TRAJECTORY_FILTERS: tuple[TrajectoryFilterUnion, ...] = (
     MovingShareConfig(),
     AccelerationConfig(),
     InlierRatioConfig(),
+    TrackErrorPxConfig(),
     JerkConfig(),
     ParallaxDegConfig(),
     PathLengthConfig(),

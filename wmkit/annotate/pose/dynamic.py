@@ -8,21 +8,18 @@ what travels beside the camera does (Yuan et al., ICCV 2007, on that ambiguity).
 import numpy as np
 from numpy.typing import NDArray
 
-from wmkit.annotate.pose.scene import Scene
-from wmkit.annotate.pose.still_point import Followed, still_error_px
+from wmkit.annotate.pose.still_point import Followed
+from wmkit.annotate.pose.strays import MIN_LENGTH, REFERENCE_PX, Strays
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.camera import Array
 from wmkit.clip import DynamicMask
 
 __all__ = ["find_dynamic"]
 
-REFERENCE_PX = 800.0  # diagonal at which the distances below hold; others in proportion
-LIMIT_PX = 3.0  # error from which a track of four observations moves ...
+LIMIT_PX = 3.0  # at a diagonal of 800: error from which a track of four observations moves ...
 NOISE_LIMIT = 4.0  # ... or this often the median error of tracks that the map rests on, if more, ...
 MOST_PX = 4.0  # ... but no more: tracks that err more are no noise, their cameras are a compromise with what moves
 OLD = 10.0  # observations up to which the limit grows in proportion: long tracks slip without anything moving
-ERROR_QUANTILE = 0.8  # of a track's observations, that many lie closer
-MIN_LENGTH = 3
 FULL_LENGTH = 8.0  # observations from which a track has a whole vote
 NEIGHBOURS = 3  # other moving tracks, at most this many spacings away, that must go the same way
 REACH = 2.75
@@ -32,21 +29,19 @@ MIN_VOTES = 0.3
 LONG_SIDE_CELLS = 64
 
 
-def find_dynamic(scene: Scene, tracks: Tracks, keyframes: NDArray[np.intp]) -> DynamicMask:
+def find_dynamic(strays: Strays, posed: NDArray[np.bool_], tracks: Tracks, keyframes: NDArray[np.intp]) -> DynamicMask:
     """Cells of the posed keyframes in which tracks that move on their own outvote those that stand still.
 
     Of all posed frames when no keyframe is.
 
-    `scene` has the final cameras; `tracks` everything that was followed, in px of the same frames.
+    `posed` (N,) frames that have a camera; `tracks` everything that was followed, in px of the same frames.
     """
-    frames = keyframes[scene.posed[keyframes]]
-    frames = frames if len(frames) else np.flatnonzero(scene.posed)
-    followed, number = _followed(scene, tracks)
+    frames = keyframes[posed[keyframes]]
+    frames = frames if len(frames) else np.flatnonzero(posed)
+    followed, error = strays.followed, strays.error_px
     shrink = REFERENCE_PX / tracks.diagonal_px
-    error = _quantile(followed, still_error_px(scene, followed)) * shrink
-    mapped = np.isfinite(scene.xyz[number, 0]) & (followed.count >= MIN_LENGTH)
-    noise = float(np.median(error[mapped])) if mapped.any() else 0.0
-    limit = min(max(LIMIT_PX, NOISE_LIMIT * noise), MOST_PX) * np.clip(followed.count / 4, 1.0, OLD / 4)
+    noise_px = strays.mapped_px if strays.mapped.any() else 0.0
+    limit = min(max(LIMIT_PX, NOISE_LIMIT * noise_px), MOST_PX) * np.clip(followed.count / 4, 1.0, OLD / 4)
     moves = (error > limit) & (followed.count >= MIN_LENGTH)
     still = error <= limit
     velocity = _velocity(followed) * shrink
@@ -61,27 +56,6 @@ def find_dynamic(scene: Scene, tracks: Tracks, keyframes: NDArray[np.intp]) -> D
         for_it, against = (vote * agreed, vote * still[track])
         masks.append(_rasterised(xy, for_it, against, spacing, tracks))
     return DynamicMask(frame=frames.astype(np.int64), mask=np.array(masks))
-
-
-def _followed(scene: Scene, tracks: Tracks) -> tuple[Followed, NDArray[np.intp]]:
-    """What was seen from posed frames, by track, of tracks seen twice or more; and those tracks' ids."""
-    rows = [(frame, ids, xy) for frame, (ids, xy) in enumerate(zip(tracks.ids, tracks.xy, strict=True))]
-    rows += [(frame, ids, xy) for frame, (ids, xy) in enumerate(tracks.astray)]
-    frame = np.concatenate([np.full(len(ids), frame, np.intp) for frame, ids, _ in rows])
-    ids = np.concatenate([ids for _, ids, _ in rows])
-    xy = np.concatenate([xy for _, _, xy in rows]).astype(np.float64)
-    seen = scene.posed[frame]
-    seen &= np.bincount(ids[seen], minlength=len(tracks.rgb))[ids] >= 2
-    frame, ids, xy = frame[seen], ids[seen], xy[seen]
-    order = np.lexsort((frame, ids))
-    number, first, track, count = np.unique(ids[order], return_index=True, return_inverse=True, return_counts=True)
-    return Followed(frame=frame[order], track=track, xy=xy[order], first=first, count=count), number
-
-
-def _quantile(followed: Followed, error_px: Array) -> Array:
-    """(M,) error of each track that ERROR_QUANTILE of its observations stay below."""
-    by_size = error_px[np.lexsort((error_px, followed.track))]
-    return by_size[followed.first + np.rint(ERROR_QUANTILE * (followed.count - 1)).astype(np.intp)]
 
 
 def _velocity(followed: Followed) -> Array:

@@ -158,19 +158,36 @@ def _gains(thin: Scene, search: CameraSearch, iterations: int) -> tuple[Scene, f
 
 def _fits(other: Mapped, straight: Mapped, keyframes: tuple[int, ...], search: CameraSearch, *, sure: bool) -> bool:
     """Whether the map with a zoom or a lens is the better one; `sure`: nothing speaks against the straight map."""
-    if not other.scene.zooms:
-        return sure or _left_px(other, keyframes) < (1 - search.lens.min_gain) * _left_px(straight, keyframes)
-    if not follows_curve(other.scene.at_frames(np.array(keyframes)), search.zoom):
+    if other.scene.zooms and not follows_curve(other.scene.at_frames(np.array(keyframes)), search.zoom):
         return False
-    return _left_px(other, keyframes) < (1 - search.zoom.smooth_gain) * _left_px(straight, keyframes)
+    if not other.scene.zooms and sure:
+        return True
+    left_px, straight_px = _left_px(other, straight, keyframes)
+    gain = search.zoom.smooth_gain if other.scene.zooms else search.lens.min_gain
+    return left_px < (1 - gain) * straight_px
 
 
-def _left_px(mapped: Mapped, keyframes: tuple[int, ...]) -> float:
-    """Median error of the longest tracks after an adjustment: no map may lose for having come a shorter way."""
-    thin = longest_tracks(mapped.scene.at_frames(np.array(keyframes)), DECIDING_TRACKS)
+def _left_px(one: Mapped, other: Mapped, keyframes: tuple[int, ...]) -> tuple[float, float]:
+    """Median errors of the longest tracks after an adjustment: no map may lose for having come a shorter way.
+
+    Of observations that both explain: nor may one lose for holding more points.
+    """
+    ones, others = (mapped.scene.at_frames(np.array(keyframes)) for mapped in (one, other))
+    ones, others = _in_both(ones, others), _in_both(others, ones)
+    return _settled_px(ones, one.fixed_focal), _settled_px(others, other.fixed_focal)
+
+
+def _in_both(scene: Scene, other: Scene) -> Scene:
+    """The scene with the observations alone that are usable in both."""
+    name, others = (part.obs_frame * len(scene.xyz) + part.obs_track for part in (scene, other))
+    return scene.keep(scene.usable & np.isin(name, others[other.usable]))
+
+
+def _settled_px(scene: Scene, fixed_focal: bool) -> float:
+    thin = longest_tracks(scene, DECIDING_TRACKS)
     if not thin.usable.any():
         return float("inf")
-    found = bundle_adjust(thin, COMPARING_PX, fixed_focal=mapped.fixed_focal, iterations=PATIENT)
+    found = bundle_adjust(thin, COMPARING_PX, fixed_focal=fixed_focal, iterations=PATIENT)
     if found.zooms:
         found = bundle_adjust(smooth_zoom(found), COMPARING_PX, fixed_focal=True, iterations=PATIENT)
     return found.median_px

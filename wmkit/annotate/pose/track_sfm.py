@@ -26,6 +26,7 @@ from wmkit.annotate.pose.scene import Scene, drop_outliers, refine_poses, resect
 from wmkit.annotate.pose.second import Disagreement, SecondConfig, compare, second_estimate, settled
 from wmkit.annotate.pose.sliding import adjust_keyframes
 from wmkit.annotate.pose.start import CameraSearch, Mapped, at_usual_focal, starts
+from wmkit.annotate.pose.strays import find_strays
 from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
 from wmkit.annotate.pose.windows import WindowConfig
 from wmkit.annotate.pose.zoom import ZoomConfig, smooth_zoom
@@ -285,13 +286,16 @@ def _finish(
         scale=ScaleKind.UP_TO_SCALE,
         covariance=covariance,
     )
+    strays = find_strays(normal, mapped.tracks)
+    quality = measure_quality(normal, mapped.tracks, trajectory, focal_sigma_log, second)
+    features = (*quality.features, ("track_error_px", strays.typical_px))
     return PoseEstimate(
         trajectory=trajectory,
         intrinsics=_intrinsics(scene),
         points=_points(normal, mapped.tracks),
         lens=mapped.lens,
-        quality=measure_quality(normal, mapped.tracks, trajectory, focal_sigma_log, second),
-        dynamic=find_dynamic(normal, mapped.tracks, keyframes),
+        quality=replace(quality, features=features),
+        dynamic=find_dynamic(strays, scene.posed, mapped.tracks, keyframes),
     )
 
 

@@ -29,7 +29,7 @@ class ZoomConfig:
     """
 
     free_gain: float = 0.08
-    smooth_gain: float = 0.05
+    smooth_gain: float = 0.035
     min_range: float = 1.1
     max_wander: float = 0.4
 

@@ -11,7 +11,8 @@ from wmkit.annotate.pose import TrackSfmConfig, still_point, track_sfm
 from wmkit.annotate.pose.dynamic import find_dynamic
 from wmkit.annotate.pose.scene import Scene
 from wmkit.annotate.pose.still_point import Followed, still_error_px
-from wmkit.annotate.pose.tracks import TrackConfig, track_points
+from wmkit.annotate.pose.strays import find_strays
+from wmkit.annotate.pose.tracks import TrackConfig, Tracks, track_points
 from wmkit.annotate.protocols import PoseEstimate
 from wmkit.camera import Array, Lens
 from wmkit.clip import DynamicMask
@@ -29,6 +30,10 @@ def followed_of(scene: Scene) -> Followed:
     return Followed(
         frame=scene.obs_frame[order], track=track, xy=scene.obs_xy[order], first=first, count=count.astype(np.intp)
     )
+
+
+def dynamic_of(scene: Scene, tracks: Tracks, keyframes: NDArray[np.intp]) -> DynamicMask:
+    return find_dynamic(find_strays(scene, tracks), scene.posed, tracks, keyframes)
 
 
 def in_patch(xy: Array) -> Mask:
@@ -90,7 +95,7 @@ def test_blocks_say_the_same_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_nothing_moves_in_a_still_scene() -> None:
     scene = arc_scene(frames=FRAMES, points=400, noise_px=0.5)
-    dynamic = find_dynamic(scene, tracks_of(scene), KEYFRAMES)
+    dynamic = dynamic_of(scene, tracks_of(scene), KEYFRAMES)
     np.testing.assert_array_equal(dynamic.frame, KEYFRAMES)
     assert dynamic.mask.shape == (4, 48, 64)  # 64 cells along the long side of 640 x 480
     assert not dynamic.mask.any()
@@ -98,7 +103,7 @@ def test_nothing_moves_in_a_still_scene() -> None:
 
 def test_what_moves_is_covered_and_the_rest_is_not() -> None:
     scene, chosen = moved(arc_scene(frames=FRAMES, points=600, noise_px=0.3))
-    dynamic = find_dynamic(scene, tracks_of(scene), KEYFRAMES)
+    dynamic = dynamic_of(scene, tracks_of(scene), KEYFRAMES)
     for frame, mask in zip(dynamic.frame.tolist(), dynamic.mask, strict=True):
         at = scene.obs_frame == frame
         column, row = (scene.obs_xy[at] / 10).astype(int).T
@@ -116,7 +121,7 @@ def test_a_map_that_is_a_compromise_hides_nothing() -> None:
     parting = replace(scene, obs_xy=scene.obs_xy + way)
     inside = np.asarray(((parting.obs_xy > 0) & (parting.obs_xy < SIZE)).all(axis=1))
     parting = parting.keep(inside)
-    assert find_dynamic(parting, tracks_of(parting), KEYFRAMES).mask.mean() > 0.3
+    assert dynamic_of(parting, tracks_of(parting), KEYFRAMES).mask.mean() > 0.3
 
 
 def test_lone_failures_of_tracking_are_no_movement() -> None:
@@ -126,7 +131,7 @@ def test_lone_failures_of_tracking_are_no_movement() -> None:
     way = rng.normal(0, 6, (400, 2)) * np.isin(np.arange(400), lost)[:, None]
     astray = replace(scene, obs_xy=scene.obs_xy + way[scene.obs_track] * scene.obs_frame[:, None])
     inside = np.asarray(((astray.obs_xy > 0) & (astray.obs_xy < SIZE)).all(axis=1))
-    assert find_dynamic(astray, tracks_of(astray.keep(inside)), KEYFRAMES).mask.mean() < 0.002
+    assert dynamic_of(astray, tracks_of(astray.keep(inside)), KEYFRAMES).mask.mean() < 0.002
 
 
 def test_tracks_dropped_for_straying_count() -> None:
@@ -147,15 +152,15 @@ def test_tracks_dropped_for_straying_count() -> None:
         (tracks.ids[last][strayed], tracks.xy[last][strayed]) if frame == last else nothing for frame in range(FRAMES)
     )
     assert strayed.sum() > 50
-    assert not find_dynamic(scene, cut, np.array([4])).mask.any()
-    assert find_dynamic(scene, replace(cut, astray=seen), np.array([4])).mask.mean() > 0.1
+    assert not dynamic_of(scene, cut, np.array([4])).mask.any()
+    assert dynamic_of(scene, replace(cut, astray=seen), np.array([4])).mask.mean() > 0.1
 
 
 def test_unposed_keyframes_have_no_mask() -> None:
     scene = arc_scene(frames=FRAMES, points=100)
     cam_from_world = scene.cam_from_world.copy()
     cam_from_world[4] = np.nan
-    dynamic = find_dynamic(replace(scene, cam_from_world=cam_from_world), tracks_of(scene), KEYFRAMES)
+    dynamic = dynamic_of(replace(scene, cam_from_world=cam_from_world), tracks_of(scene), KEYFRAMES)
     assert dynamic.frame.tolist() == [0, 8, 11]
 
 
@@ -224,7 +229,7 @@ def test_movers_are_found_through_the_engine(crowd: tuple[Film, PoseEstimate]) -
 
 def test_the_mask_changes_nothing_else(crowd: tuple[Film, PoseEstimate], monkeypatch: pytest.MonkeyPatch) -> None:
     case, estimate = crowd
-    monkeypatch.setattr(track_sfm, "find_dynamic", lambda scene, tracks, keyframes: None)
+    monkeypatch.setattr(track_sfm, "find_dynamic", lambda strays, posed, tracks, keyframes: None)
     without = engine(case)
     assert without.dynamic is None
     for name in ("world_from_cam", "covariance"):
