@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 import wmkit
 from tests.shard_samples import make_shards
+from tests.tiny_shards import members, sealed
 from wmkit import cli
 from wmkit.camera_actions import action_path
 from wmkit.dataset.decode import fit_frames
@@ -248,17 +249,23 @@ def test_bad_input_of_sample(
         (["--data", "nowhere"], 2, "build-shards"),
         (["--set", "steps"], 2, "key=value"),
         (["--set", "model.widht=3"], 2, "did you mean 'width'"),
-        (["--resume"], 2, "expected a run"),
+        (["--resume"], 2, "found no such folder; train one"),
+        (["--workers", "-1"], 2, "--workers: expected at least 1"),
+        (["--data", "blind"], 1, "expected cameras (.trajectory.npy) of every sample"),
         (["huge"], 2, "huge"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_of_train(
-    flags: list[str], code: int, word: str, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    flags: list[str], code: int, word: str, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    sealed(tmp_path / "blind", [row for row in members() if row[1] != "trajectory.npy"])
     default = [] if "--data" in flags else ["--data", str(shards)]
     got, told, err = call(capsys, "train", *flags, *default, "--out", tmp_path / "run", *SETTINGS)
     assert (got, told) == (code, {})
+    assert not (tmp_path / "run").exists()
     assert word in err.splitlines()[-1]
 
 

@@ -127,7 +127,10 @@ class Crops:
         poses = load_array(place, sample, "trajectory.npy", (sample.frames, 4, 4), check=check)[rows]
         cameras = load_array(place, sample, "intrinsics.npy", (sample.frames, 4), check=check)[rows]
         if not np.isfinite(poses).all():
-            raise CorruptShardError(f"{sample.shard}: expected poses where the index says so of sample {sample.key}")
+            raise CorruptShardError(
+                f"{sample.shard}: expected poses where the index says so of sample {sample.key}, got NaN; run "
+                "wmkit repair"
+            )
         relative = invert_rigid(poses[:1]) @ poses
         relative[0] = np.eye(4)  # what rounding leaves of it is not worth having
         latent = None

@@ -232,7 +232,8 @@ def head_sha256(path: Shelf) -> str:
 def open_shards(path: Path | str) -> ShardsFolder:
     """Head and index of the folder or URL `path`; every shard is there at its full size.
 
-    Raises what `read_head` raises, and CorruptShardError naming the index or the shard that is damaged or short.
+    Raises what `read_head` raises, and CorruptShardError naming the index or the shard that is damaged or short, or a
+    sample without cameras, pixels or record.
     """
     folder = RemoteShards(path) if isinstance(path, str) and is_url(path) else Path(path)
     if isinstance(folder, Path):
@@ -246,7 +247,22 @@ def open_shards(path: Path | str) -> ShardsFolder:
             raise CorruptShardError(
                 f"{folder / shard.name}: expected {shard.size} bytes, got {got}; build the shards again"
             )
-    return ShardsFolder(path=folder, head=head, shards=shards, samples=read_index(folder, head))
+    samples = read_index(folder, head)
+    _check_parts(folder, samples)
+    return ShardsFolder(path=folder, head=head, shards=shards, samples=samples)
+
+
+def _check_parts(folder: Shelf, samples: Sequence[Sample]) -> None:
+    """No sample without its cameras, pixels or record: said before work begins, not in the middle of it."""
+    for sample in samples:
+        absent = set(PARTS).difference(part.name for part in sample.parts)
+        if absent:
+            name = min(absent, key=("trajectory.npy", "intrinsics.npy", "mp4", "json").index)
+            what = f"cameras (.{name})" if name.endswith(".npy") else f"a part .{name}"
+            raise CorruptShardError(
+                f"{folder / sample.shard}: expected {what} of every sample, got none of {sample.key}; build the shards "
+                "again with wmkit build-shards"
+            )
 
 
 def _size(folder: Shelf, name: str) -> int | None:

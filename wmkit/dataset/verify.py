@@ -15,6 +15,7 @@ from wmkit.dataset.latents import Precomputed, added_damage, precomputed
 from wmkit.dataset.members import read_samples
 from wmkit.dataset.schema import (
     INDEX_NAME,
+    PARTS,
     SHARDS_NAME,
     Part,
     Sample,
@@ -171,6 +172,9 @@ def _sample_damage(path: Path, sample: Sample, made: Precomputed | None, full: b
 
     `made` is what its head says was added to it.
     """
+    absent = sorted(set(PARTS).difference(part.name for part in sample.parts))
+    if absent:
+        return [f"expected .{absent[0]}, the index lists none"]
     for part in sample.parts:
         wrong = part_bytes(path, sample, part)[1] or _header_damage(path, sample, part)
         if wrong is not None:

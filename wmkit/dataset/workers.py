@@ -24,10 +24,12 @@ class BatchWorkers:
     def __init__(self, stream: StreamingShards, workers: int, ahead_bytes: int = AHEAD_BYTES) -> None:
         """InputError without a worker, or when not even one batch fits."""
         room = ahead_bytes // max(1, stream.batch_bytes)
-        if workers < 1 or room < 1:
+        if workers < 1:
+            raise InputError(f"--workers: expected at least 1, or none for a thread, got {workers}")
+        if room < 1:
             raise InputError(
-                f"--workers: expected at least 1 and room for a batch of {stream.batch_bytes / 1e6:.0f} MB, got "
-                f"{workers} and {ahead_bytes / 1e6:.0f} MB; lower the batch's size"
+                f"--workers: expected room for a batch of {stream.batch_bytes / 1e6:.0f} MB, got "
+                f"{ahead_bytes / 1e6:.0f} MB; lower the batch's size"
             )
         self.workers = min(workers, room)
         self.ahead = max(1, room // self.workers)  # a worker's batches

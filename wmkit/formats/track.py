@@ -162,6 +162,8 @@ def nearest_rotation(matrices: Array) -> Array:
     bad = ~(error <= ROUNDED) | (np.linalg.det(matrices) < 0)
     if bad.any():
         index = int(np.flatnonzero(bad)[0])
+        if error[index] <= ROUNDED:
+            raise InputError(f"expected rotations, but camera {index} mirrors (determinant -1); flip one of its axes")
         raise InputError(f"expected rotations, but camera {index} is off orthonormal by {error[index]:.1e}")
     u, _, vt = np.linalg.svd(matrices)
     return np.where((error <= EXACT)[:, None, None], matrices, u @ vt)

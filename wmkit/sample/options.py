@@ -81,7 +81,7 @@ class SampleOptions:
         if self.out.suffix.lower() != ".mp4":
             raise InputError(f"--out: expected a name ending in .mp4, got {self.out}")
         if self.seconds is not None and not 0 < self.seconds < 1e5:
-            raise InputError(f"--seconds: expected a positive number, got {self.seconds:g}")
+            raise InputError(f"--seconds: expected a positive number below 100,000, got {self.seconds:g}")
         if not 0 <= self.guidance < 1e3:
             raise InputError(f"--guidance: expected a number of at least 0, got {self.guidance:g}")
         if self.sampler is not None and self.sampler not in SAMPLERS:

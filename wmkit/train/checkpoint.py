@@ -137,8 +137,11 @@ def find_checkpoint(path: Path) -> Path:
         return path
     pointer = path / LATEST
     if not pointer.is_file():
-        what = "a folder without a checkpoint" if path.is_dir() else "no such folder"
-        raise InputError(f"{path}: expected a run that `wmkit train` wrote or one of its checkpoints, found {what}")
+        what = "a folder without a checkpoint" if path.is_dir() else "a file" if path.exists() else "no such folder"
+        raise InputError(
+            f"{path}: expected a run that `wmkit train` wrote or one of its checkpoints, found {what}; train one, or "
+            "name another"
+        )
     folder = path / "checkpoints" / pointer.read_text(encoding="utf-8").strip()
     absent = [name for name in (MODEL_NAME, OPTIMIZER, CONFIG, STATE) if not (folder / name).is_file()]
     if absent:
@@ -268,7 +271,7 @@ def _load_weights(model: CameraDiT, path: Path) -> None:
         if tensor.shape != weights[name].shape:
             raise ConfigError(
                 f"{path}: expected {name} of shape {tuple(tensor.shape)}, got {tuple(weights[name].shape)}; "
-                f"weights and {CONFIG} are of two models"
+                f"weights and {CONFIG} are of two models: use another checkpoint"
             )
     model.load_state_dict({name: sharded_as(tensor, weights[name]) for name, tensor in own.items()})
 
@@ -283,7 +286,9 @@ def _check_names(path: Path, wanted: set[str], found: set[str]) -> None:
     odd = sorted(wanted ^ found)
     if odd:
         what = "lacks" if odd[0] in wanted else "has the unknown"
-        raise ConfigError(f"{path}: {what} tensor {odd[0]} ({len(odd)} differ); it is of another model")
+        raise ConfigError(
+            f"{path}: {what} tensor {odd[0]} ({len(odd)} differ); it is of another model: use another checkpoint"
+        )
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:

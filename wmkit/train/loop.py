@@ -102,15 +102,14 @@ def train(
     the stage learns from, the loss is not finite, or the batch is too small for the team.
     """
     start_s = monotonic_s()
-    _make_folder(out)
+    _make_folder(out, resume)
     with _alone(out, team.leads), cpu_threads(config.threads), Saving(out, config, team) as saving:
         goes_on = resume or (out / LATEST).exists()
         teacher = _teacher(config, start, team)
         trained = _untrained(config, None if goes_on else start, teacher, team)
         model, mean = trained.model, trained.mean
-        done = _begin(out, config, data, trained, watch.progress.note) if goes_on else 0
+        done, checkpoint = _begin(out, config, data, trained, watch.progress.note) if goes_on else (0, out)
         losses: list[float] = []
-        checkpoint = find_checkpoint(out) if done else out
         watch.progress.start(config.steps, done, step_work(config, team.device, team.size))
         log = MetricsLog(out / "metrics.jsonl", done) if team.leads else None
         try:
@@ -267,16 +266,19 @@ def _optimizer(model: CameraDiT, config: OptimizerConfig) -> torch.optim.AdamW:
     )
 
 
-def _begin(out: Path, config: TrainConfig, data: DataFacts, trained: Trained, note: Callable[[str], None]) -> int:
-    """Load the latest checkpoint that is whole; how many steps it has done. InputError where none is."""
+def _begin(
+    out: Path, config: TrainConfig, data: DataFacts, trained: Trained, note: Callable[[str], None]
+) -> tuple[int, Path]:
+    """Load the latest whole checkpoint; how many steps it has done, and its folder. InputError where none is."""
     try:
-        return _load(find_checkpoint(out), config, data, trained)
+        latest = find_checkpoint(out)
+        return _load(latest, config, data, trained), latest
     except InputError as error:
         for folder in earlier_checkpoints(out):
             with contextlib.suppress(InputError):
                 done = _load(find_checkpoint(folder), config, data, trained)
                 note(f"{error}; going on from {folder.name}")
-                return done
+                return done, folder
         raise
 
 
@@ -299,11 +301,15 @@ def _load(folder: Path, config: TrainConfig, data: DataFacts, trained: Trained) 
     return state.step
 
 
-def _make_folder(out: Path) -> None:
+def _make_folder(out: Path, resume: bool) -> None:
+    if resume and not out.exists():
+        find_checkpoint(out)  # says that there is none
     try:
         make_folder(out / "checkpoints")
     except OSError as error:
-        raise InputError(f"{out}: expected a folder that can be written, got: {error.strerror}") from error
+        raise InputError(
+            f"{out}: expected a folder that can be written, got: {error.strerror}; name another with --out"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -315,7 +321,9 @@ def _alone(out: Path, leads: bool) -> Iterator[None]:
     try:
         file = (out / ".lock").open("a")
     except OSError as error:
-        raise InputError(f"{out}: expected a folder that can be written, got: {error.strerror}") from error
+        raise InputError(
+            f"{out}: expected a folder that can be written, got: {error.strerror}; name another with --out"
+        ) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
 """Recipes: Python functions, each a complete `TrainConfig` for a model, data and hardware.
 
-`tiny-cpu` and `small-gpu` stand alone; `published.py` has the schedule at its own size. The others are that schedule
-(arXiv 2605.15178, Table 7) at a size that two CPU cores train in minutes, each begun from the weights of the one before
-(`--start`):
+`tiny-cpu` and `small-gpu` stand alone; `published.py` has the schedule at its own size, `small_gpu.py` at that of one
+GPU. The others are that schedule (arXiv 2605.15178, Table 7) at a size that two CPU cores train in minutes, each begun
+from the weights of the one before (`--start`):
 
     tiny-cpu-video    ReLU linear attention, no cameras: what SANA-Video is, in the latents of another VAE
     tiny-cpu-vae      the same at home in new latents  published: 50,000 steps, 5 s clips; rate and batch not told
@@ -23,6 +23,7 @@ size.
 """
 
 from dataclasses import replace
+from functools import partial
 
 from wmkit.errors import ConfigError
 from wmkit.model.config import ModelConfig, TextConfig
@@ -35,6 +36,7 @@ from wmkit.train.config import (
     TrainConfig,
 )
 from wmkit.train.published import PUBLISHED
+from wmkit.train.small_gpu import SMALL_GPU_STAGES, small_gpu_stage
 from wmkit.train.stage_config import DmdConfig, RefineConfig
 
 __all__ = [
@@ -215,6 +217,7 @@ MAKERS = {
     "tiny-cpu-video": tiny_cpu_video,
     "tiny-cpu-vae": tiny_cpu_vae,
     "small-gpu": small_gpu,
+    **{name: partial(small_gpu_stage, name) for name in SMALL_GPU_STAGES},
     **PUBLISHED,
 }
 RECIPES = tuple(MAKERS)

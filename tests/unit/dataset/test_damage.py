@@ -137,6 +137,19 @@ def test_an_index_that_is_not_the_tars_is_seen(change: Callable[[tuple], list], 
     assert any("plain reader finds" in line for line in seen(tiny))
 
 
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [("trajectory.npy", r"cameras \(.trajectory.npy\)"), ("intrinsics.npy", r"cameras \(.intrinsics.npy\)"),
+     ("mp4", "a part .mp4"), ("json", "a part .json")],
+)  # fmt: skip
+def test_a_sample_without_cameras_is_not_opened(part: str, words: str, tmp_path: Path) -> None:
+    """Head, index and tar agree: only that nobody can train on it is wrong."""
+    folder = sealed(tmp_path / "s", [row for row in members() if row[:2] != (KEYS[1], part)])
+    with pytest.raises(CorruptShardError, match=f"expected {words} of every sample, got none of {KEYS[1]}; build"):
+        open_shards(folder)
+    assert any(KEYS[1] in line and part in line for line in seen(folder))
+
+
 def test_a_stale_index_is_seen(tiny: Path, tmp_path: Path) -> None:
     """The index of another build of the same clips; and one whose head came with it."""
     other = sealed(tmp_path / "other", [(key, name, data + b" " * (name == "json")) for key, name, data in members()])

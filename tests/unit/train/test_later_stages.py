@@ -11,7 +11,6 @@ from tests.train_doubles import FACTS
 from tests.world_batches import WorldBatches
 from wmkit.model.refiner import DitRefiner, RefineTask
 from wmkit.model.sampler import Prompt, SamplerConfig, sample_latents
-from wmkit.model.stream_sampler import stream_chunks
 from wmkit.train.checkpoint import load_model, start_weights
 from wmkit.train.condition import cameras_of
 from wmkit.train.config import TrainConfig
@@ -55,16 +54,6 @@ def prompt_of(config: TrainConfig) -> Prompt:
     encoder = config.text_encoder
     assert encoder is not None
     return Prompt(text=encoder.encode(list(HELD.captions)))
-
-
-def streamed(run: Path, steps: int) -> float:
-    """PSNR of clips made chunk by chunk, of the chunks that it was trained with."""
-    model, config = load_model(run)
-    first = config.codec.encode(HELD.video)[:, :1]
-    sampler = SamplerConfig(steps=steps, shift=config.objective.shift)
-    layout = config.chunks(9)
-    chunks = stream_chunks(model, first, cameras_of(HELD), sampler, prompt_of(config), layout=layout)
-    return psnr_db(torch.cat(list(chunks), dim=1), config)
 
 
 def test_a_refiner_improves_on_its_first_stage(trained: Path) -> None:

@@ -58,12 +58,13 @@ def test_stopped_and_resumed_is_the_same_run(tmp_path: Path) -> None:
     assert [row[0] for row in untimed[0]] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["cut", "gone"])
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "config.json"])
-def test_a_torn_checkpoint_is_left_for_the_one_before(name: str, tmp_path: Path) -> None:
+def test_a_torn_checkpoint_is_left_for_the_one_before(name: str, gone: bool, tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", "steps=6")
     before = run(tmp_path / "torn", "steps=4")
     torn = before.checkpoint / name
-    torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
+    torn.unlink() if gone else torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
     told: list[str] = []
 
     class Heard(SilentProgress):
@@ -74,7 +75,8 @@ def test_a_torn_checkpoint_is_left_for_the_one_before(name: str, tmp_path: Path)
     assert (again.resumed, again.steps) == (2, 6)
     assert contents(again.checkpoint) == contents(whole.checkpoint)
     assert len(told) == 1
-    assert str(torn) in told[0]
+    assert (str(torn.parent) if gone else str(torn)) in told[0]
+    assert not gone or f"found no {name}" in told[0]
     assert told[0].endswith("; going on from step-000002")
     assert [row.step for row in read_metrics(tmp_path / "torn" / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
 
