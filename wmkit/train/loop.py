@@ -37,7 +37,7 @@ from wmkit.train.checkpoint import (
 from wmkit.train.condition import ClipBatch, Conditions, clean_latents, conditions
 from wmkit.train.config import OptimizerConfig, TrainConfig
 from wmkit.train.distill import ode_loss
-from wmkit.train.dmd import critic_loss, dmd_loss, roll_out, student_turn, student_turns
+from wmkit.train.dmd import critic_loss, dmd_loss, roll_out, student_turn, turns_before
 from wmkit.train.ema import RunningMean
 from wmkit.train.metrics_log import MetricsLog, StepMetrics
 from wmkit.train.objective import flow_loss, noised
@@ -149,7 +149,7 @@ def _add(mean: RunningMean, model: CameraDiT, config: TrainConfig, step: int) ->
     if config.dmd is None:
         mean.add(model, config.optimizer.ema_decay_at(step))
     elif student_turn(config, step):
-        mean.add(model, config.optimizer.ema_decay_at(student_turns(config, step)))
+        mean.add(model, config.optimizer.ema_decay_at(turns_before(config, step)))
 
 
 def _ends(losses: list[float]) -> tuple[float | None, float | None]:

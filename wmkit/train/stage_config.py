@@ -41,8 +41,6 @@ class DmdConfig:
 
     student_steps    of every chunk, at the noise levels of `shifted_sigmas`. Published: 4.
     every            steps between the student's; the critic takes every one. Published: 5.
-    ahead            first steps that the critic takes alone: it begins as the teacher, and until it knows the student's
-                     clips their difference, to which AdamW gives full steps, is mostly noise. Published: none is told.
     critic_lr        of the critic's AdamW, which has the student's betas. Published: 2e-6, a fifth of the student's.
     guidance         w of v = v_text + w (v_text - v_empty) of the real score; 0 is none. Published: 3.
     least, most      noise levels at which the two scores are compared. Published: 0.02 and 0.98.
@@ -52,7 +50,6 @@ class DmdConfig:
 
     student_steps: int = 4
     every: int = 5
-    ahead: int = 0
     critic_lr: float = 1e-4
     guidance: float = 3.0
     least: float = 0.02
@@ -61,11 +58,8 @@ class DmdConfig:
     window: int | None = None
 
     def __post_init__(self) -> None:
-        if self.student_steps < 1 or self.every < 1 or self.ahead < 0:
-            raise ConfigError(
-                f"dmd: expected student_steps and every >= 1 and ahead >= 0, got {self.student_steps}, {self.every} "
-                f"and {self.ahead}"
-            )
+        if self.student_steps < 1 or self.every < 1:
+            raise ConfigError(f"dmd: expected student_steps and every >= 1, got {self.student_steps}, {self.every}")
         if not (self.critic_lr > 0 and self.score_shift > 0 and 0 <= self.guidance < float("inf")):
             raise ConfigError(
                 f"dmd: expected positive critic_lr and score_shift and guidance of at least 0, got {self.critic_lr}, "
