@@ -78,6 +78,21 @@ def test_the_schedule_runs_from_stage_to_stage(tmp_path: Path) -> None:
     assert (tmp_path / "tiny-cpu-chunk" / "checkpoints" / "step-000002" / "ema.safetensors").exists()
 
 
+def test_shut_gates_begin_where_linear_attention_ended(tmp_path: Path) -> None:
+    """By the loop's own first loss; float32 sums it in another order. Open gates, as released, are a thousandth off."""
+    stage("tiny-cpu-linear", tmp_path / "linear", None, 20)
+    weights, digest = start_weights(tmp_path / "linear")
+    off = {}
+    for gates in ("shut", "stored"):
+        config = recipe("tiny-cpu-gdn").with_settings(["steps=1", SMALL, f"start_gates={gates}"])
+        config = dataclasses.replace(config, start=digest)
+        train(config, batch_of, FACTS, tmp_path / gates, start=Start(weights=weights))
+        found = read_metrics(tmp_path / gates / "metrics.jsonl")[0].loss
+        off[gates] = abs(found / first_loss("tiny-cpu-linear", weights, config) - 1)
+    print(off)
+    assert off["shut"] < 1e-5 < off["stored"]
+
+
 def test_a_student_begins_as_its_teacher(tmp_path: Path) -> None:
     """With one step each the teacher's path ends where its own x0 is, so the student has nothing to learn."""
     stage("tiny-cpu-chunk", tmp_path / "chunk", None, 2)
