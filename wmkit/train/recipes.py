@@ -158,11 +158,11 @@ def tiny_cpu_ode() -> TrainConfig:
 def tiny_cpu_dmd() -> TrainConfig:
     """The student of `tiny_cpu_ode` on its own clips, held against `tiny_cpu_camera`, which sees whole clips.
 
-    Measured (LOG, 2026-11-23): without momentum (beta 0) AdamW gives full steps to a difference of scores that is still
-    mostly noise, and at 2e-4 that took the student away from its teacher; at a quarter it comes nearer. The critic has
-    dozens of steps where the published one has thousands: its rate is eight times the student's, not a fifth. These
-    models predict the clean latent, so a critic's gradient is two hundred times as large at the published least level,
-    0.02, as in the middle; one such draw is many steps long. From 0.2 on hardly any gradient meets the clip.
+    Two settings are not the published ones, and each brings the student nearer to its teacher (LOG, 2026-11-23).
+    Scores are compared, and the critic trained, from noise level 0.2 on, not 0.02: these models predict the clean
+    latent, are off by as much however low the level, and the difference of two such errors is no score; the critic's
+    gradient there is up to two hundred times that of the middle, besides. And the critic, which has dozens of steps
+    where the published one has thousands, follows at eight times the student's rate, not at a fifth.
     """
     before = tiny_cpu_ode()
     return replace(
