@@ -54,8 +54,9 @@ def test_the_student_comes_to_its_teacher_s_distribution(begin: tuple[float, flo
     optimizers = [torch.optim.AdamW(model.parameters(), lr=0.02, betas=(0.0, 0.999)) for model in (student, critic)]
     for step in range(900):
         made = student.made(step)
-        losses = [dmd_loss(made, real, critic, seen, config, step)] if step % config.dmd.every == 0 else []
-        losses.append(critic_loss(made, critic, seen, config, step))
+        losses = [critic_loss(made, critic, seen, config, step)]  # type: ignore[arg-type]
+        if step % config.dmd.every == 0:
+            losses.insert(0, dmd_loss(made, real, critic, seen, config, step))  # type: ignore[arg-type]
         for loss, optimizer in zip(losses, optimizers[-len(losses) :], strict=True):
             optimizer.zero_grad()
             loss.backward()
