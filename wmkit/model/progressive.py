@@ -1,13 +1,15 @@
 """One training stage's weights as the start of the next: linear attention -> frame-wise GDN -> hybrid -> cameras.
 
 SANA-WM's schedule (arXiv 2605.15178, Table 7) changes the architecture between stages and keeps the weights. What each
-step does to the output at its first moment (measured by tests/unit/model/test_progressive.py):
+step does to the output at its first moment (measured by tests/unit/model/test_progressive.py on drawn weights, and by
+tests/unit/train/test_recipes.py on trained ones: 1.8 % to open gates, 2e-6 to shut ones, 1.8 % to hybrid, 0 to cameras,
+4.5 % to chunks, whose frames lose what comes after):
 - to frame-wise GDN: the gates start nearly open (beta 0.9933, decay 0.9933) and the keys' convolution as the identity,
   so the output moves by what is forgotten and erased in T frames: 0.6 % at heads of 112 channels and 5 frames, 4 %
-  at heads of 16. `gates="shut"` keeps it: with beta 4.5e-5 nothing to speak of is erased, and since beta is in
-  numerator and divisor alike, it cancels; 2e-7 and 3e-6 there. A smaller beta would bring the divisor down to its eps
-  of 1e-8 (beta 2e-9 moves the output by more than 1 %). Gates so far shut get
-  gradients as small as their beta and what they forget: they open slowly. Released training starts them open;
+  at heads of 16. `gates="shut"` (of a run: `start_gates`) keeps it: with beta 4.5e-5 nothing to speak of is erased, and
+  since beta is in numerator and divisor alike, it cancels; 2e-7 and 3e-6 there. A smaller beta would bring the divisor
+  down to its eps of 1e-8 (beta 2e-9 moves the output by more than 1 %). Gates so far shut get gradients as small as
+  their beta and what they forget: they open slowly. Released training starts them open, and so do the recipes;
 - to hybrid: a softmax block reads the same q, k, v by another rule, so the output does move (14 % there, one block of
   four), and no weights could keep it: what softmax says is a mean of values with positive weights that the logits'
   exponentials share out, linear attention's weights are products of ReLUs, of rank D and often zero. Every weight

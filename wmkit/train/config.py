@@ -199,7 +199,9 @@ class TrainConfig:
     keep        checkpoints that stay on disk, the newest ones.
     start       sha256 of the weights that the run begins with, an earlier stage's; None: fresh ones.
     new_latents  those weights are of a model of another VAE's latents: what reads and writes latents begins anew.
-    teacher     likewise of those that `dmd` learns from.
+    start_gates  of a start from linear attention: stored, nearly open as released, moves the output by some percent;
+                shut keeps it, and learns to forget slowly. See `wmkit.model.progressive`.
+    teacher     sha256 of the weights that `dmd` learns from.
     threads     of torch on the CPU. Results depend on it in their last bits, so it is a setting and not the machine's.
     """
 
@@ -219,6 +221,7 @@ class TrainConfig:
     keep: int = 2
     start: str | None = None
     new_latents: bool = False
+    start_gates: Literal["stored", "shut"] = "stored"
     teacher: str | None = None
     threads: int = 1
 

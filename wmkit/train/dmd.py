@@ -9,7 +9,8 @@ gradient of distribution matching (Yin et al. 2024, arXiv:2311.18828, eq. 7 and 
 
     g = (x0_fake - x0_real) / mean |x - x0_real|,    loss = |x - stop(x - g)|^2 / 2,
 
-whose derivative by x is g over the number of values. The student takes every `every`-th step, the critic each.
+whose derivative by x is g over the number of values. The student takes every `every`-th step, the critic each. Where
+clips are Gaussian the student ends as its teacher's distribution (tests/unit/train/test_dmd_gaussian.py).
 Axes: B batch, T latent frames, C channels, h w latent px.
 """
 
@@ -30,12 +31,17 @@ from wmkit.train.draws import normal, uniform
 from wmkit.train.objective import Noised, flow_loss
 from wmkit.train.stage_config import DmdConfig
 
-__all__ = ["critic_loss", "dmd_loss", "roll_out", "student_turn"]
+__all__ = ["critic_loss", "dmd_loss", "roll_out", "student_turn", "turns_before"]
 
 
 def student_turn(config: TrainConfig, step: int) -> bool:
     """Whether the student takes step `step`, counted from 0."""
     return step % _settings(config).every == 0
+
+
+def turns_before(config: TrainConfig, step: int) -> int:
+    """How many steps the student took before step `step`."""
+    return -(-step // _settings(config).every)
 
 
 def roll_out(

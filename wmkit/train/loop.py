@@ -37,7 +37,7 @@ from wmkit.train.checkpoint import (
 from wmkit.train.condition import ClipBatch, Conditions, clean_latents, conditions
 from wmkit.train.config import OptimizerConfig, TrainConfig
 from wmkit.train.distill import ode_loss
-from wmkit.train.dmd import critic_loss, dmd_loss, roll_out, student_turn
+from wmkit.train.dmd import critic_loss, dmd_loss, roll_out, student_turn, turns_before
 from wmkit.train.ema import RunningMean
 from wmkit.train.metrics_log import MetricsLog, StepMetrics
 from wmkit.train.objective import flow_loss, noised
@@ -118,7 +118,7 @@ def train(
                 row = _step(step, batch, trained, config, team, teacher)
                 row = dataclasses.replace(row, wait_s=wait_s, peak_gib=peak_memory_gib(team.device))
                 if mean is not None:
-                    mean.add(model, config.optimizer.ema_decay_at(step))
+                    _add(mean, model, config, step)
                 saves = row.step % config.save_every == 0 or row.step == config.steps
                 if log is not None:
                     log.add(row, durable=saves)
@@ -143,6 +143,14 @@ def train(
     )
 
 
+def _add(mean: RunningMean, model: CameraDiT, config: TrainConfig, step: int) -> None:
+    """The weights after step `step`, where they changed: a student's mean counts its own steps, not its critic's."""
+    if config.dmd is None:
+        mean.add(model, config.optimizer.ema_decay_at(step))
+    elif student_turn(config, step):
+        mean.add(model, config.optimizer.ema_decay_at(turns_before(config, step)))
+
+
 def _ends(losses: list[float]) -> tuple[float | None, float | None]:
     """Means over the first and the last tenth, None without any."""
     tenth = math.ceil(len(losses) / 10)
@@ -153,7 +161,7 @@ def _untrained(config: TrainConfig, start: Start | None, teacher: CameraDiT | No
     """The model of a fresh run, spread over the team, and what goes with it; a critic begins as the teacher is."""
     model = build_model(config.model, config.seed)
     if start is not None:
-        adopt(model, start.weights, new_latents=config.new_latents)
+        adopt(model, start.weights, new_latents=config.new_latents, gates=config.start_gates)
     spread(model, team, config.parallel)
     mean = RunningMean(model) if config.optimizer.ema_decay else None
     critic = None
