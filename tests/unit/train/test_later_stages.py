@@ -17,6 +17,7 @@ from tests.train_doubles import FACTS
 from tests.world_batches import WorldBatches
 from wmkit.model.refiner import DitRefiner, RefineTask
 from wmkit.model.sampler import Prompt, SamplerConfig, sample_latents
+from wmkit.model.stream_sampler import stream_chunks
 from wmkit.train.checkpoint import load_model, start_weights
 from wmkit.train.condition import cameras_of
 from wmkit.train.config import TrainConfig
