@@ -6,8 +6,8 @@ Needs torch (2.11 or newer, CUDA), numpy, safetensors and jaxtyping, and Triton 
 and fla-core stand beside ours if they are installed. Nothing is estimated: what cannot be measured here is a line with
 `"not_measured"` and the reason. Times are medians of CUDA events after two passes that are not timed; memory is torch's
 own peak over what lay there before. Shapes are the released model's: 880 tokens a frame, 20 heads of 112 channels.
-Every part, and in the op's table every engine, runs in a process of its own with a time limit, all of them together 30
-minutes: a GPU that one of them left in disorder, or a crash, costs its own figures and is a line.
+Every part, and in the op's table every engine, runs in a process of its own with a time limit, all of them together 41
+minutes at most: a GPU that one of them left in disorder, or a crash, costs its own figures and is a line.
 `--dry-run` runs every line on the CPU with a tiny model: whether the script is whole, no figures.
 """
 
@@ -34,11 +34,13 @@ from torch.nn import functional as nnf
 
 from benchmarks.gpu_learn import DRY as LEARN_DRY
 from benchmarks.gpu_learn import LearnSetup, learn_rows
+from benchmarks.gpu_stages import TINY, stage_row
 from wmkit.errors import WmkitError
 from wmkit.model import CameraBatch, CameraDiT, ModelConfig, TextBatch, preset
 from wmkit.model.ops.frame_gdn import Backend, frame_gdn, key_scale
 from wmkit.model.rope import rope_angles
 from wmkit.model.work import Grid, count_work
+from wmkit.train.small_gpu import SMALL_GPU_STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -403,6 +405,15 @@ def learn(setup: Setup) -> Iterator[dict[str, Any]]:
     yield from learn_rows(quick if setup is QUICK else LearnSetup(), Path("gpu-learn"))
 
 
+def stage(setup: Setup, name: str) -> Iterator[dict[str, Any]]:
+    """One training step of a stage; that it does not run fails the command, and no other stage."""
+    row = {"figure": "stage", "recipe": name}
+    try:
+        yield row | stage_row(name, setup.device, TINY if setup.device == "cpu" else ()) | {"passes": True}
+    except failures() as error:
+        yield row | {"not_measured": told(error), "passes": False}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """Rows that belong together, made in one process of at most `limit_s` seconds."""
@@ -426,6 +437,7 @@ PARTS: dict[str, Part] = {
     },
     "block": Part(rows=blocks, limit_s=140),
     "forward": Part(rows=whole_model, limit_s=300),
+    **{f"stage {name}": Part(rows=functools.partial(stage, name=name), limit_s=60) for name in SMALL_GPU_STAGES},
     "learn": Part(rows=learn, limit_s=720),
 }
 

@@ -1,6 +1,7 @@
 """Latent codecs and text encoders: tiny random instances of the real classes, from folders, without a network."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,10 +122,24 @@ def test_wan_is_normalised_by_its_config() -> None:
 
 def test_nothing_is_fetched_unasked(tmp_path: Path) -> None:
     for load in (lambda: load_vae("ltx2", "someone/some-vae"), lambda: load_gemma("someone/some-gemma")):
-        with pytest.raises(InputError, match=r"expected someone/some-.* allow the download with --download"):
+        with pytest.raises(InputError, match=r"expected someone/some-.* fetch one with wmkit components --download"):
             load()
     with pytest.raises(InputError, match="name a folder"):
         load_vae("wan", tmp_path)
+
+
+def test_a_folder_without_weights_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tiny_module("wan").save_pretrained(tmp_path)
+    for path in tmp_path.glob("*.safetensors"):
+        path.unlink()
+    logger = logging.getLogger("diffusers")
+    logger.addHandler(caplog.handler)  # its records go no further than its own handlers
+    try:
+        with pytest.raises(InputError, match="no file named"):
+            load_vae("wan", tmp_path)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert caplog.messages == [], "diffusers tells what it then raises"
 
 
 def test_loading_a_folder_opens_no_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +209,7 @@ def test_command_line_tells_stores_and_fetches_nothing(tmp_path: Path, capsys: p
     assert told == json.loads(out.read_text())
     assert [(row["kind"], row["licence"]) for row in told] == [("wan", "Apache-2.0")]
     assert main(["components", "--text", "someone/some-gemma", "--out", str(out)]) == 2
-    assert "allow the download with --download" in capsys.readouterr().err
+    assert "fetch one with wmkit components --download" in capsys.readouterr().err
     assert main(["components"]) == 2
 
 

@@ -94,10 +94,11 @@ class LatentFacts:
     precision: Precision = "float16"
 
     def __post_init__(self) -> None:
-        given = {"frames": self.frames, "hop": self.hop}
-        low = [name for name, value in given.items() if value is not None and value < 1]
-        low += [name for name in ("channels", "stride", "downscale", "frame_stride") if getattr(self, name) < 1]
-        if low or self.precision not in ("float16", "float32"):
+        given = {"--frames": self.frames, "--hop": self.hop, "--stride": self.frame_stride}
+        for flag, value in given.items():
+            if value is not None and value < 1:
+                raise ConfigError(f"{flag}: expected at least 1, got {value}")
+        if min(self.channels, self.stride, self.downscale) < 1 or self.precision not in ("float16", "float32"):
             raise ConfigError(f"latents: expected numbers of at least 1 and a precision, got {self}")
         if self.frames is not None and (self.frames == 1 or (self.frames - 1) % self.stride):
             raise ConfigError(f"--frames: expected 1 + {self.stride} k, the stride of {self.codec}, got {self.frames}")

@@ -77,20 +77,45 @@ class BenchReport:
 def eval_benchmark(
     videos: Path, folder: Path, config: AnnotateConfig | None = None, note: Callable[[str], None] | None = None
 ) -> BenchReport:
-    """Judge the video of every scene; `note` is told each. InputError for a folder of another shape or no video."""
+    """Judge the video of every scene; `note` is told each. A scene whose video or
+    path cannot be read is a report with a problem. InputError for a folder of another shape, no video, or none read.
+    """
     scenes = read_scenes(folder)
     found = {scene.id: _video_of(videos, scene.id) for scene in scenes}
     if not any(found.values()):
         raise InputError(f"{videos}: expected videos named as the {len(scenes)} scenes, such as {scenes[0].id}.mp4")
     reports: dict[str, EvalReport] = {}
+    refused: list[InputError] = []
     for scene in scenes:
         video = found[scene.id]
         if video is not None:
             if note is not None:
                 note(f"annotating {video}")
-            reports[scene.id] = eval_video(video, scene.cameras, config, of_benchmark=True)
+            try:
+                reports[scene.id] = eval_video(video, scene.cameras, config, of_benchmark=True)
+            except InputError as error:  # one scene's damage is not worth the hours that the others took
+                refused.append(error)
+                reports[scene.id] = _refused(video, scene.cameras, str(error))
+    if len(refused) == len(reports):
+        raise refused[0]
     absent = tuple(scene.id for scene in scenes if found[scene.id] is None)
     return BenchReport(benchmark=str(folder), reports=reports, absent=absent)
+
+
+def _refused(video: Path, cameras: Path, problem: str) -> EvalReport:
+    """Of a scene whose video or path cannot be read, or that do not fit each other."""
+    return EvalReport(
+        video=str(video),
+        trajectory=str(cameras),
+        annotator="",
+        frames=0,
+        judged=0,
+        posed=0,
+        scale=None,
+        metrics={},
+        unmeasured=dict.fromkeys(FIGURES, problem),
+        problem=problem,
+    )
 
 
 def _video_of(videos: Path, scene: str) -> Path | None:

@@ -10,13 +10,21 @@ from wmkit.evaluate.controls import control_paths
 from wmkit.evaluate.report import EvalReport
 from wmkit.metrics import align, rotation_angle_rad
 
-__all__ = ["write_plot"]
+__all__ = ["check_plot", "write_plot"]
+
+
+def check_plot(out: Path) -> None:
+    """InputError, before minutes of work, for a name that is no PNG's or that is in no folder."""
+    if out.suffix.lower() != ".png":
+        raise InputError(f"--plot: expected a name ending in .png, got {out}")
+    if out.is_dir() or not out.parent.is_dir():
+        what = "a folder of that name" if out.is_dir() else f"no folder {out.parent}"
+        raise InputError(f"--plot: expected a file that can be written at {out}, got: {what}; name another")
 
 
 def write_plot(report: EvalReport, out: Path) -> None:
     """A PNG of a measured report; InputError for an unmeasured one, without matplotlib, or where it cannot be put."""
-    if out.suffix.lower() != ".png":
-        raise InputError(f"--plot: expected a name ending in .png, got {out}")
+    check_plot(out)
     if report.estimate is None or report.reference is None or report.problem:
         raise InputError(f"--plot: expected a measured video, got: {report.problem or 'no cameras'}")
     try:
@@ -42,7 +50,9 @@ def write_plot(report: EvalReport, out: Path) -> None:
     try:
         figure.savefig(out, dpi=100, metadata={"Software": None})
     except OSError as error:
-        raise InputError(f"--plot: expected a file that can be written at {out}, got: {error.strerror}") from error
+        raise InputError(
+            f"--plot: expected a file that can be written at {out}, got: {error.strerror}; name another"
+        ) from error
 
 
 def _angle_deg(estimate: Trajectory, path: Trajectory, both: np.ndarray) -> np.ndarray:

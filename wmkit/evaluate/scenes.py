@@ -32,7 +32,8 @@ def read_scenes(folder: Path) -> tuple[BenchScene, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--benchmark: expected {path} with a row a scene, got: {error}") from error
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise InputError(f"--benchmark: expected {path} with a row a scene, got: {why}; name another folder") from error
     scenes: dict[str, BenchScene] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -40,11 +41,14 @@ def read_scenes(folder: Path) -> tuple[BenchScene, ...]:
         try:
             scene = _scene(folder, json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}:{number}: expected an object with id and camera_path, got: {error}") from error
+            why = f"found no {error}" if isinstance(error, KeyError) else f"got: {error}"
+            raise InputError(f"{path}:{number}: expected an object with id and camera_path, {why}") from error
         if scene.id in scenes or "/" in scene.id or scene.id in ("", ".", ".."):
             raise InputError(f"{path}:{number}: expected an id of its own without slashes, got {scene.id!r}")
         if not scene.cameras.is_file():
-            raise InputError(f"{path}:{number}: expected a camera file at {scene.cameras}, found none")
+            raise InputError(
+                f"{path}:{number}: expected a camera file at {scene.cameras}, found none; is the folder whole?"
+            )
         scenes[scene.id] = scene
     if not scenes:
         raise InputError(f"{path}: expected at least one scene, got none")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wmkit.errors import InputError
 from wmkit.evaluate.benchmark import BenchReport, eval_benchmark
-from wmkit.evaluate.plot import write_plot
+from wmkit.evaluate.plot import check_plot, write_plot
 from wmkit.evaluate.report import EvalReport
 from wmkit.evaluate.video import eval_video
 
@@ -31,6 +31,11 @@ class EvalOptions:
             raise InputError("eval: expected --floor VIDEO and --floor-trajectory FILE together")
         if self.benchmark is not None and (self.floor is not None or self.plot is not None):
             raise InputError("eval --benchmark: expected neither --floor nor --plot, they are of one video")
+        if self.plot is not None:
+            check_plot(self.plot)
+        for flag, path in (("--floor", self.floor), ("--floor-trajectory", self.floor_trajectory)):
+            if path is not None and not path.exists():
+                raise InputError(f"{flag}: expected a file, found none at {path}; check the path")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -141,7 +141,10 @@ def _reference(track: CameraTrack, time_s: Array) -> Trajectory:
     if len(track) == len(time_s):
         row = np.arange(len(track))
     elif track.time_s is None:
-        raise InputError(f"expected one pose a frame ({len(time_s)}), got {len(track)} and no times to match them by")
+        raise InputError(
+            f"expected one pose a frame ({len(time_s)}), got {len(track)} and no times "
+            "to match them by; cut the longer of the two, or add time_s to an .npz"
+        )
     else:
         row = match_frames(track.time_s, time_s)
     known = row >= 0

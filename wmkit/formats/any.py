@@ -140,7 +140,7 @@ def _array(path: Path) -> NDArray:
     try:
         array = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
-        raise InputError(f"{path}: expected a readable .npy without pickled objects, got: {error}") from error
+        raise _unreadable(path, "numpy.save", error) from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: expected one array, got an archive of several; name it .npz")
     return array
@@ -154,7 +154,16 @@ def _arrays(path: Path) -> dict[str, NDArray]:
         with archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: expected a readable .npz without pickled objects, got: {error}") from error
+        raise _unreadable(path, "numpy.savez", error) from error
+
+
+def _unreadable(path: Path, writer: str, error: Exception) -> InputError:
+    """Our words for what numpy could not read; its own name ways to load what should not be loaded."""
+    why = error.strerror if isinstance(error, OSError) and error.strerror else "a damaged file or one with objects"
+    return InputError(
+        f"{path}: expected a readable {path.suffix.lower()} without pickled objects, got: {why}; write it again with "
+        f"{writer}, numbers alone"
+    )
 
 
 def _numeric(arrays: dict[str, NDArray], name: str, shape: tuple[int, ...]) -> Array:

@@ -77,7 +77,7 @@ def missing_component(kind: str, source: str, reason: str) -> InputError:
     """The one line for a component that is not on this machine."""
     return InputError(
         f"{kind}: expected {source} to be a folder of its weights, got: {' '.join(reason.split())[:200]}; name a "
-        "folder, or allow the download with --download"
+        "folder, or fetch one with wmkit components --download"
     )
 
 

@@ -8,6 +8,7 @@ diffusers is imported when a VAE is loaded, not before. Facts: sheet `model-trai
 Shapes: B batch, N video frames, T latent frames, C latent channels, H W pixels, h w latent rows and columns.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,11 +134,15 @@ def load_vae(
     if note is not None:
         note(component.line())
     subfolder = "vae" if (Path(source) / "vae").is_dir() else None
+    told = diffusers.utils.logging.get_verbosity()
     try:
+        diffusers.utils.logging.set_verbosity(logging.CRITICAL)  # it tells what it then raises
         module = getattr(diffusers, VAE_KINDS[kind]).from_pretrained(
             source, subfolder=subfolder, local_files_only=not download, torch_dtype=dtype, low_cpu_mem_usage=False,
             use_safetensors=True,
         )  # fmt: skip
     except (OSError, ValueError) as error:
         raise missing_component(kind, str(source), str(error)) from error
+    finally:
+        diffusers.utils.logging.set_verbosity(told)
     return DiffusersVae(kind=kind, module=module.to(device).eval().requires_grad_(False), component=component)

@@ -36,7 +36,7 @@ def from_plain(kind: type[Config], plain: object, where: str = "config") -> Conf
     hints = get_type_hints(kind)
     if hasattr(kind, "from_dict"):
         simple = {
-            key: _checked(hints[key], value, f"{where}.{key}")
+            key: _checked(hints[key], value, _dotted(where, key))
             for key, value in plain.items()
             if _is_simple(hints.get(key))
         }
@@ -50,7 +50,12 @@ def from_plain(kind: type[Config], plain: object, where: str = "config") -> Conf
         raise ConfigError(
             f"{where}: expected a value for {missing[0]!r}, found none; it was written by another version"
         )
-    return kind(**{name: _checked(hints[name], plain[name], f"{where}.{name}") for name in names})
+    return kind(**{name: _checked(hints[name], plain[name], _dotted(where, name)) for name in names})
+
+
+def _dotted(where: str, name: str) -> str:
+    """`config.model`; `--set model` after a flag, which ends with its blank."""
+    return f"{where}{name}" if where.endswith(" ") else f"{where}.{name}"
 
 
 def override(config: Config, assignments: Sequence[str]) -> Config:
@@ -64,7 +69,7 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
         if not equals or not key:
             raise ConfigError(f"--set {assignment!r}: expected key=value, such as optimizer.lr=0.001")
         _assign(plain, config, key.strip(), text.strip())
-    return from_plain(type(config), plain, "--set")
+    return from_plain(type(config), plain, "--set ")
 
 
 def first_difference(

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from wmkit.atomic import json_bytes, write_atomic
 from wmkit.dataset.latents import CONVENTIONS, LatentFacts, Precision, Precomputed, TextFacts, windows_of
 from wmkit.dataset.output import DROPPED_NAME, Built, begin, check_output, seal, unseal
@@ -131,12 +133,13 @@ def precompute(
     not there, when `out` holds anything else, or the disk refuses; what `open_shards` raises.
     """
     folder = open_shards(source)
-    if isinstance(folder.path, Path) and folder.path.resolve() == out.resolve():
-        raise InputError(f"{out}: expected another folder than the shards themselves; pass another --out")
+    if isinstance(folder.path, Path) and out.resolve().is_relative_to(folder.path.resolve()):
+        raise InputError(f"{out}: expected another folder than the shards themselves, or one in it; pass another --out")
     if "precomputed" in folder.head:
         raise InputError(
             f"{source}: expected shards without latents, got precomputed ones; name what they were made of"
         )
+    _check_device(options)
     made = _facts(folder, options)
     names = tuple(shard.name for shard in folder.shards)
     addition = Addition(source_sha256=head_sha256(folder.path), made=made, names=names)
@@ -148,8 +151,20 @@ def precompute(
         if kept != set(names):
             kept, failed = _make(folder, out, addition, finished, options, progress)
     except OSError as error:
-        raise InputError(f"{out}: expected a folder that can be written, got {error.strerror or error}") from error
+        raise InputError(
+            f"{out}: expected a folder that can be written, got {error.strerror or error}; pass another --out"
+        ) from error
     return _summary(folder, out, addition, kept, failed)
+
+
+def _check_device(options: PrecomputeOptions) -> None:
+    """InputError for a name that is no device of torch's, or one that is not on the machine that does all the work."""
+    try:
+        device = torch.device(options.device)
+    except RuntimeError:
+        raise InputError(f"--device: expected cpu, cuda or cuda:NUMBER, got {options.device!r}") from None
+    if device.type == "cuda" and options.executor.kind == "local" and not torch.cuda.is_available():
+        raise InputError(f"--device {options.device}: expected a GPU that torch can use, found none; use --device cpu")
 
 
 def _facts(folder: ShardsFolder, options: PrecomputeOptions) -> Precomputed:

@@ -1,6 +1,7 @@
 """`make gpu` runs where this machine has no GPU: the script is whole, every line JSON, absence told and not guessed."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -40,11 +41,17 @@ def run(*arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("part", gpu_figures.PARTS)
 def test_every_line_runs(part: str) -> None:
     rows = [gpu_figures.say(**row) for row in gpu_figures.PARTS[part].rows(gpu_figures.DRY)]
-    assert len(rows) >= {"machine": 1, "gradients": 6, "block": 4, "forward": 1, "learn": 2}.get(part, 4)
+    assert len(rows) >= {"machine": 1, "gradients": 6, "block": 4, "forward": 1, "learn": 2}.get(
+        part, 1 if part.startswith("stage") else 4
+    )
     for row in rows:
         assert part.startswith(row["figure"].split()[0])
         assert "ms" not in row, "no figure without a GPU"
         assert row.get("passes") is not False
+        if row["figure"] == "stage":
+            assert row["passes"] is True, row
+            assert math.isfinite(row["loss"])
+            assert 0 < row["grad_norm"] < math.inf
         if row["figure"] in ("op", "block", "forward tiny"):
             told = row.get("not_measured", "")
             assert row.get("ran") is True or "triton" in told or "fla" in told, row

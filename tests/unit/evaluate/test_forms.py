@@ -139,7 +139,7 @@ def test_a_benchmark_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("", "at least one scene"),
         ("{\n", ":1: expected an object"),
-        ('{"id": "a"}\n', "'camera_path'"),
+        ('{"id": "a"}\n', "found no 'camera_path'"),
         ('{"id": "a/b", "camera_path": "cameras/a.npz"}\n', "without slashes"),
         ('{"id": "a", "camera_path": "cameras/none.npz"}\n', "found none"),
     ],
@@ -149,8 +149,25 @@ def test_a_manifest_that_is_none(tmp_path: Path, text: str, word: str) -> None:
     (folder / "run_manifest.jsonl").write_text(text)
     with pytest.raises(InputError, match=word):
         read_scenes(folder)
-    with pytest.raises(InputError, match=r"run_manifest\.jsonl"):
+    with pytest.raises(
+        InputError, match=r"run_manifest\.jsonl with a row a scene, got: No such file or directory; name"
+    ):
         read_scenes(tmp_path)
+
+
+def test_a_video_that_cannot_be_read_costs_its_own_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, videos = bench(tmp_path, ("bad", "good")), tmp_path / "videos"
+    write_images(videos / "good.mp4")
+    (videos / "bad.mp4").write_text("no video")
+    monkeypatch.setattr(Path, "is_file", lambda self: self.exists())  # see test_a_benchmark_folder
+    result = eval_benchmark(videos, folder, config_of())
+    assert "expected a playable video" in result.reports["bad"].problem
+    assert result.reports["good"].problem == ""
+    assert (result.exit_code, result.means()["rotation_error"]["scenes"]) == (1, 1)
+    assert any(line.startswith("bad: UNMEASURED: ") for line in result.lines())
+    (videos / "good.mp4").rename(videos / "other.mp4")
+    with pytest.raises(InputError, match="expected a playable video"):
+        eval_benchmark(videos, folder, config_of())
 
 
 def test_no_video_at_all(tmp_path: Path) -> None:
@@ -180,6 +197,9 @@ def test_the_floor_stands_beside(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
         (["--trajectory", "a", "--benchmark", "b"], "either"),
         (["--trajectory", "a", "--floor", "b"], "together"),
         (["--benchmark", "a", "--plot", "b.png"], "neither"),
+        (["--trajectory", "a", "--plot", "b.jpg"], "ending in .png"),
+        (["--trajectory", "a", "--plot", "/no/such/b.png"], "got: no folder /no/such; name another"),
+        (["--trajectory", "a", "--floor", "/no/b.mp4", "--floor-trajectory", "c"], "--floor: expected a file, found"),
     ],
 )
 def test_flags_that_do_not_go_together(flags: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:

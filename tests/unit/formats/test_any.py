@@ -173,6 +173,16 @@ def test_a_bad_npz_is_one_line_naming_the_file(kind: str, said: str, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+def test_what_is_no_array_is_not_told_to_be_unpickled(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"xx")
+    with pytest.raises(
+        InputError, match=r"a damaged file or one with objects; write it again with numpy\.save"
+    ) as caught:
+        read_trajectory(tmp_path / name)
+    assert "pickle" not in str(caught.value).replace("without pickled objects", "")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

@@ -89,7 +89,7 @@ def test_a_bad_setting_is_named(setting: str, word: str) -> None:
     ("setting", "word"),
     [
         ("model.widht=3", "did you mean 'width'"),
-        ("model.width=wide", "model.width: expected int"),
+        ("model.width=wide", "--set model.width: expected int"),
         ("model.width=12", "multiple of 8"),
         ("data.frames=6", "1 + 2 k"),
         ("data.width=25", "multiples of 4"),

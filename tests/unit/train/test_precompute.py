@@ -129,7 +129,7 @@ def test_a_latent_frame_covers_the_frames_it_is_made_of() -> None:
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"frames": 8}, "--frames"), ({"frames": 1}, "--frames"), ({"height": 22}, "--size"), ({"hop": 0}, "latents")],
+    [({"frames": 8}, "--frames"), ({"frames": 1}, "--frames"), ({"height": 22}, "--size"), ({"hop": 0}, "--hop")],
 )
 def test_facts_check_themselves(change: dict[str, int], word: str) -> None:
     with pytest.raises(ConfigError, match=word):
@@ -257,6 +257,30 @@ def test_other_options_and_folders_are_refused(source: Path, made: Path, tmp_pat
         precompute(made, tmp_path / "again", OPTIONS)
     with pytest.raises(InputError, match="another folder"):
         precompute(source, source, OPTIONS)
+    with pytest.raises(InputError, match="or one in it"):
+        precompute(source, source / "latents", OPTIONS)
+    assert not (source / "latents").exists()
+
+
+@pytest.mark.parametrize(("device", "word"), [("abc", "cuda:NUMBER, got 'abc'"), ("cuda", "use --device cpu")])
+def test_a_device_that_is_none_is_said_before_any_work(device: str, word: str, source: Path, tmp_path: Path) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    alone = ExecutorOptions(kind="local", workers=1)
+    with pytest.raises(InputError, match=word):
+        precompute(source, tmp_path / "out", replace(OPTIONS, device=device, executor=alone))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("change", "flag"), [({"frame_stride": 0}, "--stride"), ({"hop": 0}, "--hop")])
+def test_a_count_of_none_names_its_flag(change: dict[str, Any], flag: str, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"^{flag}: expected at least 1, got 0$"):
+        precompute(source, tmp_path / "out", replace(OPTIONS, **change))
+
+
+def test_an_output_that_cannot_be_made_says_what_to_do(source: Path) -> None:
+    with pytest.raises(InputError, match=r"can be written, got .*; pass another --out$"):
+        precompute(source, Path("/proc/no/folder"), OPTIONS)
 
 
 def test_sizes_and_lengths_that_do_not_fit_are_one_line(source: Path, tmp_path: Path) -> None:
