@@ -362,7 +362,8 @@ def read_index(folder: Shelf, head: Mapping[str, Any]) -> tuple[Sample, ...]:
         data = folder.read(INDEX_NAME) if isinstance(folder, RemoteShards) else (folder / INDEX_NAME).read_bytes()
         if hashlib.sha256(data).hexdigest() != head["index"]["sha256"]:
             raise CorruptShardError(f"{path}: expected the bytes {SHARDS_NAME} vouches for; build the shards again")
-        table = pq.ParquetFile(pa.BufferReader(data)).read().cast(INDEX_SCHEMA)
+        # No threads: one that still held these bytes at the interpreter's end would abort it (apache/arrow#34314).
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).cast(INDEX_SCHEMA)
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise CorruptShardError(f"{path}: expected a readable index, got {error}; build the shards again") from None
     listed = {shard.name for shard in head_shards(folder, head)}

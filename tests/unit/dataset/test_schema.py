@@ -159,3 +159,26 @@ def test_a_damaged_index_is_named(damage: str, shards: Path) -> None:
         path.write_bytes(data[:-100] if damage == "cut" else data[:50] + b"\0" + data[51:])
     with pytest.raises(CorruptShardError, match=r"index\.parquet"):
         open_shards(shards)
+
+
+COUNTED = """
+import os, sys
+from pathlib import Path
+from wmkit.dataset.schema import open_shards
+
+def threads():
+    names = [Path(f"/proc/self/task/{task}/comm").read_text() for task in os.listdir("/proc/self/task")]
+    return sum("jemalloc" not in name for name in names)
+
+before = threads()
+open_shards(Path(sys.argv[1]))
+print(threads() - before)
+"""
+
+
+def test_reading_the_index_leaves_no_thread_behind(sound_shards: Path) -> None:
+    """One of Arrow's that still holds Python's bytes when the interpreter ends aborts it: exit 134 now and then."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTED, str(sound_shards)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["0"]
