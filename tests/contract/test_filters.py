@@ -36,7 +36,7 @@ def annotated() -> Annotation:
     """Posed frames with points, calibrated evidence, a mask, a camera known before and a scale a frame."""
     position = np.arange(12)[:, None] * np.array([0.1, 0.0, 0.02])
     annotation = annotation_of(path_of(position), points_of(np.ones((20, 3))))
-    features = (("inlier_ratio", 0.9), ("parallax_deg", 4.0), ("scale_step", 0.05))
+    features = (("inlier_ratio", 0.9), ("track_error_px", 0.5), ("parallax_deg", 4.0), ("scale_step", 0.05))
     quality = PoseQuality(**dict.fromkeys(QUALITY_ROWS, np.full(12, 0.5)), features=features)
     confidence = Confidence(quality=quality, p_good=0.9, calibration="made by hand")
     prior = CameraPrior(fx=60.0, fy=60.0, cx=None, cy=None, sigma_log=0.05, source="made by hand")
