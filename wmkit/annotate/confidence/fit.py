@@ -22,6 +22,7 @@ TERMS: tuple[Term, ...] = (
     Term(feature="reprojection_px_high", transform="log", better=-1, floor=0.02),
     Term(feature="inlier_ratio", transform="rest", better=1, floor=0.01),
     Term(feature="inlier_ratio_low", transform="rest", better=1, floor=0.01),
+    Term(feature="track_error_px", transform="log", better=-1, floor=0.02),
     Term(feature="weakest_link", transform="log", better=1, floor=1.0),
     Term(feature="parallax_deg", transform="log", better=1, floor=0.1),
     Term(feature="depth_spread", transform="log", better=1, floor=0.01),

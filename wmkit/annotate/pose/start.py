@@ -10,7 +10,7 @@ from wmkit.annotate.pose.lens import LensConfig, find_lens, lens_gain, refit_len
 from wmkit.annotate.pose.links import Pair
 from wmkit.annotate.pose.mapping import MappingConfig, Model, Start, map_keyframes
 from wmkit.annotate.pose.restart import RestartConfig, usual_beginning, whole_beginning
-from wmkit.annotate.pose.scene import Scene, drop_outliers, longest_tracks, scene_from_model
+from wmkit.annotate.pose.scene import Indices, Scene, drop_outliers, longest_tracks, scene_from_model
 from wmkit.annotate.pose.tracks import Tracks
 from wmkit.annotate.pose.zoom import ZoomConfig, follows_curve, smooth_zoom, zoomed
 from wmkit.camera import Array, CameraPrior, Lens
@@ -126,14 +126,31 @@ def _other_camera(straight: Mapped, job: MapJob, search: CameraSearch) -> Mapped
     each, by_zoom, by_lens = _gains(thin, search, QUICK)
     if max(by_zoom, by_lens) > 0:  # a short look confuses the two
         each, by_zoom, by_lens = _gains(thin, search, PATIENT)
-    if by_zoom > by_lens:
+    bent = _bent(straight, job, search) if 0 < by_lens >= by_zoom else None
+    if by_zoom > by_lens or (by_zoom > 0 and bent is not None and _still_zooms(bent, frames, search.zoom)):
         if follows_curve(each, search.zoom):
             return replace(straight, scene=whole_beginning(each, straight.scene, search.restart), job=None)
         return _zooming(straight, replace(job, start=replace(job.start, zooms=True)), search.mapping)
-    lens = find_lens(straight.scene.at_frames(frames), search.lens) if by_lens > 0 else None
-    if lens is None:
-        return None
-    return _unbent(job.tracks, job.keyframes, job.linked, lens, search.mapping)
+    return bent
+
+
+def _bent(straight: Mapped, job: MapJob, search: CameraSearch) -> Mapped | None:
+    """The clip with the lens that its straight map's tracks demand; None where they do not."""
+    lens = find_lens(straight.scene.at_frames(np.array(job.keyframes)), search.lens)
+    return None if lens is None else _unbent(job.tracks, job.keyframes, job.linked, lens, search.mapping)
+
+
+def _still_zooms(bent: Mapped, frames: Indices, config: ZoomConfig) -> bool:
+    """Whether focal lengths each free still take away as much as of a zoom under the lens, which then hid one.
+
+    A zooming fisheye asks for both, and only one can be had: the zoom, for who trusts the clip must know of it.
+    """
+    thin = longest_tracks(bent.scene.at_frames(frames), DECIDING_TRACKS)
+    if not thin.usable.any():
+        return False
+    one = bundle_adjust(thin, COMPARING_PX, iterations=PATIENT)
+    each = bundle_adjust(replace(one, zooms=True), COMPARING_PX, iterations=PATIENT)
+    return each.median_px <= (1 - config.free_gain) * one.median_px
 
 
 def _zooming(straight: Mapped, job: MapJob, config: MappingConfig) -> Mapped | None:

@@ -213,6 +213,14 @@ def test_a_zoom_is_found_frame_by_frame() -> None:
     assert not mapped.fixed_focal
 
 
+def test_a_lens_that_takes_more_of_the_error_does_not_hide_a_zoom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start_module, "lens_gain", lambda *_: 0.99)
+    monkeypatch.setattr(start_module, "find_lens", lambda *_: LENSES["barrel"])
+    mapped = mapped_clip(tracks_of(zooming_scene(1.3)))
+    assert mapped.scene.zooms, "under the lens, focal lengths each free take as much away again"
+    assert mapped.lens is None
+
+
 def test_the_gain_of_a_zoom() -> None:
     def gain(scene: Scene) -> float:
         blind = Scene(
