@@ -13,8 +13,6 @@ What comes back is a whole path: at least two cameras, every one of them known.
 """
 
 import dataclasses
-import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,7 @@ from wmkit.formats.arkit import TRANSFORM_KEYS, read_arkit, read_record3d
 from wmkit.formats.colmap import model_folder, read_colmap
 from wmkit.formats.kitti import read_kitti
 from wmkit.formats.nerfstudio import read_nerfstudio
+from wmkit.formats.numpy_file import read_array, read_arrays
 from wmkit.formats.poses_json import read_poses_json
 from wmkit.formats.re10k import read_re10k
 from wmkit.formats.text import read_lines
@@ -53,7 +52,7 @@ def read_trajectory(path: Path, size_px: tuple[int, int] | None = None) -> Camer
     elif suffix == ".npz":
         track = _read_npz(path)
     elif suffix == ".npy":
-        track = _track_of_arrays(path, {"world_from_cam": _array(path)})
+        track = _track_of_arrays(path, {"world_from_cam": read_array(path)})
     elif suffix == ".json":
         track = _read_json(path)
     elif suffix == ".txt":
@@ -75,7 +74,7 @@ def quaternion_order(path: Path) -> str | None:
 
 
 def _read_npz(path: Path) -> CameraTrack:
-    arrays = _arrays(path)
+    arrays = read_arrays(path)
     if "c2w" in arrays:
         return _track_of_arrays(path, _of_bench(path, arrays))
     if "data" in arrays and "inds" in arrays:
@@ -134,36 +133,6 @@ def _says_metres(arrays: dict[str, NDArray]) -> bool | None:
     if metric.dtype != np.bool_ or metric.size != 1:
         raise InputError(f"expected metric to be one boolean, got {metric.dtype} of shape {metric.shape}")
     return bool(metric.item())
-
-
-def _array(path: Path) -> NDArray:
-    try:
-        array = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise _unreadable(path, "numpy.save", error) from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: expected one array, got an archive of several; name it .npz")
-    return array
-
-
-def _arrays(path: Path) -> dict[str, NDArray]:
-    try:
-        archive = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise InputError(f"{path}: expected named arrays, got one without a name; write it with numpy.savez")
-        with archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, "numpy.savez", error) from error
-
-
-def _unreadable(path: Path, writer: str, error: Exception) -> InputError:
-    """Our words for what numpy could not read; its own name ways to load what should not be loaded."""
-    why = error.strerror if isinstance(error, OSError) and error.strerror else "a damaged file or one with objects"
-    return InputError(
-        f"{path}: expected a readable {path.suffix.lower()} without pickled objects, got: {why}; write it again with "
-        f"{writer}, numbers alone"
-    )
 
 
 def _numeric(arrays: dict[str, NDArray], name: str, shape: tuple[int, ...]) -> Array:

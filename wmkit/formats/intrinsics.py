@@ -1,7 +1,6 @@
 """Intrinsics alone in a file: fx fy cx cy or K, px of a picture whose size the reader is told."""
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from wmkit.camera import Array, Intrinsics
 from wmkit.errors import InputError
 from wmkit.formats.any import read_trajectory
+from wmkit.formats.numpy_file import read_array, read_arrays
 
 __all__ = ["FOV_DEG", "checked_intrinsics", "intrinsics_of_file", "read_intrinsics"]
 
@@ -42,14 +42,17 @@ def intrinsics_of_file(path: Path) -> tuple[Array, tuple[int, int] | None]:
             values = [float(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split()]
             array = np.array(values if len(values) != 9 else np.reshape(values, (3, 3)))
         elif suffix == ".npy":
-            array = np.load(path, allow_pickle=False)
+            array = read_array(path)
         elif suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                array = archive["intrinsics"]
+            arrays = read_arrays(path)
+            if "intrinsics" not in arrays:
+                got = ", ".join(sorted(arrays)) or "none"
+                raise InputError(f"--intrinsics {path}: expected an array named intrinsics, got {got}")
+            array = arrays["intrinsics"]
         else:
             raise InputError(f"--intrinsics: expected .npy, .npz, .json or .txt, got {path}")
         array = np.asarray(array, dtype=np.float64)
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"--intrinsics {path}: expected fx fy cx cy or K in px, got: {error}") from error
     if array.shape[-2:] == (3, 3) and array.ndim in (2, 3):
         matrices = array.reshape(-1, 3, 3)

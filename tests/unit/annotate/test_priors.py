@@ -146,6 +146,22 @@ def test_intrinsics_from_a_file(tmp_path: Path, suffix: str) -> None:
     assert [prior.fx, prior.fy, prior.cx, prior.cy] == row
 
 
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("torn.npz", "without pickled objects"), ("torn.npy", "without pickled objects"), ("other.npz", "got fx, fy")],
+)
+def test_an_array_file_without_intrinsics_is_one_line_of_our_own(tmp_path: Path, name: str, wanted: str) -> None:
+    path = tmp_path / name
+    if name == "other.npz":
+        np.savez(path, fx=1.0, fy=1.0)
+    else:
+        path.write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(InputError, match=wanted) as caught:
+        intrinsics_of_file(path)
+    assert str(path) in str(caught.value)
+    assert "allow_pickle" not in str(caught.value)
+
+
 def test_intrinsics_of_a_file_with_a_lens_are_those_of_the_pictures_as_they_are(tmp_path: Path) -> None:
     frames = [{"file_path": f"{index}.png", "transform_matrix": np.eye(4).tolist()} for index in range(2)]
     camera = {"fl_x": 70.0, "fl_y": 71.0, "cx": 40.0, "cy": 30.0, "w": 80, "h": 60, "k1": -0.1}
