@@ -41,13 +41,18 @@ class CoarseFlow:
         self.dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
         x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         self.grid = np.stack([x, y], axis=-1)
+        self._last: tuple[Gray, Gray] | None = (
+            None  # a frame that was `after`, for it is `before` next; and its small one
+        )
 
     def field(self, before: Gray, after: Gray, xy: NDArray[np.float32]) -> NDArray[np.float32]:
         """(h, w, 2) px: how far each pixel of `before` (h, w) moves to `after`.
 
         The points `xy` (n, 2), OpenCV's pixel coordinates, decide whether there is a common shift.
         """
-        first, second = (self._small(gray) for gray in (before, after))
+        first = self._small(before) if self._last is None or self._last[0] is not before else self._last[1]
+        second = self._small(after)
+        self._last = (after, second)
         flow = self._dis(first, second)
         shift = self._shift(first, second)
         if np.hypot(*shift) >= LONG_STEP * max(self.size):
@@ -66,7 +71,10 @@ class CoarseFlow:
         OpenCV samples at multiples of 1/32 px: over twelve frames that is a third of a px, always the same way, if the
         window's mean of what was really sampled does not take the place of what was asked for.
         """
-        there = np.rint((self.grid + field) * REMAP_STEPS) / np.float32(REMAP_STEPS)
+        there = self.grid + field
+        there *= REMAP_STEPS
+        np.rint(there, out=there)
+        there /= REMAP_STEPS
         seen = cv2.remap(gray, there, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportArgumentType, reportCallIssue]
         return np.asarray(seen, np.uint8), np.asarray(cv2.blur(there - self.grid, (window_px, window_px)), np.float32)
 

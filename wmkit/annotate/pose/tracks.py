@@ -141,6 +141,7 @@ class _Tracker:
         self.config = config
         self.width, self.height = width, height
         self.distance_px = max(3.0, config.min_distance * float(np.hypot(width, height)))
+        self.disc = _disc(int(self.distance_px))
         self.points = min(config.max_points, max(300, round(width * height / config.area_px)))
         self.window_px = _odd(config.window_px * min(1.0, max(width, height) / config.full_side_px))
         self.gray: NDArray[np.uint8] | None = None
@@ -215,9 +216,7 @@ class _Tracker:
         """Add corners in grid cells that hold fewer points than their share."""
         columns, rows = self.config.grid
         share = -(-self.points // (columns * rows))
-        free = np.full(gray.shape, 255, np.uint8)
-        for x, y in np.rint(self.xy).astype(int).tolist():
-            cv2.circle(free, (x, y), int(self.distance_px), 0, -1)
+        free = self._free(gray.shape)
         x_edges = np.linspace(0, self.width, columns + 1).astype(int)
         y_edges = np.linspace(0, self.height, rows + 1).astype(int)
         count, _, _ = np.histogram2d(self.xy[:, 1], self.xy[:, 0], bins=(y_edges, x_edges))
@@ -236,6 +235,15 @@ class _Tracker:
         if new:
             self._birth(np.concatenate(new), rgb)
 
+    def _free(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """(h, w) 255 where no living point is within `distance_px`, else 0."""
+        margin = int(self.distance_px)
+        free = np.full((shape[0] + 2 * margin, shape[1] + 2 * margin), 255, np.uint8)
+        x, y = np.rint(self.xy).astype(int).T
+        corner = y * free.shape[1] + x  # of the square about a point, the margin being where it would stick out
+        free.reshape(-1)[corner[:, None] + self.disc[:, 0] * free.shape[1] + self.disc[:, 1]] = 0
+        return np.ascontiguousarray(free[margin : margin + shape[0], margin : margin + shape[1]])
+
     def _birth(self, xy: NDArray[np.float32], rgb: NDArray[np.uint8]) -> None:
         ids = np.arange(self.born, self.born + len(xy), dtype=np.int64)
         self.born += len(xy)
@@ -243,6 +251,12 @@ class _Tracker:
         self.xy = np.concatenate([self.xy, xy])
         column, row = np.rint(xy).astype(int).T
         self.rgb.append(rgb[row, column])
+
+
+def _disc(radius: int) -> NDArray[np.int64]:
+    """(n, 2) row and column of the pixels of OpenCV's disc within the square about it."""
+    square = np.zeros((2 * radius + 1, 2 * radius + 1), np.uint8)
+    return np.argwhere(cv2.circle(square, (radius, radius), radius, 1, -1))
 
 
 def _odd(window_px: float) -> int:
