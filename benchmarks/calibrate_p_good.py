@@ -6,8 +6,8 @@
    without a trajectory), seeds --seed0 and on, into DIR/worlds.jsonl. Run the same command again to go on after a stop:
    finished cases are kept, and another engine's rows are refused.
 2. With --real, windows of the real sequences whose reference is fine enough, into DIR/real.jsonl.
-3. Held-out evaluation: each synthetic case by the seeds of the other parity and all families but its own, each real one
-   by everything but its own sequence. The reliability table for LOG.md goes to stdout and DIR/reliability.txt.
+3. Held-out evaluation: each synthetic case by the other four fifths of the seeds and all families but its own, each
+   real one by everything but its own sequence. The reliability table for LOG.md goes to stdout and DIR/reliability.txt.
 4. A fit on everything, written to --out (the package's wmkit/annotate/confidence/p_good.json), and beside it step 3's
    reliability of all cases, which the corpus report draws (p_good_held_out.json). --dry-run leaves both.
 

@@ -13,6 +13,7 @@ from wmkit.errors import InputError
 __all__ = ["REAL", "held_out_probability"]
 
 REAL = "real:"
+PARTS = 5  # of the seeds; one is judged by the others
 Row = Mapping[str, Any]
 Mask = NDArray[np.bool_]
 
@@ -20,13 +21,13 @@ Mask = NDArray[np.bool_]
 def held_out_probability(rows: Sequence[Row]) -> Array:
     """(N,) p_good of posed rows with evidence, in their order, each by a calibration fitted without it.
 
-    A synthetic case is judged by the seeds of the other parity and by all motion families but its own; a real one by
-    all synthetic cases and the other real sequences. Raises InputError when a fold leaves nothing to fit.
+    A synthetic case is judged by the seeds of the other four fifths and by all motion families but its own; a real one
+    by all synthetic cases and the other real sequences. Raises InputError when a fold leaves nothing to fit.
     """
     cases = Cases.of(rows)
     if len(cases) != len(rows):
         raise InputError("held out: expected posed rows with evidence only")
-    odd = np.array([row["seed"] % 2 for row in rows], dtype=bool)
+    part = np.array([row["seed"] % PARTS for row in rows])
     real = np.array([str(group).startswith(REAL) for group in cases.group])
     result = np.full(len(cases), np.nan)
     for group in np.unique(cases.group):
@@ -34,10 +35,10 @@ def held_out_probability(rows: Sequence[Row]) -> Array:
         if str(group).startswith(REAL):
             result[own] = _by_others(cases, ~own, own)
             continue
-        for parity in (False, True):
-            held = own & (odd == parity)
+        for number in range(PARTS):
+            held = own & (part == number)
             if held.any():
-                result[held] = _by_others(cases, ~own & (real | (odd != parity)), held)
+                result[held] = _by_others(cases, ~own & (real | (part != number)), held)
     return result
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 import wmkit.annotate.pose
 from wmkit.annotate.confidence import ConfidenceConfig
+from wmkit.annotate.confidence.fit import ATE_LIMIT_PERCENT, ROTATION_LIMIT_DEG
 from wmkit.annotate.defaults import default_config
 from wmkit.annotate.pipeline import config_dict
 from wmkit.annotate.protocols import PoseConfig, PoseEstimate
@@ -30,17 +31,12 @@ from wmkit.worlds.families import FAMILIES, SIZES, Film, MemorySource, WorldCase
 from wmkit.worlds.render import renderer_used
 
 __all__ = [
-    "ATE_LIMIT_PERCENT",
-    "ROTATION_LIMIT_DEG",
     "WorldsOptions",
     "bench_worlds",
     "engine_hash",
     "judged",
     "run_case",
 ]
-
-ROTATION_LIMIT_DEG, ATE_LIMIT_PERCENT = 1.5, 2.0
-"""What makes a trajectory good; p_good is the probability of both."""
 
 ENGINE_CODE = Path(wmkit.annotate.pose.__file__).parent
 

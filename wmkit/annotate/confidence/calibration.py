@@ -1,4 +1,4 @@
-"""The calibrated model behind p_good: a monotone additive score of the evidence, then an isotonic map.
+"""The calibrated model behind p_good: a monotone additive score of the evidence, then a logistic map.
 
 Every term reads one feature of `PoseQuality.features`, bends it (mostly by a logarithm) so that more is better, and
 adds a piecewise linear, never falling function of it, flat beyond the outermost knots: nothing is extrapolated. So
@@ -88,7 +88,7 @@ def bent(term: Term, value: Array) -> Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """score = intercept + sum of the terms; p_good = the isotonic map of the score.
+    """score = intercept + sum of the terms; p_good = the map of the score.
 
     backend      name of the pose backend whose evidence it was fitted to.
     engine       hash of that backend's settings and code, as `wmkit bench worlds` writes it into its rows.

@@ -1,7 +1,9 @@
-"""Fit the calibration to cases whose truth is known: ridge logistic regression with signs, then isotonic regression.
+"""Fit the calibration to cases whose truth is known: a robust ridge regression with signs, then a logistic map.
 
-Knots are quantiles of the calibration cases. The isotonic map is fitted to scores that each group of cases gets from a
-model that never saw the group, so that it corrects what the model believes of itself, not what it remembers.
+The score is regressed on how far off a case is (the logarithm of its error), which tells more than whether it is good:
+one that is off by twice the limit and one that is off by a hundredth of it speak as well as one on the verge. Knots are
+quantiles of the calibration cases. The logistic map (Platt 1999) is fitted to scores that each group of cases gets from
+a model that never saw the group, so that it corrects what the model believes of itself, not what it remembers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,10 @@ from wmkit.annotate.confidence.calibration import Calibration, Term, bent
 from wmkit.camera import Array
 from wmkit.errors import InputError
 
-__all__ = ["TERMS", "Cases", "fit_calibration", "isotonic"]
+__all__ = ["ATE_LIMIT_PERCENT", "ROTATION_LIMIT_DEG", "TERMS", "Cases", "fit_calibration", "logistic_map"]
+
+ROTATION_LIMIT_DEG, ATE_LIMIT_PERCENT = 1.5, 2.0
+"""What makes a trajectory good; p_good is the probability of both."""
 
 TERMS: tuple[Term, ...] = (
     Term(feature="reprojection_px", transform="log", better=-1, floor=0.02),
@@ -47,22 +52,29 @@ TERMS: tuple[Term, ...] = (
 
 QUANTILES = (0.02, 0.5, 0.98)
 RIDGE = 3.0  # weight of 1/2 |w|^2, features in units of their spread, against the sum over cases: mild for thousands
-POOL = 25  # cases in the smallest pool of the isotonic map
+WORTH = (0.08, 4.5)  # errors, of the limit, between which it matters by how much a case is better or worse
+WIDTH = 0.5  # of the logarithm: from there on the loss grows with the residual, not with its square
+KNOTS = 49  # of the map, over the scores that it was fitted to; p is flat beyond
 FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cases:
-    """N trajectories with their evidence and whether each was good.
+    """N trajectories with their evidence and how far off each was.
 
     features  name to (N,) float64, NaN where missing.
-    good      (N,) bool.
+    error     (N,) error over its limit, the larger of rotation's and ATE's; inf where neither could be told.
     group     (N,) what must not be on both sides of a fold: the motion family or the real sequence.
     """
 
     features: Mapping[str, Array]
-    good: NDArray[np.bool_]
+    error: Array
     group: NDArray[np.str_]
+
+    @property
+    def good(self) -> NDArray[np.bool_]:
+        """(N,) within both limits."""
+        return self.error < 1
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> "Cases":
@@ -72,16 +84,16 @@ class Cases:
             raise InputError("calibration: expected rows of posed cases with features, got none")
         names = [term.feature for term in TERMS]
         table = {name: np.array([_number(row["features"].get(name)) for row in kept]) for name in names}
-        good = np.array([row["good"] for row in kept], dtype=bool)
-        return cls(features=table, good=good, group=np.array([row["family"] for row in kept]))
+        error = np.array([_error(row) for row in kept])
+        return cls(features=table, error=error, group=np.array([row["family"] for row in kept]))
 
     def __len__(self) -> int:
-        return len(self.good)
+        return len(self.error)
 
     def pick(self, mask: NDArray[np.bool_]) -> "Cases":
         """The cases of a mask (N,)."""
         table = {name: column[mask] for name, column in self.features.items()}
-        return Cases(features=table, good=self.good[mask], group=self.group[mask])
+        return Cases(features=table, error=self.error[mask], group=self.group[mask])
 
     def probability(self, calibration: Calibration) -> Array:
         """(N,) p_good of every case."""
@@ -105,7 +117,7 @@ def fit_calibration(cases: Cases, *, backend: str, engine: str, fitted_on: Mappi
     known = np.isfinite(unseen)
     if not known.any():
         raise InputError("calibration: expected cases of more than one family or sequence")
-    scores, p = isotonic(unseen[known], cases.good[known])
+    scores, p = logistic_map(unseen[known], cases.good[known])
     fitted, intercept = _weighted(cases, terms)
     return Calibration(
         backend=backend,
@@ -118,28 +130,32 @@ def fit_calibration(cases: Cases, *, backend: str, engine: str, fitted_on: Mappi
     )
 
 
-def isotonic(score: Array, good: NDArray[np.bool_], pool: int = POOL) -> tuple[Array, Array]:
-    """Knots (scores, p) of a map that never falls: cases in order of score, pooled by `pool`, then adjacent violators.
+def logistic_map(score: Array, good: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Knots (scores, p) of the logistic curve that makes `good` (N,) most likely given `score` (N,).
 
-    Barlow et al. 1972. A pool's share is (good + 1) / (cases + 2), so that no finite number of cases gives certainty.
+    The aims are Platt's, (good + 1) / (good + 2) and 1 / (bad + 2), so that no finite number of cases gives certainty.
+    A score that says nothing, or the opposite, gets a curve that hardly rises.
     """
-    order = np.argsort(score, kind="stable")
-    parts = np.array_split(order, max(1, len(order) // pool))
-    blocks = [[float(good[part].sum()), float(len(part)), float(score[part].sum())] for part in parts]
-    merged: list[list[float]] = []
-    for block in blocks:
-        merged.append(block)
-        while len(merged) > 1 and _share(merged[-2]) >= _share(merged[-1]):
-            last = merged.pop()
-            merged[-1] = [a + b for a, b in zip(merged[-1], last, strict=True)]
-    scores = np.array([total / count for _, count, total in merged])
-    p = np.array([_share(block) for block in merged])
-    rising = np.concatenate([[True], np.diff(scores) > 0])
-    return scores[rising], p[rising]
+    from scipy.optimize import minimize
+
+    hits = int(good.sum())
+    aim = np.where(good, (hits + 1) / (hits + 2), 1 / (len(good) - hits + 2))
+
+    def loss(unknown: Array) -> tuple[float, Array]:
+        logit = unknown[0] + unknown[1] * score
+        off = 1 / (1 + np.exp(-np.clip(logit, -50, 50))) - aim
+        return float((np.logaddexp(0, logit) - aim * logit).sum()), np.array([off.sum(), off @ score])
+
+    found = minimize(loss, np.array([0.0, 1.0]), jac=True, method="L-BFGS-B", bounds=[(None, None), (1e-3, None)])
+    knots = np.linspace(score.min(), score.max(), KNOTS)
+    return knots, 1 / (1 + np.exp(-(found.x[0] + found.x[1] * knots)))
 
 
-def _share(block: list[float]) -> float:
-    return (block[0] + 1) / (block[1] + 2)
+def _error(row: Mapping[str, Any]) -> float:
+    """The larger error over its limit of a row of `wmkit bench worlds`."""
+    if row["rotation_deg"] is None or row["ate_percent"] is None:
+        return float("inf")
+    return max(row["rotation_deg"] / ROTATION_LIMIT_DEG, row["ate_percent"] / ATE_LIMIT_PERCENT)
 
 
 def _number(value: float | None) -> float:
@@ -170,17 +186,21 @@ def _design(cases: Cases, terms: tuple[Term, ...]) -> tuple[Array, Array]:
 
 
 def _weighted(cases: Cases, terms: tuple[Term, ...]) -> tuple[tuple[Term, ...], float]:
-    """Terms with the weights, none negative, and the intercept that make the cases most likely under the ridge."""
+    """Terms with the weights, none negative, and the intercept whose score is nearest to minus the log error.
+
+    Nearest by a pseudo-Huber loss, under the ridge.
+    """
     from scipy.optimize import minimize
 
     design, units = _design(cases, terms)
-    sign = np.where(cases.good, 1.0, -1.0)
+    aim = -np.log(np.clip(cases.error, *WORTH))
 
     def loss(unknown: Array) -> tuple[float, Array]:
-        margin = sign * (design @ unknown[1:] + unknown[0])
-        miss = -sign / (1 + np.exp(np.clip(margin, -50, 50)))
-        value = np.logaddexp(0, -margin).sum() + RIDGE / 2 * float(unknown[1:] @ unknown[1:])
-        return value, np.concatenate([[miss.sum()], design.T @ miss + RIDGE * unknown[1:]])
+        residual = (design @ unknown[1:] + unknown[0] - aim) / WIDTH
+        size = np.sqrt(1 + residual**2)
+        pull = residual / size / WIDTH
+        value = (size - 1).sum() + RIDGE / 2 * float(unknown[1:] @ unknown[1:])
+        return value, np.concatenate([[pull.sum()], design.T @ pull + RIDGE * unknown[1:]])
 
     start = np.zeros(design.shape[1] + 1)
     bounds = [(None, None)] + [(0.0, None)] * design.shape[1]

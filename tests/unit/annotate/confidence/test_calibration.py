@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wmkit.annotate.confidence.calibration import Calibration, Term, read_calibration
-from wmkit.annotate.confidence.fit import TERMS, Cases, fit_calibration, isotonic
+from wmkit.annotate.confidence.fit import TERMS, Cases, fit_calibration, logistic_map
 from wmkit.annotate.confidence.judge import ConfidenceConfig, Judge, shipped_calibration
 from wmkit.annotate.confidence.reliability import calibration_error
 from wmkit.atomic import json_bytes
@@ -30,7 +30,8 @@ def made_up(count: int, seed: int) -> Cases:
     table["disagreement_position"] = np.where(missing, np.nan, disagreement)
     table["track_length"] = rng.uniform(3, 30, count)
     group = rng.choice(["a", "b", "c", "d"], count)
-    return Cases(features=table, good=rng.uniform(size=count) < 1 / (1 + np.exp(-logit)), group=group)
+    error = np.exp(-logit - rng.logistic(size=count))  # below 1 with the probability that the logit says
+    return Cases(features=table, error=error, group=group)
 
 
 def fitted(count: int = 1500, seed: int = 0) -> Calibration:
@@ -79,10 +80,17 @@ def test_worse_evidence_never_raises_p_good(term: Term) -> None:
 
 def test_nothing_is_extrapolated() -> None:
     calibration = fitted()
-    best = calibration.probability({"reprojection_px": 1e-9, "disagreement_position": 0.0, "track_length": 1e9})
-    assert best == max(calibration.p)
-    assert best < 1
-    assert calibration.probability({"reprojection_px": 1e9, "disagreement_position": 1e9}) == min(calibration.p)
+    seen = made_up(1500, 0).features
+    best, worst = (
+        {"reprojection_px": end(seen["reprojection_px"]), "disagreement_position": end(seen["disagreement_position"])}
+        for end in (np.nanmin, np.nanmax)
+    )
+    beyond = {name: value / 1e6 for name, value in best.items()} | {"track_length": 1e9}
+    assert calibration.probability(beyond) == calibration.probability(best | {"track_length": 30.0})
+    assert 0.9 < calibration.probability(beyond) <= max(calibration.p) < 1
+    beyond = {name: value * 1e6 for name, value in worst.items()} | {"track_length": 0.0}
+    assert calibration.probability(beyond) == calibration.probability(worst | {"track_length": 3.0})
+    assert 0 < min(calibration.p) <= calibration.probability(beyond) < 0.1
 
 
 def test_what_is_missing_counts_as_seen_missing_or_as_the_worst() -> None:
@@ -95,11 +103,21 @@ def test_what_is_missing_counts_as_seen_missing_or_as_the_worst() -> None:
     assert "inlier_ratio" not in terms  # always missing: not a term
 
 
-def test_isotonic_by_hand() -> None:
-    # pools of two: shares (0+1)/4, (2+1)/4, (1+1)/4 -> the last two violate the order and merge to (3+1)/6
-    scores, p = isotonic(np.arange(6.0), np.array([0, 0, 1, 1, 1, 0], dtype=bool), pool=2)
-    np.testing.assert_allclose(scores, [0.5, 3.5])
-    np.testing.assert_allclose(p, [1 / 4, 4 / 6])
+def test_the_map_finds_the_curve_that_the_cases_were_drawn_from() -> None:
+    rng = np.random.default_rng(0)
+    score = rng.normal(0, 2, 20_000)
+    scores, p = logistic_map(score, rng.uniform(size=len(score)) < 1 / (1 + np.exp(-(0.5 + 1.5 * score))))
+    wanted = np.linspace(-2.5, 2.5, 21)
+    # 20,000 cases know the slope to 2 %, which is 0.012 of probability at most; the knots add 0.003
+    np.testing.assert_allclose(np.interp(wanted, scores, p), 1 / (1 + np.exp(-(0.5 + 1.5 * wanted))), atol=0.015)
+
+
+def test_a_score_that_says_the_opposite_is_not_believed() -> None:
+    score = np.linspace(-1, 1, 200)
+    scores, p = logistic_map(score, score < 0)
+    found = np.interp(score, scores, p)
+    assert np.ptp(found) < 0.01
+    assert abs(found.mean() - 0.5) < 0.01
 
 
 def test_a_fit_needs_both_outcomes() -> None:
@@ -112,9 +130,13 @@ def test_cases_are_the_posed_rows_with_evidence() -> None:
     posed = {
         "outcome": "posed",
         "family": "a",
-        "good": True,
+        "good": False,
+        "rotation_deg": 0.75,
+        "ate_percent": 5.0,
         "features": {"reprojection_px": 0.5, "track_length": None},
     }
+    untold = posed | {"rotation_deg": None, "ate_percent": None}
+    np.testing.assert_array_equal(Cases.of([posed, untold]).error, [2.5, np.inf])
     cases = Cases.of([posed, {"outcome": "no_trajectory"}, {"outcome": "posed", "good": True}])
     assert len(cases) == 1
     assert cases.features["reprojection_px"][0] == 0.5
